@@ -1,0 +1,61 @@
+"""minilora: LoRA (Hu et al. 2021) from the inside, in NumPy, with every backward written by hand."""
+
+from minilora.checkpoint import (
+    CheckpointError,
+    load_adapter,
+    load_base,
+    load_model,
+    save_adapter,
+    save_model,
+)
+from minilora.generate import generate
+from minilora.lora import (
+    LoraConfig,
+    LoraError,
+    add_lora,
+    lora_layers,
+    merge,
+    remove_lora,
+    trainable_report,
+    unmerge,
+)
+from minilora.nn import Parameter
+from minilora.optim import Adam, clip_grad_norm, warmup_cosine
+from minilora.text import ByteTokenizer, TextData, python_docs, python_source
+from minilora.train import FitResult, NonFiniteLossError, evaluate, fit, loss_and_grads
+from minilora.transformer import GPT, GPTConfig
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "GPT",
+    "Adam",
+    "ByteTokenizer",
+    "CheckpointError",
+    "FitResult",
+    "GPTConfig",
+    "LoraConfig",
+    "LoraError",
+    "NonFiniteLossError",
+    "Parameter",
+    "TextData",
+    "add_lora",
+    "clip_grad_norm",
+    "evaluate",
+    "fit",
+    "generate",
+    "load_adapter",
+    "load_base",
+    "load_model",
+    "lora_layers",
+    "loss_and_grads",
+    "merge",
+    "python_docs",
+    "python_source",
+    "remove_lora",
+    "save_adapter",
+    "save_model",
+    "trainable_report",
+    "unmerge",
+    "warmup_cosine",
+]

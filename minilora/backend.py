@@ -1,0 +1,71 @@
+"""Which array library computes: NumPy on the host, CuPy on a GPU, chosen by the array in hand.
+
+There is no global switch. A function that receives an array asks `xp = array_module(x)` for the module
+that owns it and calls `xp.exp`, `xp.matmul`, ... so the same source runs on either device.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+
+import numpy as np
+
+# The annotation for "an array of whichever backend": CuPy's class has the same interface.
+Array = np.ndarray
+
+
+def array_module(x: Array) -> ModuleType:
+    """The module that owns array `x`: `numpy`, or the top-level package that defines its class (`cupy`)."""
+    if isinstance(x, (np.ndarray, np.generic)):
+        return np
+    return sys.modules[type(x).__module__.partition(".")[0]]
+
+
+def to_host(x: Array) -> np.ndarray:
+    """`x` as a NumPy array: itself if it is one already, else a copy brought from the device."""
+    return x if isinstance(x, np.ndarray) else x.get()
+
+
+def blas_thread_controls() -> tuple | None:
+    """NumPy's own OpenBLAS as `(get_num_threads, set_num_threads)`; None where it is another library.
+
+    NumPy has no call for it. Its wheels link OpenBLAS under the prefix `scipy_`, other builds without; the
+    suffix tells 64-bit integers. A symbol is looked up through the extension module that links the library.
+    """
+    try:
+        core = sys.modules.get("numpy._core._multiarray_umath") or sys.modules["numpy.core._multiarray_umath"]
+        library = ctypes.CDLL(core.__file__)
+    except (KeyError, OSError):
+        return None
+    for prefix in ("scipy_openblas", "openblas"):
+        for suffix in ("64_", ""):
+            try:
+                get = getattr(library, f"{prefix}_get_num_threads{suffix}")
+                return get, getattr(library, f"{prefix}_set_num_threads{suffix}")
+            except AttributeError:
+                continue
+    return None
+
+
+@contextmanager
+def single_threaded_blas() -> Iterator[None]:
+    """Inside, a matrix product runs on the thread that asked for it.
+
+    Worker threads that each own a part of the batch need no second level of threads under them: with one
+    they would queue for it. Where the BLAS cannot be told, results are the same and only the speed differs.
+    """
+    controls = blas_thread_controls()
+    if controls is None:
+        yield
+        return
+    get, set_ = controls
+    before = get()
+    set_(1)
+    try:
+        yield
+    finally:
+        set_(before)

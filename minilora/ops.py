@@ -1,0 +1,235 @@
+"""The mathematics: one pure function per forward, one per partial derivative.
+
+Read this file beside a pencil. Each forward is followed by its derivatives; `dy` always stands for
+dL/dy, the gradient of the scalar loss L with respect to the forward's result y, and a function named
+`f_dx` turns it into dL/dx by the chain rule. Nothing here holds state, and no function changes an array
+that it was given.
+
+Shapes: N is any number of rows (batch x time, flattened or not: `...` below), B the batch, T the time
+steps, H the heads, D the size of a head, V the vocabulary. Vectors are rows, so a linear map with
+weight W (d, k) = (out, in) reads y = x W^T, as in the LoRA paper's h = W x for a column x.
+"""
+
+from __future__ import annotations
+
+import math
+
+from minilora.backend import Array, array_module
+
+# ---------------------------------------------------------------------------------------------- linear
+
+
+def linear(x: Array, W: Array, b: Array | None = None) -> Array:
+    """y = x W^T + b.  x (..., k), W (d, k), b (d,) -> y (..., d)."""
+    # One product over all rows at once: a (B, T, k) operand would be B small products.
+    y = x.reshape(-1, x.shape[-1]) @ W.T
+    if b is not None:
+        y += b
+    return y.reshape(*x.shape[:-1], W.shape[0])
+
+
+def linear_dx(dy: Array, W: Array) -> Array:
+    """y_i = sum_j W_ij x_j, so dL/dx_j = sum_i dy_i W_ij: dx = dy W.  dy (..., d), W (d, k) -> (..., k)."""
+    return (dy.reshape(-1, dy.shape[-1]) @ W).reshape(*dy.shape[:-1], W.shape[1])
+
+
+def linear_dW(dy: Array, x: Array) -> Array:
+    """dL/dW_ij = sum over rows of dy_i x_j: dW = dy^T x.  dy (..., d), x (..., k) -> (d, k)."""
+    return dy.reshape(-1, dy.shape[-1]).T @ x.reshape(-1, x.shape[-1])
+
+
+def linear_db(dy: Array) -> Array:
+    """b is added to every row, so db is the sum of dy over rows.  dy (..., d) -> (d,)."""
+    return dy.reshape(-1, dy.shape[-1]).sum(axis=0)
+
+
+# ------------------------------------------------------------------------------------------- embedding
+
+
+def embedding(tokens: Array, W: Array) -> Array:
+    """y[b, t] = W[tokens[b, t]].  tokens (B, T) int, W (V, d) -> y (B, T, d)."""
+    return W[tokens]
+
+
+def embedding_dW(dy: Array, tokens: Array, vocab_size: int) -> Array:
+    """Row v of dW is the sum of dy over the places where token v stood.  dy (B, T, d) -> (V, d)."""
+    xp = array_module(dy)
+    dW = xp.zeros((vocab_size, dy.shape[-1]), dtype=dy.dtype)
+    # Unbuffered add: a token that occurs twice must be added twice, which dW[tokens] += dy would not do.
+    xp.add.at(dW, tokens.reshape(-1), dy.reshape(-1, dy.shape[-1]))
+    return dW
+
+
+# ------------------------------------------------------------------------------------------- LayerNorm
+
+
+def layer_norm(x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, Array, Array]:
+    """y = gamma * xhat + beta with xhat = (x - mean) * rstd and rstd = 1 / sqrt(var + eps).
+
+    Mean and (biased) variance are over the last axis.  x (..., d), gamma and beta (d,)
+    -> y (..., d), xhat (..., d), rstd (..., 1).  Ba, Kiros and Hinton 2016, eq. 4.
+    """
+    xp = array_module(x)
+    xhat = x - x.mean(axis=-1, keepdims=True)
+    variance = (xhat * xhat).mean(axis=-1, keepdims=True)
+    rstd = 1 / xp.sqrt(variance + eps)
+    xhat *= rstd
+    y = xhat * gamma
+    y += beta
+    return y, xhat, rstd
+
+
+def layer_norm_dx(dy: Array, xhat: Array, rstd: Array, gamma: Array) -> Array:
+    """dx = rstd * (g - mean(g) - xhat * mean(g * xhat)) with g = dL/dxhat = dy * gamma.
+
+    From xhat = (x - m) rstd: moving x_j moves xhat_i directly (rstd if i = j), through the mean
+    (-rstd / d) and through the variance, drstd/dx_j = -rstd^2 xhat_j / d, so
+    dxhat_i/dx_j = rstd (delta_ij - 1/d - xhat_i xhat_j / d); contract with g_i.
+    dy, xhat (..., d), rstd (..., 1), gamma (d,) -> (..., d).
+    """
+    g = dy * gamma
+    dx = g - g.mean(axis=-1, keepdims=True)
+    dx -= xhat * (g * xhat).mean(axis=-1, keepdims=True)
+    dx *= rstd
+    return dx
+
+
+def layer_norm_dgamma(dy: Array, xhat: Array) -> Array:
+    """y = gamma * xhat + beta, so dgamma = sum over rows of dy * xhat.  (..., d) -> (d,)."""
+    return (dy * xhat).reshape(-1, dy.shape[-1]).sum(axis=0)
+
+
+# beta is a bias: its gradient is `linear_db`.
+
+# ------------------------------------------------------------------------------------------------ GELU
+
+_GELU_C = math.sqrt(2 / math.pi)
+_GELU_A = 0.044715
+
+
+def gelu(x: Array) -> tuple[Array, Array]:
+    """y = x * phi with phi = (1 + tanh(u)) / 2 and u = c (x + a x^3): GPT-2's GELU.
+
+    c = sqrt(2/pi), a = 0.044715; phi approximates the normal distribution function.
+    x (any shape) -> y, phi (same shape).  Hendrycks and Gimpel 2016, section 2.
+    """
+    xp = array_module(x)
+    phi = x * x
+    phi *= _GELU_C * _GELU_A
+    phi += _GELU_C
+    phi *= x
+    xp.tanh(phi, out=phi)
+    phi += 1
+    phi *= 0.5
+    return x * phi, phi
+
+
+def gelu_dx(dy: Array, x: Array, phi: Array) -> Array:
+    """dy/dx = phi + x phi', where phi' = 2 phi (1 - phi) u' because (1 - tanh^2)/2 = 2 phi (1 - phi).
+
+    With u' = c (1 + 3 a x^2):  dx = dy * phi * (1 + 2 x (1 - phi) c (1 + 3 a x^2)).
+    """
+    slope = x * x
+    slope *= 6 * _GELU_C * _GELU_A
+    slope += 2 * _GELU_C
+    slope *= x
+    slope *= 1 - phi
+    slope += 1
+    slope *= phi
+    slope *= dy
+    return slope
+
+
+# ------------------------------------------------------------------------------------ causal attention
+
+
+def causal_attention(q: Array, k: Array, v: Array) -> tuple[Array, Array]:
+    """y = P v with P = softmax(q k^T / sqrt(D)) over the keys a query may see.
+
+    Query i of Tq is the (Tk - Tq + i)-th position and sees keys 0 .. Tk - Tq + i: in training Tq = Tk
+    and the mask is a triangle; with a key/value cache Tq is the few new positions.
+    q (B, H, Tq, D), k and v (B, H, Tk, D) -> y (B, H, Tq, D), P (B, H, Tq, Tk).
+    Vaswani et al. 2017, eq. 1.
+    """
+    xp = array_module(q)
+    Tq, Tk = q.shape[-2], k.shape[-2]
+    P = (q * (1 / math.sqrt(q.shape[-1]))) @ k.swapaxes(-1, -2)
+    if Tq > 1:
+        P += xp.triu(xp.full((Tq, Tk), -xp.inf, dtype=q.dtype), k=Tk - Tq + 1)
+    P -= P.max(axis=-1, keepdims=True)  # softmax does not change; exp can no longer overflow
+    xp.exp(P, out=P)
+    P /= P.sum(axis=-1, keepdims=True)
+    return P @ v, P
+
+
+def causal_attention_dv(dy: Array, P: Array) -> Array:
+    """y = P v is linear in v: dv = P^T dy.  (B, H, Tq, D), (B, H, Tq, Tk) -> (B, H, Tk, D)."""
+    return P.swapaxes(-1, -2) @ dy
+
+
+def causal_attention_dscores(dy: Array, v: Array, y: Array, P: Array) -> Array:
+    """dL/dS for the scores S = q k^T / sqrt(D) under the softmax.  -> (B, H, Tq, Tk).
+
+    dP = dy v^T; the softmax's Jacobian dP_j/dS_m = P_j (delta_jm - P_m) gives
+    dS_m = P_m (dP_m - sum_j P_j dP_j), and sum_j P_j dP_j = sum_j P_j (v_j . dy) = y . dy,
+    a product over D rather than over Tk terms. Masked places have P = 0, so dS = 0.
+    """
+    dS = dy @ v.swapaxes(-1, -2)
+    dS -= (dy * y).sum(axis=-1, keepdims=True)
+    dS *= P
+    return dS
+
+
+def causal_attention_dq(dS: Array, k: Array) -> Array:
+    """S_ij = q_i . k_j / sqrt(D): dq = dS k / sqrt(D).  -> (B, H, Tq, D)."""
+    dq = dS @ k
+    dq *= 1 / math.sqrt(k.shape[-1])
+    return dq
+
+
+def causal_attention_dk(dS: Array, q: Array) -> Array:
+    """S_ij = q_i . k_j / sqrt(D): dk = dS^T q / sqrt(D).  -> (B, H, Tk, D)."""
+    dk = dS.swapaxes(-1, -2) @ q
+    dk *= 1 / math.sqrt(q.shape[-1])
+    return dk
+
+
+# --------------------------------------------------------------------------------------- cross-entropy
+
+
+def cross_entropy(logits: Array, targets: Array) -> tuple[Array, Array]:
+    """Negative log-likelihood of each target, in nats: nll = log sum_v exp(logits_v) - logits_target.
+
+    logits (N, V), targets (N,) int -> nll (N,), P (N, V), the softmax that the gradient needs.
+    """
+    xp = array_module(logits)
+    P = logits - logits.max(axis=-1, keepdims=True)
+    rows = xp.arange(len(targets))
+    target_logit = P[rows, targets]
+    xp.exp(P, out=P)
+    total = P.sum(axis=-1, keepdims=True)
+    nll = xp.log(total[:, 0]) - target_logit
+    P /= total
+    return nll, P
+
+
+def cross_entropy_dlogits(P: Array, targets: Array, weights: Array) -> Array:
+    """For L = sum_n weights_n nll_n:  dL/dlogits = weights * (P - onehot(target)).
+
+    d(log sum exp)/dlogits is the softmax P, and the target's own logit has slope -1.
+    P (N, V), targets (N,), weights (N,) -> (N, V).
+    """
+    xp = array_module(P)
+    dlogits = P * weights[:, None]
+    dlogits[xp.arange(len(targets)), targets] -= weights
+    return dlogits
+
+
+# --------------------------------------------------------------------------------------------- dropout
+
+
+def dropout_mask(shape: tuple[int, ...], p: float, rng, like: Array) -> Array:
+    """A mask of 0 and 1/(1-p) whose mean is 1: y = x * mask and dx = dy * mask.  Srivastava et al. 2014."""
+    xp = array_module(like)
+    keep = rng.random(shape, dtype="float32") >= p
+    return xp.asarray(keep.astype(like.dtype) * (1 / (1 - p)), dtype=like.dtype)

@@ -1,0 +1,119 @@
+"""Adam, gradient clipping and learning-rate schedules, on dictionaries of gradients."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from minilora.backend import Array, array_module, to_host
+from minilora.nn import Gradients, Module
+
+
+class Adam:
+    """Adam (Kingma and Ba 2015, algorithm 1), with decoupled weight decay (AdamW, Loshchilov and Hutter 2019).
+
+        m <- beta1 m + (1 - beta1) g             mhat = m / (1 - beta1^t)
+        v <- beta2 v + (1 - beta2) g^2           vhat = v / (1 - beta2^t)
+        w <- w - lr * weight_decay * w - lr * mhat / (sqrt(vhat) + eps)
+
+    State is two arrays for each *trainable* parameter and none for a frozen one: LoRA's saving of memory
+    (section 4.2). `lr` may be set before any step. m and v start with a parameter's first gradient.
+    """
+
+    def __init__(
+        self,
+        model: Module,
+        lr: float = 1e-3,
+        weight_decay: float = 0.0,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+    ) -> None:
+        if not lr >= 0 or not weight_decay >= 0 or not eps >= 0:
+            raise ValueError(f"lr={lr}, weight_decay={weight_decay} and eps={eps} must not be negative")
+        if not all(0 <= beta < 1 for beta in betas):
+            raise ValueError(f"betas={betas} must lie in [0, 1)")
+        self.model, self.lr, self.weight_decay, self.betas, self.eps = model, lr, weight_decay, betas, eps
+        self.t = 0
+        self.m: dict[str, Array] = {}
+        self.v: dict[str, Array] = {}
+
+    def step(self, grads: Gradients) -> None:
+        """Update, in place, every parameter that has a gradient.  ValueError if a gradient has no parameter."""
+        parameters = self.model.named_parameters()
+        if unknown := [name for name in grads if name not in parameters or not parameters[name].trainable]:
+            raise ValueError(f"{unknown[0]} has a gradient but is not a trainable parameter of this model")
+        self.t += 1
+        for name, g in grads.items():
+            self._update(parameters[name].data, g, name)
+
+    def _update(self, w: Array, g: Array, name: str) -> None:
+        xp = array_module(w)
+        beta1, beta2 = self.betas
+        if name not in self.m:
+            self.m[name], self.v[name] = xp.zeros_like(w), xp.zeros_like(w)
+        m, v = self.m[name], self.v[name]
+        m *= beta1
+        m += (1 - beta1) * g
+        v *= beta2
+        v += (1 - beta2) * g * g
+        if self.weight_decay:
+            w *= 1 - self.lr * self.weight_decay
+        # mhat / (sqrt(vhat) + eps), the corrections taken out of the arrays into two numbers.
+        root = xp.sqrt(v)
+        root *= 1 / math.sqrt(1 - beta2**self.t)
+        root += self.eps
+        xp.divide(m, root, out=root)
+        root *= self.lr / (1 - beta1**self.t)
+        w -= root
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Copies, on the host: "t", and "m.NAME" and "v.NAME" for each parameter that has been updated."""
+        state = {"t": np.array(self.t)}
+        for prefix, moments in (("m", self.m), ("v", self.v)):
+            state |= {f"{prefix}.{name}": to_host(array).copy() for name, array in moments.items()}
+        return state
+
+    def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
+        """Take over what `state_dict` gave."""
+        parameters = self.model.named_parameters()
+        self.t, self.m, self.v = int(state["t"]), {}, {}
+        for key, array in state.items():
+            prefix, _, name = key.partition(".")
+            if key != "t":
+                data = parameters[name].data
+                moments = self.m if prefix == "m" else self.v
+                moments[name] = array_module(data).array(array, dtype=data.dtype)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of m and v: twice those of the trainable parameters."""
+        return sum(a.nbytes for moments in (self.m, self.v) for a in moments.values())
+
+
+def global_norm(grads: Gradients) -> float:
+    """The Euclidean norm of all gradients laid end to end."""
+    if not grads:
+        return 0.0
+    return math.sqrt(float(sum((g.ravel() @ g.ravel()) for g in grads.values())))
+
+
+def clip_grad_norm(grads: Gradients, max_norm: float) -> float:
+    """Scale all gradients, in place, by one factor so that their global norm is at most `max_norm`.
+
+    Returns the norm before clipping. Pascanu, Mikolov and Bengio 2013, algorithm 1.
+    """
+    norm = global_norm(grads)
+    if norm > max_norm:
+        for g in grads.values():
+            g *= max_norm / norm
+    return norm
+
+
+def warmup_cosine(step: int, steps: int, lr: float, warmup: int = 0, min_lr: float = 0.0) -> float:
+    """The learning rate for step 0 .. steps-1: linear up to `lr` over `warmup` steps, then half a cosine down to
+    `min_lr` at the last step (Loshchilov and Hutter 2017, eq. 5)."""
+    if step < warmup:
+        return lr * (step + 1) / warmup
+    progress = (step - warmup) / max(1, steps - 1 - warmup)
+    return min_lr + (lr - min_lr) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))

@@ -1,0 +1,61 @@
+"""A progress line with the time left: rewritten in place on a terminal, a plain line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TextIO
+
+
+class Progress:
+    """Report `update(done, note)` calls on the way to `total`.
+
+    Writes to `stream` (stderr), on a terminal ten times a second, else every `plain_every` seconds and at the end.
+    """
+
+    def __init__(self, total: int, label: str, stream: TextIO | None = None, plain_every: float = 10.0) -> None:
+        self.total, self.label = total, label
+        self.stream = sys.stderr if stream is None else stream
+        self.live = self.stream.isatty()
+        self.every = 0.1 if self.live else plain_every
+        self.start = self.last = time.perf_counter()
+        self.first_done: int | None = None
+        self.width = 0
+
+    def update(self, done: int, note: str = "") -> None:
+        """Say that `done` of `total` are behind us; `note` is shown beside it."""
+        now = time.perf_counter()
+        if self.first_done is None:  # a resumed run starts in the middle
+            self.first_done = done - 1
+        if done < self.total and now - self.last < self.every:
+            return
+        self.last = now
+        left = (now - self.start) / max(1, done - self.first_done) * (self.total - done)
+        line = f"{self.label} {done}/{self.total}  {note}  {format_seconds(left)} left"
+        if done >= self.total:
+            line = f"{self.label} {done}/{self.total}  {note}  took {format_seconds(now - self.start)}"
+        self._write(line, end=done >= self.total)
+
+    def close(self) -> None:
+        """Leave the line as it is and go to the next: for a run that stops before its total."""
+        if self.live and self.width:
+            self.stream.write("\n")
+            self.width = 0
+
+    def _write(self, line: str, end: bool) -> None:
+        if self.live:
+            self.stream.write("\r" + line.ljust(self.width) + ("\n" if end else ""))
+            self.width = 0 if end else len(line)
+        else:
+            self.stream.write(line + "\n")
+        self.stream.flush()
+
+
+def format_seconds(seconds: float) -> str:
+    """5.2 -> "5 s", 83 -> "1 min 23 s", 4000 -> "1 h 06 min"."""
+    s = round(seconds)
+    if s < 60:
+        return f"{s} s"
+    if s < 3600:
+        return f"{s // 60} min {s % 60:02d} s"
+    return f"{s // 3600} h {s % 3600 // 60:02d} min"

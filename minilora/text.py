@@ -1,0 +1,126 @@
+"""Real text without a download, bytes as tokens, and batches of them.
+
+Every CPython carries real English and real code: `pydoc_data.topics`, the language reference as text, and the
+standard library's own sources. A user's own UTF-8 file is the third corpus.
+"""
+
+from __future__ import annotations
+
+import sysconfig
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+
+class ByteTokenizer:
+    """UTF-8 bytes as tokens: 256 of them, nothing to learn and no text that cannot be written."""
+
+    vocab_size = 256
+
+    def encode(self, text: str) -> np.ndarray:
+        """Text -> tokens (T,) uint8."""
+        return np.frombuffer(text.encode("utf-8"), dtype=np.uint8)
+
+    def decode(self, tokens: np.ndarray) -> str:
+        """Tokens (T,) -> text; bytes that are no UTF-8 (a character cut in half) become U+FFFD."""
+        return np.asarray(tokens, dtype=np.uint8).tobytes().decode("utf-8", errors="replace")
+
+
+def python_docs() -> str:
+    """The general-domain corpus: Python's language reference, about 460 kB of English, topics in order of name.
+
+    RuntimeError if this interpreter was built without it.
+    """
+    try:
+        topics = import_module("pydoc_data.topics").topics
+    except ImportError:
+        raise RuntimeError(
+            "this Python lacks pydoc_data.topics, the language reference that CPython installs: "
+            "use a python.org, conda or system CPython, or pass a UTF-8 file of your own (--data FILE)"
+        ) from None
+    return "\n\n".join(topics[name] for name in sorted(topics))
+
+
+def python_source(max_bytes: int = 1_000_000) -> str:
+    """The downstream corpus: the standard library's own modules, in order of name, up to `max_bytes` of them.
+
+    Whole files only.  RuntimeError if this interpreter was installed without its sources.
+    """
+    folder = Path(sysconfig.get_path("stdlib"))
+    texts: list[str] = []
+    size = 0
+    for path in sorted(folder.glob("*.py")):
+        text = path.read_text(encoding="utf-8", errors="replace")
+        size += len(text.encode("utf-8"))
+        if size > max_bytes:
+            break
+        texts.append(text)
+    if not texts:
+        raise RuntimeError(
+            f"this Python has no standard-library sources in {folder}: "
+            "use a CPython that ships them, or pass a UTF-8 file of your own (--data FILE)"
+        )
+    return "\n\n".join(texts)
+
+
+def read_text(path: str | Path) -> str:
+    """A user's own UTF-8 text file.  ValueError if it is empty or not text; OSError if it cannot be read."""
+    data = Path(path).read_bytes()
+    if not data.strip():
+        raise ValueError(f"{path} is empty: give a UTF-8 text file")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text (byte {error.start}): save it as UTF-8 first") from None
+    if "\0" in text:
+        raise ValueError(f"{path} holds zero bytes, so it is binary and not text: give a UTF-8 text file")
+    return text
+
+
+def split(tokens: np.ndarray, held_out: float = 0.1) -> tuple[np.ndarray, np.ndarray]:
+    """(training, validation): the last `held_out` part is kept for validation, so that neither is inside the other."""
+    cut = len(tokens) - int(len(tokens) * held_out)
+    return tokens[:cut], tokens[cut:]
+
+
+class Batch(NamedTuple):
+    """tokens, targets (B, T) int, and the weight of each target in the loss (B, T), or None for all alike."""
+
+    tokens: np.ndarray
+    targets: np.ndarray
+    weights: np.ndarray | None
+
+
+class TextData:
+    """Windows of `block_size` tokens cut from one long text; the target of each token is the next one.
+
+    What `fit` and `evaluate` ask of any data set: `sample(rng, batch_size)` for training and
+    `batches(batch_size)`, each token once and in order, for evaluation.
+    """
+
+    def __init__(self, tokens: np.ndarray, block_size: int) -> None:
+        tokens = np.asarray(tokens)
+        if tokens.ndim != 1 or len(tokens) < 2:
+            raise ValueError(f"a text of shape {tokens.shape} has no next token: give at least 2 tokens, shape (T,)")
+        self.tokens = tokens
+        self.block_size = min(block_size, len(tokens) - 1)
+
+    def sample(self, rng: np.random.Generator, batch_size: int) -> Batch:
+        """`batch_size` windows at random places."""
+        starts = rng.integers(0, len(self.tokens) - self.block_size, size=batch_size)
+        windows = self.tokens[starts[:, None] + np.arange(self.block_size + 1)].astype(np.int64)
+        return Batch(windows[:, :-1], windows[:, 1:], None)
+
+    def batches(self, batch_size: int) -> Iterator[Batch]:
+        """The whole text in order; the last window is filled up with targets of weight 0."""
+        T, n = self.block_size, len(self.tokens) - 1  # n targets
+        windows = -(-n // T)
+        padded = np.zeros(windows * T + 1, dtype=np.int64)
+        padded[: n + 1] = self.tokens
+        tokens, targets = padded[:-1].reshape(windows, T), padded[1:].reshape(windows, T)
+        weights = (np.arange(windows * T) < n).astype(np.float32).reshape(windows, T)
+        for i in range(0, windows, batch_size):
+            yield Batch(tokens[i : i + batch_size], targets[i : i + batch_size], weights[i : i + batch_size])

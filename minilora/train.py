@@ -1,0 +1,255 @@
+"""The training loop: loss and gradients of a batch, `fit`, `evaluate`.
+
+The objective is the paper's eq. 1 and 2: maximize sum log p(y_t | x, y_<t) over the tokens of the answer y.
+Weights say which targets count; weight 0 on the prompt x makes the objective conditional.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minilora import ops
+from minilora.backend import Array, array_module, single_threaded_blas
+from minilora.checkpoint import load_training, save_training
+from minilora.lora import LoraError, is_merged
+from minilora.nn import Gradients
+from minilora.optim import Adam, clip_grad_norm
+from minilora.progress import Progress
+from minilora.text import TextData
+from minilora.transformer import GPT
+
+TOKENS_PER_PIECE = 512
+
+
+class NonFiniteLossError(RuntimeError):
+    """The loss or a gradient became infinite or NaN; the model holds the last good weights."""
+
+
+def loss_and_grads(
+    model: GPT,
+    tokens: Array,
+    targets: Array,
+    weights: Array | None = None,
+    workers: int = 1,
+    rng: np.random.Generator | None = None,
+) -> tuple[float, Gradients]:
+    """The loss sum(w * NLL) / sum(w), in nats, and the gradient of every trainable parameter by name.
+
+    tokens, targets (B, T) int; weights (B, T) or None for all ones. `rng` turns dropout on.
+    The rows are cut into pieces of some hundred tokens, whose activations stay in a core's own cache, and
+    `workers` threads share them out; W0 is read by all and nothing is written but each worker's own gradients.
+    Equal inputs and an equal number of workers give equal bits; another number agrees to rounding.
+    LoraError while a LoRA is merged; ValueError for wrong shapes, weights without a sum, or nothing to train.
+    """
+    tokens, targets, weights = _checked_batch(tokens, targets, weights, model.config.vocab_size)
+    if is_merged(model):
+        raise LoraError("the LoRA is merged into the weights: call unmerge(model) before you train")
+    if not model.trainable:
+        raise ValueError("no parameter trains: call model.unfreeze() or add_lora(model, config) first")
+    total = float(weights.sum())
+    pieces = _pieces(*tokens.shape)
+    seeds = [None] * len(pieces) if rng is None else rng.integers(2**63, size=len(pieces))
+
+    def work(share: range) -> tuple[float, Gradients]:
+        loss, grads = 0.0, Gradients()
+        for i in share:
+            piece_rng = None if seeds[i] is None else np.random.default_rng(seeds[i])
+            rows = pieces[i]
+            loss += _piece(model, tokens[rows], targets[rows], weights[rows] / total, grads, piece_rng)
+        return loss, grads
+
+    workers = max(1, min(workers, len(pieces)))
+    if workers == 1:
+        return work(range(len(pieces)))
+    cuts = [len(pieces) * w // workers for w in range(workers + 1)]
+    with single_threaded_blas(), ThreadPoolExecutor(workers - 1) as pool:
+        shares = [range(a, b) for a, b in pairwise(cuts)]
+        others = [pool.submit(work, share) for share in shares[1:]]
+        results = [work(shares[0])] + [future.result() for future in others]
+    loss, grads = results[0]
+    for other_loss, other_grads in results[1:]:
+        loss += other_loss
+        for name, g in other_grads.items():
+            grads[name] += g
+    return loss, grads
+
+
+def _pieces(B: int, T: int) -> list[slice]:
+    """Cut B rows of T tokens into slices of about TOKENS_PER_PIECE tokens: by shape alone, so that the pieces
+    are the same for every number of workers."""
+    rows = max(1, min(B // 2, TOKENS_PER_PIECE // T))
+    return [slice(i, min(i + rows, B)) for i in range(0, B, rows)]
+
+
+def _piece(model: GPT, tokens, targets, weights, grads: Gradients, rng) -> float:
+    """Forward, loss and backward of some rows; adds to `grads` and returns sum(weights * NLL)."""
+    logits, cache = model.forward(tokens, rng)
+    xp = array_module(logits)
+    B, T, V = logits.shape
+    weights = xp.asarray(weights.reshape(-1), dtype=logits.dtype)
+    targets = xp.asarray(targets.reshape(-1))
+    nll, P = ops.cross_entropy(logits.reshape(B * T, V), targets)
+    model.backward(ops.cross_entropy_dlogits(P, targets, weights).reshape(B, T, V), cache, grads)
+    return float(weights @ nll)
+
+
+def _checked_batch(tokens, targets, weights, vocab_size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    tokens, targets = np.asarray(tokens), np.asarray(targets)
+    weights = np.ones(tokens.shape) if weights is None else np.asarray(weights, dtype=np.float64)
+    if tokens.ndim != 2 or targets.shape != tokens.shape or weights.shape != tokens.shape or not tokens.size:
+        raise ValueError(
+            f"tokens {tokens.shape}, targets {targets.shape} and weights {weights.shape} must all be the same (B, T)"
+        )
+    if targets.dtype.kind not in "iu" or not 0 <= targets.min() <= targets.max() < vocab_size:
+        raise ValueError(
+            f"targets must be whole numbers from 0 to {vocab_size - 1}: to leave a target out, set its weight to 0"
+        )
+    total = weights.sum()
+    if not (np.isfinite(total) and total > 0):
+        raise ValueError(f"the weights sum to {total}: at least one target must count")
+    return tokens, targets, weights
+
+
+def evaluate(model: GPT, data: Any, *, batch_size: int = 16, max_batches: int | None = None) -> float:
+    """The loss over `data`, sum(w * NLL) / sum(w) in nats per token, without dropout.
+
+    data: anything with `batches(batch_size)` such as `TextData`, or a 1-D array of tokens.
+    `max_batches` stops after so many, for a quick estimate.
+    """
+    total = weight_sum = 0.0
+    for i, (tokens, targets, weights) in enumerate(_as_data(data, model).batches(batch_size)):
+        if i == max_batches:
+            break
+        tokens, targets, weights = _checked_batch(tokens, targets, weights, model.config.vocab_size)
+        logits = model(tokens)
+        xp = array_module(logits)
+        nll, _ = ops.cross_entropy(logits.reshape(-1, logits.shape[-1]), xp.asarray(targets.reshape(-1)))
+        total += float(xp.asarray(weights.reshape(-1)) @ nll)
+        weight_sum += float(weights.sum())
+    return total / weight_sum
+
+
+def _as_data(data: Any, model: GPT) -> Any:
+    """A 1-D array of tokens becomes `TextData`; a data set stays what it is."""
+    return data if hasattr(data, "batches") else TextData(data, model.config.block_size)
+
+
+@dataclass
+class FitResult:
+    """What a run leaves behind: `losses[i]` is step i's training loss, `val_losses` holds (step, loss) pairs,
+    both in nats per token; `best_step` is the step whose weights the validation set liked best."""
+
+    losses: list[float] = field(default_factory=list)
+    val_losses: list[tuple[int, float]] = field(default_factory=list)
+    best_step: int | None = None
+    stopped_early: bool = False
+    seconds: float = 0.0
+
+
+def fit(
+    model: GPT,
+    data: Any,
+    *,
+    steps: int,
+    lr: float | Callable[[int], float] = 1e-3,
+    batch_size: int = 16,
+    weight_decay: float = 0.0,
+    clip: float | None = 1.0,
+    validation: Any = None,
+    eval_every: int = 100,
+    eval_batches: int | None = None,
+    patience: int | None = None,
+    seed: int = 0,
+    workers: int = 1,
+    checkpoint: str | Path | None = None,
+    checkpoint_every: int = 100,
+    resume: bool = False,
+    progress: bool = True,
+    label: str = "step",
+) -> FitResult:
+    """Train the model's trainable parameters with Adam for `steps` steps, in place.
+
+    data        `TextData`, anything with its `sample` and `batches`, or a 1-D array of tokens
+    lr          a learning rate, or a function from the step (0, 1, ...) to one, such as `warmup_cosine`
+    clip        the greatest global norm of the gradients, or None
+    validation  evaluated before the first step, every `eval_every` steps and after the last
+    patience    stop when so many evaluations in a row bring nothing better, and put the best weights back
+    checkpoint  a file that is written every `checkpoint_every` steps and at the end; with `resume=True` the run
+                continues from it, bit for bit as if it had never stopped
+
+    NonFiniteLossError names the step and leaves the last good weights in the model. FileExistsError if there is
+    a checkpoint and `resume` does not say what to do with it.
+    """
+    data = _as_data(data, model)
+    optimizer = Adam(model, weight_decay=weight_decay)
+    rng = np.random.default_rng(seed)
+    result = FitResult()
+    trainable = {name: p for name, p in model.named_parameters().items() if p.trainable}
+    best: dict[str, Array] = {}
+    if checkpoint is not None and Path(checkpoint).exists():
+        if not resume:
+            raise FileExistsError(f"{checkpoint} exists: pass resume=True to continue it, or remove it")
+        record, best = load_training(checkpoint, model, optimizer)
+        result = FitResult(**record["result"])
+        rng.bit_generator.state = record["rng"]
+
+    def save() -> None:
+        if checkpoint is not None:
+            record = {"result": asdict(result), "rng": rng.bit_generator.state}
+            save_training(checkpoint, model, optimizer, record, best)
+
+    def validate(step: int) -> bool:
+        """Note the validation loss at `step`; whether it has failed to improve for `patience` evaluations."""
+        loss = evaluate(model, validation, batch_size=batch_size, max_batches=eval_batches)
+        if patience is not None and all(loss < other for _, other in result.val_losses):
+            result.best_step = step
+            best.update({name: p.data.copy() for name, p in trainable.items()})
+        result.val_losses.append((step, loss))
+        return patience is not None and sum(at > (result.best_step or 0) for at, _ in result.val_losses) >= patience
+
+    started, before = time.perf_counter(), result.seconds
+    done = len(result.losses)
+    if validation is not None and done == 0:
+        validate(0)
+    bar = Progress(steps, label) if progress else None
+    last_good: dict[str, Array] = {}
+    tokens_done = 0
+    while done < steps and not result.stopped_early:
+        batch = data.sample(rng, batch_size)
+        loss, grads = loss_and_grads(model, batch.tokens, batch.targets, batch.weights, workers=workers, rng=rng)
+        norm = clip_grad_norm(grads, math.inf if clip is None else clip)
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            for name, array in last_good.items():
+                trainable[name].data[...] = array
+            raise NonFiniteLossError(
+                f"step {done}: the loss is {loss} and the gradients' norm {norm}. The model holds the weights of the "
+                "last step where both were finite. Try a lower learning rate, or a lower clip"
+            )
+        last_good = {name: p.data.copy() for name, p in trainable.items()}
+        optimizer.lr = lr(done) if callable(lr) else lr
+        optimizer.step(grads)
+        result.losses.append(loss)
+        done, tokens_done = done + 1, tokens_done + batch.tokens.size
+        elapsed = time.perf_counter() - started
+        result.seconds = before + elapsed
+        if bar:
+            bar.update(done, f"loss {loss:.3f}  {tokens_done / elapsed:,.0f} tokens/s")
+        if validation is not None and (done % eval_every == 0 or done == steps):
+            result.stopped_early = validate(done)
+        if done % checkpoint_every == 0 or done == steps or result.stopped_early:
+            save()
+    if bar:
+        bar.close()
+    if patience is not None:
+        for name, array in best.items():
+            trainable[name].data[...] = array
+    return result
