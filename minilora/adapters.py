@@ -1,0 +1,273 @@
+"""One base, many adapters: add, switch, stack, mix, merge, and keep them in files.
+
+An `Adapter` is data: the A and B of every adapted layer and what they were trained on. An `AdapterBank` holds
+adapters over one base and makes models of them. Such a model is a view: it shares every array with the base and
+with its adapters, and has its own handles (`Parameter`: name, whether it trains) on them. So switching copies
+nothing, merging one view leaves all others alone, and many threads may use different views at once. W0 is shared
+read-only: NumPy itself refuses to write to it.
+
+Adapters may form a tree. A child is trained on top of its ancestors, which are frozen then:
+W = W0 + dW_root + ... + dW_parent + dW_child.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from minilora import lora
+from minilora.backend import Array, array_module, to_host
+from minilora.checkpoint import CheckpointError, adapter_shapes, base_hash, content_hash, read_file, write_file
+from minilora.lora import LoraBranch, LoraConfig, LoraError, add_lora, is_merged, mergeable_layers
+from minilora.nn import Embedding, Linear, Parameter
+from minilora.routing import ALL, RoutedEmbedding, RoutedLinear, Rows, graft
+from minilora.transformer import GPT, GPTConfig
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """What an adapter file holds.
+
+    base         the shape of the model it is for
+    base_sha256  the content of what it was trained on: the base's hash, or with a parent the parent's `sha256`
+    lora         its LoRA config
+    tensors      "PATH.lora_A" (r, k) and "PATH.lora_B" (d, r) of every adapted layer
+    parent       the name of the adapter it was trained on top of, or None
+    """
+
+    base: GPTConfig
+    base_sha256: str
+    lora: LoraConfig
+    tensors: dict[str, Array]
+    parent: str | None = None
+
+    @property
+    def paths(self) -> list[str]:
+        """The adapted layers."""
+        return [name.removesuffix(".lora_A") for name in self.tensors if name.endswith(".lora_A")]
+
+    @property
+    def nbytes(self) -> int:
+        return sum(array.nbytes for array in self.tensors.values())
+
+    @property
+    def sha256(self) -> str:
+        """The hash of all it is, ancestors included, for they went into `base_sha256`: as with a commit in git."""
+        content = content_hash({name: to_host(array) for name, array in self.tensors.items()})
+        said = repr((self.base_sha256, sorted(asdict(self.lora).items()), content))
+        return content_hash({said: np.zeros(0)})
+
+    def branches(self, trainable: bool) -> dict[str, LoraBranch]:
+        """Path -> branch over these very arrays, with handles of its own."""
+        return {
+            path: LoraBranch(
+                self.lora,
+                self.lora.scaling(path),
+                Parameter(self.tensors[f"{path}.lora_A"], trainable),
+                Parameter(self.tensors[f"{path}.lora_B"], trainable),
+            )
+            for path in self.paths
+        }
+
+
+class AdapterBank:
+    """Adapters over one base, under PEFT's verbs.  `bank.model` is the model that is visible now.
+
+    The model is taken as the base: it is shared, never written to, and stays usable as it is.
+    """
+
+    def __init__(self, model: GPT) -> None:
+        """LoraError if the model has a LoRA: save it as an adapter, remove it, and load it into the bank."""
+        if any(mergeable_layers(model)):
+            raise LoraError("a bank starts from a plain base: call remove_lora(model) first")
+        self.base = _frozen_view(model)
+        self.base_sha256 = base_hash(self.base, [])
+        self.adapters: dict[str, Adapter] = {}
+        self.active: tuple[str, ...] = ()
+        self.model = self.base
+
+    # ------------------------------------------------------------------------------------- what it holds
+
+    def add_adapter(self, name: str, config: LoraConfig, seed: int = 0, parent: str | None = None) -> None:
+        """A new adapter, with B = 0 and the A that `add_lora(model, config, seed)` would draw.
+
+        With a `parent` it is to be trained on top of that adapter, which is frozen for as long as it has children.
+        ValueError if the name is taken, the parent unknown, or the config does not fit the base.
+        """
+        twin = add_lora(_frozen_view(self.base), config, seed)
+        tensors = {n: p.data for n, p in twin.named_parameters().items() if n.endswith((".lora_A", ".lora_B"))}
+        self.insert(name, Adapter(self.base.config, self._trained_on(parent), config, tensors, parent))
+
+    def insert(self, name: str, adapter: Adapter) -> None:
+        """Take in an adapter that is already there; its arrays are shared.  CheckpointError if it does not fit."""
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+            raise ValueError(f"{name!r} cannot name an adapter: use letters, digits, _ and -")
+        if name in self.adapters:
+            raise ValueError(f"the bank has an adapter {name!r} already: call delete_adapter({name!r}) first")
+        if adapter.lora.bias != "none":
+            raise ValueError(
+                f"{name!r} trained the base's biases (bias={adapter.lora.bias!r}), which all adapters of a bank share: "
+                'train it with bias="none"'
+            )
+        self._check_fit(name, adapter)
+        self.adapters[name] = adapter
+
+    def _check_fit(self, name: str, adapter: Adapter) -> None:
+        if adapter.base != self.base.config:
+            raise CheckpointError(f"{name!r} is for a base of {adapter.base}, this one is {self.base.config}")
+        if adapter.base_sha256 != self._trained_on(adapter.parent):
+            what = "base" if adapter.parent is None else f"version of its parent {adapter.parent!r}"
+            raise CheckpointError(f"{name!r} was trained on another {what}: its weights' hash differs")
+        shapes = {tensor: array.shape for tensor, array in adapter.tensors.items()}
+        if shapes != adapter_shapes(self.base, adapter.lora):
+            raise CheckpointError(f"{name!r} does not have the tensors that its LoRA config gives on this base")
+
+    def _trained_on(self, parent: str | None) -> str:
+        return self.base_sha256 if parent is None else self.adapter(parent).sha256
+
+    def adapter(self, name: str) -> Adapter:
+        """The adapter of this name, with the very arrays that its views compute with.  ValueError if unknown."""
+        if name not in self.adapters:
+            known = ", ".join(self.adapters) or "none"
+            raise ValueError(f"the bank has no adapter {name!r}: it holds {known}")
+        return self.adapters[name]
+
+    def children(self, name: str) -> list[str]:
+        """The adapters that were trained on top of this one."""
+        return [child for child, adapter in self.adapters.items() if adapter.parent == name]
+
+    def lineage(self, name: str) -> list[str]:
+        """From the root of its tree down to the adapter itself."""
+        parent = self.adapter(name).parent
+        return [*([] if parent is None else self.lineage(parent)), name]
+
+    def delete_adapter(self, name: str) -> None:
+        """Forget an adapter.  LoraError while it is active or has children; views made of it go on working."""
+        self.adapter(name)
+        if any(name in self.lineage(active) for active in self.active):
+            raise LoraError(f"{name!r} is active: call disable_adapter() or set_adapter(...) first")
+        if children := self.children(name):
+            raise LoraError(f"{children[0]!r} was trained on top of {name!r}: delete it first")
+        del self.adapters[name]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of every A and B; the base is not counted."""
+        return sum(adapter.nbytes for adapter in self.adapters.values())
+
+    # ------------------------------------------------------------------------------------- models of it
+
+    def view(self, *names: str) -> GPT:
+        """The base with the sum of these adapters and their ancestors, for any batch.
+
+        The adapters named train, unless they have children; ancestors are frozen. Their parameters are called
+        `PATH.adapters.NAME.lora_A`, so that an optimizer made for one adapter cannot mistake another for it.
+        """
+        used = dict.fromkeys(ancestor for name in names for ancestor in self.lineage(name))
+        return self._routed([(ALL, name) for name in used], None, trained=names)
+
+    def mixed(self, names: Sequence[str | None], trained: Iterable[str] = ()) -> GPT:
+        """The base with row i of the batch under adapter names[i] (and its ancestors), or none; for such batches only.
+
+        Rows of one adapter go through its branches together. Where they stand next to each other nothing is copied
+        for that; else they are gathered and put back.
+        """
+        positions: dict[str, list[int]] = {}
+        for i, name in enumerate(names):
+            if name is not None:
+                positions.setdefault(name, []).append(i)
+        xp = array_module(self.base.wte.weight.data)
+        rows = {name: _as_slice(indices) or xp.asarray(indices) for name, indices in positions.items()}
+        routes = [(rows[name], ancestor) for name in rows for ancestor in self.lineage(name)]
+        return self._routed(routes, len(names), trained)
+
+    def _routed(self, routes: list[tuple[Rows, str]], n_rows: int | None, trained: Iterable[str]) -> GPT:
+        branches = {
+            name: self.adapter(name).branches(name in trained and not self.children(name)) for _, name in routes
+        }
+        paths = dict.fromkeys(path for by_path in branches.values() for path in by_path)
+        modules = dict(self.base.named_modules())
+        layers = {}
+        for path in paths:
+            here = {name: by_path[path] for name, by_path in branches.items() if path in by_path}
+            layer = _routed_layer(modules[path])
+            layer.init_routes(here, [(rows, name) for rows, name in routes if name in here], n_rows)
+            layers[path] = layer
+        model = graft(self.base, layers)
+        model.assign_names()
+        return model
+
+    # ------------------------------------------------------------------------------------- the visible one
+
+    def set_adapter(self, *names: str) -> None:
+        """Make `view(*names)` the visible model, merged if the one before it was.
+
+        That merged switch is exact after any number of them: the one model is dropped with its W, and the next
+        merges into W0, which was never written to.
+        """
+        if not names:
+            raise ValueError("set_adapter needs the name of an adapter; to show the base alone call disable_adapter()")
+        model = self.view(*names)
+        if is_merged(self.model):
+            lora.merge(model)
+        self.model, self.active = model, names
+
+    def disable_adapter(self) -> None:
+        """Make the base alone visible; nothing is merged then."""
+        self.model, self.active = self.base, ()
+
+    def merge(self) -> None:
+        """Write the active adapters into the visible model's weights, a copy of W for each adapted layer.
+
+        LoraError if none is active, or they are merged already. Training an adapter goes on in a view of its own;
+        what is merged is what it was at the time.
+        """
+        if not self.active:
+            raise LoraError("no adapter is active: call set_adapter(name) first")
+        lora.merge(self.model)
+
+    def unmerge(self) -> None:
+        """Undo `merge`.  LoraError if nothing is merged."""
+        if not is_merged(self.model):
+            raise LoraError("no adapter is merged: call merge() first")
+        lora.unmerge(self.model)
+
+    # ------------------------------------------------------------------------------------- files
+
+    def save_adapter(self, name: str, path: str | Path) -> None:
+        """Write one adapter to a file."""
+        write_adapter(self.adapter(name), path)
+
+    def load_adapter(self, name: str, path: str | Path) -> None:
+        """Take in an adapter from a file.  CheckpointError if it is damaged or does not belong to this base."""
+        self.insert(name, read_adapter(path))
+
+
+def _frozen_view(model: GPT) -> GPT:
+    """The same model over the same arrays, with handles of its own: frozen, and read-only where NumPy can tell."""
+    handles = {}
+    for parameter in model.named_parameters().values():
+        array = parameter.data.view()
+        if isinstance(array, np.ndarray):
+            array.flags.writeable = False
+        handles[id(parameter)] = Parameter(array, trainable=False)
+    view = copy.deepcopy(model, memo=handles)  # where it meets a Parameter, it takes the handle
+    view.assign_names()
+    return view
+
+
+def _routed_layer(base: Linear | Embedding) -> RoutedLinear | RoutedEmbedding:
+    return RoutedEmbedding(base) if isinstance(base, Embedding) else RoutedLinear(base)
+
+
+def _as_slice(indices: list[int]) -> slice | None:
+    """The slice that takes these ascending indices, if there is one."""
+    first, last = indices[0], indices[-1]
+    return slice(first, last + 1) if last - first == len(indices) - 1 else None
