@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -83,9 +83,13 @@ class LoraConfig:
         """The rank r for the layer at this path."""
         return _by_pattern(self.rank_pattern, path, self.r)
 
+    def alpha(self, path: str) -> float:
+        """lora_alpha for the layer at this path."""
+        return _by_pattern(self.alpha_pattern, path, self.lora_alpha)
+
     def scaling(self, path: str) -> float:
         """alpha / r, or alpha / sqrt(r) with `use_rslora`, for the layer at this path."""
-        alpha, r = _by_pattern(self.alpha_pattern, path, self.lora_alpha), self.rank(path)
+        alpha, r = self.alpha(path), self.rank(path)
         return float(alpha / math.sqrt(r) if self.use_rslora else alpha / r)
 
 
@@ -312,6 +316,19 @@ def mergeable_layers(model: Module) -> Iterator[tuple[str, MergeableLayer]]:
 def lora_config(model: Module) -> LoraConfig | None:
     """The config that the model's LoRA was added with, or None if it has none."""
     return next((layer.config for _, layer in lora_layers(model)), None)
+
+
+def resolved_config(model: Module) -> LoraConfig | None:
+    """`lora_config` in plain names: each regular expression gives way to the paths that it chose."""
+    config, paths = lora_config(model), [path for path, _ in lora_layers(model)]
+    if config is None:
+        return None
+    return replace(
+        config,
+        target_modules=tuple(paths) if isinstance(config.target_modules, str) else config.target_modules,
+        rank_pattern={path: config.rank(path) for path in paths if config.rank(path) != config.r},
+        alpha_pattern={path: config.alpha(path) for path in paths if config.alpha(path) != config.lora_alpha},
+    )
 
 
 def add_lora(model: Model, config: LoraConfig, seed: int = 0) -> Model:
