@@ -1,10 +1,9 @@
 """One base, many adapters: add, switch, stack, mix, merge, and keep them in files.
 
-An `Adapter` is data: the A and B of every adapted layer and what they were trained on. An `AdapterBank` holds
-adapters over one base and makes models of them. Such a model is a view: it shares every array with the base and
-with its adapters, and has its own handles (`Parameter`: name, whether it trains) on them. So switching copies
-nothing, merging one view leaves all others alone, and many threads may use different views at once. W0 is shared
-read-only: NumPy itself refuses to write to it.
+An `AdapterBank` holds adapters over one base (`checkpoint.Adapter`: plain data) and makes models of them. Such a
+model is a view: it shares every array with the base and with its adapters, and has its own handles (`Parameter`:
+name, whether it trains) on them. So switching copies nothing, merging one view leaves all others alone, and many
+threads may use different views at once. W0 is shared read-only: NumPy itself refuses to write to it.
 
 Adapters may form a tree. A child is trained on top of its ancestors, which are frozen then:
 W = W0 + dW_root + ... + dW_parent + dW_child.
@@ -16,65 +15,21 @@ import copy
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from minilora import lora
-from minilora.backend import Array, array_module, to_host
-from minilora.checkpoint import CheckpointError, adapter_shapes, base_hash, content_hash, read_file, write_file
+from minilora.backend import array_module
+from minilora.checkpoint import Adapter, adapter_of, adapter_shapes, base_hash, read_adapter, write_adapter
+from minilora.container import CheckpointError
 from minilora.lora import LoraBranch, LoraConfig, LoraError, add_lora, is_merged, mergeable_layers
-from minilora.nn import Embedding, Linear, Parameter
+from minilora.nn import Embedding, Parameter
 from minilora.routing import ALL, RoutedEmbedding, RoutedLinear, Rows, graft
-from minilora.transformer import GPT, GPTConfig
-
-
-@dataclass(frozen=True)
-class Adapter:
-    """What an adapter file holds.
-
-    base         the shape of the model it is for
-    base_sha256  the content of what it was trained on: the base's hash, or with a parent the parent's `sha256`
-    lora         its LoRA config
-    tensors      "PATH.lora_A" (r, k) and "PATH.lora_B" (d, r) of every adapted layer
-    parent       the name of the adapter it was trained on top of, or None
-    """
-
-    base: GPTConfig
-    base_sha256: str
-    lora: LoraConfig
-    tensors: dict[str, Array]
-    parent: str | None = None
-
-    @property
-    def paths(self) -> list[str]:
-        """The adapted layers."""
-        return [name.removesuffix(".lora_A") for name in self.tensors if name.endswith(".lora_A")]
-
-    @property
-    def nbytes(self) -> int:
-        return sum(array.nbytes for array in self.tensors.values())
-
-    @property
-    def sha256(self) -> str:
-        """The hash of all it is, ancestors included, for they went into `base_sha256`: as with a commit in git."""
-        content = content_hash({name: to_host(array) for name, array in self.tensors.items()})
-        said = repr((self.base_sha256, sorted(asdict(self.lora).items()), content))
-        return content_hash({said: np.zeros(0)})
-
-    def branches(self, trainable: bool) -> dict[str, LoraBranch]:
-        """Path -> branch over these very arrays, with handles of its own."""
-        return {
-            path: LoraBranch(
-                self.lora,
-                self.lora.scaling(path),
-                Parameter(self.tensors[f"{path}.lora_A"], trainable),
-                Parameter(self.tensors[f"{path}.lora_B"], trainable),
-            )
-            for path in self.paths
-        }
+from minilora.transformer import GPT
 
 
 class AdapterBank:
@@ -101,14 +56,12 @@ class AdapterBank:
         With a `parent` it is to be trained on top of that adapter, which is frozen for as long as it has children.
         ValueError if the name is taken, the parent unknown, or the config does not fit the base.
         """
-        twin = add_lora(_frozen_view(self.base), config, seed)
-        tensors = {n: p.data for n, p in twin.named_parameters().items() if n.endswith((".lora_A", ".lora_B"))}
-        self.insert(name, Adapter(self.base.config, self._trained_on(parent), config, tensors, parent))
+        fresh = adapter_of(add_lora(_frozen_view(self.base), config, seed))
+        self.insert(name, replace(fresh, base_sha256=self._trained_on(parent), parent=parent))
 
     def insert(self, name: str, adapter: Adapter) -> None:
         """Take in an adapter that is already there; its arrays are shared.  CheckpointError if it does not fit."""
-        if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
-            raise ValueError(f"{name!r} cannot name an adapter: use letters, digits, _ and -")
+        _check_name(name)
         if name in self.adapters:
             raise ValueError(f"the bank has an adapter {name!r} already: call delete_adapter({name!r}) first")
         if adapter.lora.bias != "none":
@@ -120,8 +73,8 @@ class AdapterBank:
         self.adapters[name] = adapter
 
     def _check_fit(self, name: str, adapter: Adapter) -> None:
-        if adapter.base != self.base.config:
-            raise CheckpointError(f"{name!r} is for a base of {adapter.base}, this one is {self.base.config}")
+        if adapter.config != self.base.config:
+            raise CheckpointError(f"{name!r} is for a base of {adapter.config}, this one is {self.base.config}")
         if adapter.base_sha256 != self._trained_on(adapter.parent):
             what = "base" if adapter.parent is None else f"version of its parent {adapter.parent!r}"
             raise CheckpointError(f"{name!r} was trained on another {what}: its weights' hash differs")
@@ -190,7 +143,7 @@ class AdapterBank:
 
     def _routed(self, routes: list[tuple[Rows, str]], n_rows: int | None, trained: Iterable[str]) -> GPT:
         branches = {
-            name: self.adapter(name).branches(name in trained and not self.children(name)) for _, name in routes
+            name: _branches(self.adapter(name), name in trained and not self.children(name)) for _, name in routes
         }
         paths = dict.fromkeys(path for by_path in branches.values() for path in by_path)
         modules = dict(self.base.named_modules())
@@ -203,6 +156,13 @@ class AdapterBank:
         model = graft(self.base, layers)
         model.assign_names()
         return model
+
+    def merged_copy(self, *names: str) -> GPT:
+        """A plain model with W = W0 + the sum of these adapters and their ancestors, in arrays of its own."""
+        merged = lora.merge(self.view(*names)).state_dict()
+        plain = GPT(self.base.config)
+        plain.load_state_dict({name: merged[name] for name in plain.named_parameters()})
+        return plain
 
     # ------------------------------------------------------------------------------------- the visible one
 
@@ -250,9 +210,101 @@ class AdapterBank:
         self.insert(name, read_adapter(path))
 
 
+class AdapterFolder:
+    """The adapters in a folder of `NAME.npz` files, over one base, of which only so many are in memory at a time.
+
+    A least-recently-used cache. An adapter that is asked for is read if it is not in memory (a miss; else a hit),
+    and then those that were not asked for the longest go until the A and B of the rest fit into `max_bytes`; asking
+    for a child asks for its ancestors. A view in use keeps its own adapters alive. Threads may share a folder.
+    """
+
+    def __init__(self, model: GPT, folder: str | Path, max_bytes: int) -> None:
+        self.folder, self.max_bytes = Path(folder), max_bytes
+        self.hits = self.misses = self.evictions = 0
+        self._bank = AdapterBank(model)
+        self._order: OrderedDict[str, None] = OrderedDict()  # the names in memory, least recently used first
+        self._lock = threading.Lock()
+
+    def names(self) -> list[str]:
+        """The adapters in the folder, in memory or not."""
+        return sorted(path.stem for path in self.folder.glob("*.npz"))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of A and B in memory now."""
+        return self._bank.nbytes
+
+    def view(self, *names: str) -> GPT:
+        """`AdapterBank.view` of these adapters.
+
+        ValueError if the folder lacks one, or if together they exceed `max_bytes`; CheckpointError if a file is
+        damaged or belongs to another base.
+        """
+        with self._lock:
+            self._bring(names)
+            return self._bank.view(*names)
+
+    def mixed(self, names: Sequence[str | None]) -> GPT:
+        """`AdapterBank.mixed` of these adapters; errors as `view`."""
+        with self._lock:
+            self._bring([name for name in dict.fromkeys(names) if name is not None])
+            return self._bank.mixed(names)
+
+    def _bring(self, names: Iterable[str]) -> None:
+        """Have these adapters in memory, and no more of the others than fit beside them."""
+        needed: set[str] = set()
+        for name in names:
+            self._load(name)
+            # A child counts as used before its ancestors, so it never stays behind them.
+            for used in reversed(self._bank.lineage(name)):
+                self._order.move_to_end(used)
+                needed.add(used)
+            self._evict(keep=needed)
+            if self.nbytes > self.max_bytes:
+                nbytes = self.nbytes
+                self._evict(keep=set())
+                raise ValueError(
+                    f"the adapters {', '.join(sorted(needed))} take {nbytes:,} bytes together: "
+                    f"raise max_bytes={self.max_bytes:,}"
+                )
+
+    def _load(self, name: str, descendants: tuple[str, ...] = ()) -> None:
+        """Have `name` in memory, after its ancestors."""
+        if name in self._order:
+            self.hits += 1
+            return
+        self.misses += 1
+        _check_name(name)
+        try:
+            adapter = read_adapter(self.folder / f"{name}.npz")
+        except FileNotFoundError:
+            raise ValueError(f"{self.folder} has no adapter {name!r}: it has {', '.join(self.names())}") from None
+        if adapter.parent in (*descendants, name):
+            raise CheckpointError(f"{self.folder}: {name!r} is among its own ancestors: make it again")
+        if adapter.parent is not None:
+            self._load(adapter.parent, (*descendants, name))
+        self._bank.insert(name, adapter)
+        self._order[name] = None
+
+    def _evict(self, keep: set[str]) -> None:
+        """Forget adapters, least recently used first, but for those to keep, until the rest fit into the budget."""
+        for name in [name for name in self._order if name not in keep]:
+            if self.nbytes <= self.max_bytes:
+                return
+            self._bank.delete_adapter(name)
+            del self._order[name]
+            self.evictions += 1
+
+
+def _check_name(name: str) -> None:
+    """Names are parts of parameters' and files' names."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+        raise ValueError(f"{name!r} cannot name an adapter: use letters, digits, _ and -")
+
+
 def _frozen_view(model: GPT) -> GPT:
     """The same model over the same arrays, with handles of its own: frozen, and read-only where NumPy can tell."""
-    handles = {}
+    handles: dict[int, Any] = {}
     for parameter in model.named_parameters().values():
         array = parameter.data.view()
         if isinstance(array, np.ndarray):
@@ -263,7 +315,20 @@ def _frozen_view(model: GPT) -> GPT:
     return view
 
 
-def _routed_layer(base: Linear | Embedding) -> RoutedLinear | RoutedEmbedding:
+def _branches(adapter: Adapter, trainable: bool) -> dict[str, LoraBranch]:
+    """Path -> branch over the adapter's very arrays, with handles of its own."""
+    return {
+        path: LoraBranch(
+            adapter.lora,
+            adapter.lora.scaling(path),
+            Parameter(adapter.tensors[f"{path}.lora_A"], trainable),
+            Parameter(adapter.tensors[f"{path}.lora_B"], trainable),
+        )
+        for path in adapter.paths
+    }
+
+
+def _routed_layer(base: Any) -> RoutedLinear | RoutedEmbedding:
     return RoutedEmbedding(base) if isinstance(base, Embedding) else RoutedLinear(base)
 
 
