@@ -13,8 +13,8 @@ from typing import Any
 
 from minilora.adapter_math import compress, weighted_sum
 from minilora.adapters import AdapterBank
-from minilora.checkpoint import Adapter, load_base, load_model, read_adapter, save_model, write_adapter
-from minilora.transformer import GPT
+from minilora.checkpoint import Adapter, read_adapter, save_model, write_adapter
+from minilora.cli_arguments import Parser, add_base, add_command, check_out, load_model, positive_int
 
 Rows = list[dict[str, Any]]
 
@@ -26,16 +26,9 @@ def add_commands(commands: Any) -> None:
         required=True, metavar="ACTION"
     )
 
-    def action(run: Callable[[argparse.Namespace], None], help: str, example: str) -> Any:
-        added = actions.add_parser(
-            run.__name__.removeprefix("run_"),
-            help=help,
-            description=help,
-            epilog=f"example:\n  minilora adapters {example}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
+    def action(run: Callable[[argparse.Namespace], None], help: str, example: str) -> Parser:
+        added = add_command(actions, run, help, f"minilora adapters {example}")
         added.add_argument("--json", action="store_true", help="one JSON value on stdout, for programs")
-        added.set_defaults(run=run)
         return added
 
     p = action(run_list, "what the adapter files in a folder are", "list adapters/")
@@ -43,7 +36,7 @@ def add_commands(commands: Any) -> None:
 
     p = action(run_merge, "a base and the sum of adapters as one plain model", "merge fr.npz --out french.npz")
     p.add_argument("files", type=Path, nargs="+", metavar="FILE", help="adapters; a child after its parent")
-    add_base(p, "a model file (default: the shipped base)")
+    add_base(p)
     add_out(p, "the merged model")
 
     p = action(run_sum, "a weighted sum of adapters as one adapter", "sum a.npz b.npz --weights 0.7,0.3 --out ab.npz")
@@ -53,19 +46,15 @@ def add_commands(commands: Any) -> None:
 
     p = action(run_compress, "the closest adapter of a smaller rank", "compress ab.npz --r 4 --out small.npz")
     p.add_argument("file", type=Path, metavar="FILE", help="an adapter")
-    p.add_argument("--r", type=int, required=True, help="the rank to come down to")
+    p.add_argument("--r", type=positive_int, required=True, metavar="RANK", help="the rank to come down to")
     add_out(p, "the smaller adapter")
 
     p = action(run_verify, "whether files are whole, and with --base whether they belong to it", "verify a.npz b.npz")
     p.add_argument("files", type=Path, nargs="+", metavar="FILE", help="adapters; with --base a child after its parent")
-    add_base(p, "the model they should belong to")
+    p.add_argument("--base", type=Path, metavar="FILE", help="the model that they should belong to (default: any)")
 
 
-def add_base(p: Any, help: str) -> None:
-    p.add_argument("--base", type=Path, metavar="FILE", help=help)
-
-
-def add_out(p: Any, help: str) -> None:
+def add_out(p: Parser, help: str) -> None:
     p.add_argument("--out", type=Path, required=True, metavar="FILE", help=help)
 
 
@@ -89,7 +78,7 @@ def run_list(a: argparse.Namespace) -> None:
 
 def run_merge(a: argparse.Namespace) -> None:
     check_out(a.out, *a.files, a.base)
-    bank = AdapterBank(base_model(a.base))
+    bank = AdapterBank(load_model(a.base))
     for path in a.files:
         bank.load_adapter(path.stem, path)
     save_model(bank.merged_copy(*(path.stem for path in a.files)), a.out)
@@ -187,11 +176,3 @@ def cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     return f"{value:,}" if isinstance(value, int) else "-" if value is None else str(value)
-
-
-def base_model(path: Path | None) -> GPT:
-    """The model in a file, or the shipped base."""
-    return load_base()[0] if path is None else load_model(path)
-
-
-def check_out(out: Path, *inputs: Path | None) -> None: ...
