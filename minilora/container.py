@@ -32,7 +32,13 @@ VERSION = 1
 
 
 class CheckpointError(ValueError):
-    """A file that cannot be loaded; the message says what was found, what was expected and what to do."""
+    """A file that cannot be loaded; the message says what was found, what was expected and what to do.
+
+    It may quote the file, which may hold anything, so it is cut short and loses all that could move a cursor.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in message[:600]))
 
 
 def write_file(path: str | Path, kind: str, header: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> None:
@@ -133,10 +139,14 @@ def _read_archive(file: IO[bytes], path: Path) -> tuple[dict[str, Any], dict[str
     size = os.fstat(file.fileno()).st_size
     _check_directory(file, size, path)
     with zipfile.ZipFile(file) as archive:
-        members = {m.filename.removesuffix(".npy"): m for m in archive.infolist()}
-        stored = all(m.compress_type == zipfile.ZIP_STORED for m in archive.infolist())
-        if not stored or sum(m.file_size for m in archive.infolist()) > size:
+        listed = archive.infolist()
+        members = {m.filename.removesuffix(".npy"): m for m in listed}
+        # Both sizes: zipfile makes room for the one, and hands out the other.
+        stored = all(m.compress_type == zipfile.ZIP_STORED and m.compress_size == m.file_size for m in listed)
+        if not stored or sum(m.file_size for m in listed) > size:
             raise CheckpointError(f"{path} says it unpacks to more than it is: refused. minilora's files do not")
+        if min((m.header_offset for m in listed), default=0) > 0:
+            raise CheckpointError(f"{path} has something before its first member: make or fetch it again")
         if "header" not in members:
             raise CheckpointError(f"{path} has no minilora header: write it with save_model or save_adapter")
         # As Python objects, JSON may take twenty times its text: that must be a small part of the file.
@@ -144,7 +154,7 @@ def _read_archive(file: IO[bytes], path: Path) -> tuple[dict[str, Any], dict[str
             raise CheckpointError(f"{path} is more header than tensors: refused. minilora's files are not")
         header = _checked_header(json.loads(bytes(_parse_npy(archive.read(members["header"])))), path)
         expected = ["header", *header["tensors"]]
-        if sorted(members) != sorted(expected) or len(members) != len(archive.infolist()):
+        if sorted(members) != sorted(expected) or len(members) != len(listed):
             odd = sorted(set(members) ^ set(expected)) or ["a name that occurs twice"]
             raise CheckpointError(f"{path}: its tensors and its header disagree about {odd[0]}: make it again")
         # zipfile checks the CRC-32 of what it reads.
@@ -166,7 +176,7 @@ def _check_directory(file: IO[bytes], size: int, path: Path) -> None:
     entry in memory takes some 700, however small it is in the file.
     """
     entries, tail = 0, b""
-    while chunk := file.read(1 << 20):
+    while chunk := file.read(1 << 14):
         entries += (tail + chunk).count(b"PK\x01\x02")
         tail = chunk[-3:]
     if entries > size // 204:
