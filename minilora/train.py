@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from minilora import ops
-from minilora.backend import Array, array_module, single_threaded_blas
+from minilora.backend import Array, array_module, keep_freed_memory, single_threaded_blas
 from minilora.checkpoint import load_training, save_training
 from minilora.data_parallel import all_reduce, process_share
 from minilora.lora import LoraError, is_merged
@@ -28,7 +28,9 @@ from minilora.progress import Progress
 from minilora.text import TextData
 from minilora.transformer import GPT
 
-TOKENS_PER_PIECE = 512
+# Of a piece's (tokens, width) arrays: half a megabyte in float32, so that a few of them fit a core's cache, and
+# still so large that a product is worth its call.
+ELEMENTS_PER_PIECE = 2**17
 
 
 class NonFiniteLossError(RuntimeError):
@@ -47,8 +49,8 @@ def loss_and_grads(
     """The loss sum(w * NLL) / sum(w), in nats, and the gradient of every trainable parameter by name.
 
     tokens, targets (B, T) int; weights (B, T) or None for all ones. `rng` turns dropout on.
-    The rows are cut into pieces of some hundred tokens, whose activations stay in a core's own cache, and
-    `workers` threads share them out; W0 is read by all and nothing is written but each worker's own gradients.
+    The rows are cut into pieces, small enough that their activations stay near a core's own cache, and `workers`
+    threads share them out; W0 is read by all and nothing is written but each worker's own gradients.
     Equal inputs and an equal number of workers give equal bits; another number agrees to rounding.
     `comm` is an MPI communicator whose processes all make this call with equal arguments: they share the pieces out
     too, and each gets the sums over all (see `data_parallel`).
@@ -60,7 +62,8 @@ def loss_and_grads(
     if not model.trainable:
         raise ValueError("no parameter trains: call model.unfreeze() or add_lora(model, config) first")
     total = float(weights.sum())
-    pieces = piece_slices(*tokens.shape)
+    pieces = piece_slices(*tokens.shape, model.config.n_embd)
+    keep_freed_memory()
     seeds = [None] * len(pieces) if rng is None else rng.integers(2**63, size=len(pieces))
 
     def work(share: range) -> tuple[float, Gradients]:
@@ -96,10 +99,10 @@ def _over_threads(
     return loss, grads
 
 
-def piece_slices(B: int, T: int) -> list[slice]:
-    """Cut B rows of T tokens into slices of about TOKENS_PER_PIECE tokens: by shape alone, so that the pieces
-    are the same for every number of workers."""
-    rows = max(1, min(B // 2, TOKENS_PER_PIECE // T))
+def piece_slices(B: int, T: int, width: int) -> list[slice]:
+    """Cut B rows of T tokens into slices of about ELEMENTS_PER_PIECE, two at least: by shape alone, so that the
+    pieces are the same for every number of workers."""
+    rows = max(1, min(B // 2, ELEMENTS_PER_PIECE // (T * width)))
     return [slice(i, min(i + rows, B)) for i in range(0, B, rows)]
 
 
@@ -148,6 +151,8 @@ def evaluate(model: GPT, data: Any, *, batch_size: int = 16, max_batches: int | 
         nll, _ = ops.cross_entropy(logits.reshape(-1, logits.shape[-1]), xp.asarray(targets.reshape(-1)))
         total += float(xp.asarray(weights.reshape(-1)) @ nll)
         weight_sum += float(weights.sum())
+    if not weight_sum:
+        raise ValueError("there is no batch to evaluate: give data that is not empty, and max_batches of at least 1")
     return total / weight_sum
 
 
