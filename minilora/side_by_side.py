@@ -93,7 +93,8 @@ def loss_and_grads_side_by_side(
         raise ValueError(f"the streams' batches have shapes {[t.shape for t in tokens]}: give all of them one (B, T)")
     weights = [w / w.sum() for w in weights]
     shared = all(np.array_equal(t, tokens[0]) for t in tokens) and not _adapts_embeddings(bank, batches)
-    pieces = piece_slices(*tokens[0].shape, bank.base.config.n_embd)
+    B, T = tokens[0].shape
+    pieces = piece_slices(B, T, bank.base.config.n_embd)
     seeds = {name: rng.integers(2**63, size=len(pieces)) for name, rng in (rngs or {}).items()}
     models: dict[int, GPT] = {}  # by the number of rows in a piece: the last may be shorter
     losses, grads = np.zeros(len(batches)), Gradients()

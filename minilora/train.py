@@ -62,7 +62,8 @@ def loss_and_grads(
     if not model.trainable:
         raise ValueError("no parameter trains: call model.unfreeze() or add_lora(model, config) first")
     total = float(weights.sum())
-    pieces = piece_slices(*tokens.shape, model.config.n_embd)
+    B, T = tokens.shape
+    pieces = piece_slices(B, T, model.config.n_embd)
     keep_freed_memory()
     seeds = [None] * len(pieces) if rng is None else rng.integers(2**63, size=len(pieces))
 
