@@ -170,7 +170,7 @@ def load_model(path: str | Path, allow_nonfinite: bool = False) -> GPT:
     """The model that `save_model` wrote, LoRA included.  CheckpointError as `read_file`."""
     header, tensors = read_file(path, "model", allow_nonfinite)
     try:
-        model = GPT(GPTConfig(**header["config"]))
+        model = GPT(GPTConfig(**header["config"]), seed=None)
         if header["lora"]:
             add_lora(model, LoraConfig(**header["lora"]))
         model.load_state_dict(tensors)
@@ -250,7 +250,7 @@ def _check_fit(model: GPT, config: LoraConfig, header: dict, tensors: dict, path
             raise CheckpointError(
                 f"{path} belongs to a base with {key}={header['config'][key]}, this model has {key}={value}"
             )
-    twin = GPT(model.config)  # what the model will look like, tried on one that does not matter
+    twin = GPT(model.config, seed=None)  # what the model will look like, tried on one that does not matter
     try:
         add_lora(twin, config)
     except ValueError as error:
