@@ -92,7 +92,7 @@ def stored_tensors(path: Path) -> dict[str, StoredTensor]:
             pass
     except FileNotFoundError:
         raise CheckpointError(
-            f"{path.parent} has no {path.name}: it was copied or written half, get it whole"
+            f"{path.parent} lacks {path.name}: it was written or fetched half, get it whole"
         ) from None
     except safetensors.SafetensorError as error:
         raise CheckpointError(f"{path} is damaged or no safetensors file ({error}): fetch it again") from None

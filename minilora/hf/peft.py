@@ -41,7 +41,8 @@ READ |= {"lora_dropout", "bias", "use_rslora", "peft_type", "init_lora_weights"}
 SILENT = {"auto_mapping", "base_model_name_or_path", "eva_config", "ensure_weight_tying", "fan_in_fan_out"}
 SILENT |= {"inference_mode", "layers_pattern", "megatron_core", "peft_version", "qalora_group_size", "revision"}
 SILENT |= {"task_type"}
-DEFAULTS = {"r": 8, "lora_alpha": 8, "target_modules": ["c_attn"]}  # PEFT's, where they are not LoraConfig's own
+# What a missing key stands for, where PEFT and LoraConfig differ.
+DEFAULTS: dict[str, Any] = {"r": 8, "lora_alpha": 8, "target_modules": ["c_attn"]}
 PLAIN_INITS = (True, False, "gaussian", "eva", "orthogonal")
 
 
