@@ -44,6 +44,13 @@ class GPTConfig:
         if self.dtype not in ("float32", "float64"):
             raise ValueError(f'GPTConfig.dtype is {self.dtype!r}: use "float32", or "float64" for proofs')
 
+    @property
+    def parameter_count(self) -> int:
+        """(V + block_size) C in the embeddings, 12 C^2 + 13 C a block (its six projections hold 12 C^2 of them), 2 C
+        in the last LayerNorm."""
+        C = self.n_embd
+        return (self.vocab_size + self.block_size) * C + self.n_layer * (12 * C**2 + 13 * C) + 2 * C
+
 
 class LayerKV:
     """The keys and values that one attention layer has computed so far, for generation.
@@ -64,7 +71,8 @@ class LayerKV:
 
 
 class AttentionCache(NamedTuple):
-    """What attention's backward reads: the projections' own caches, then q, k, v, y (B, H, T, D) and P."""
+    """What attention's backward reads: the projections' own caches, then q, k, v, y (B, H, T, D) and the softmax,
+    as the exponentials E in blocks and 1 / their sums (B, H, T, 1)."""
 
     q_proj: Any
     k_proj: Any
@@ -74,7 +82,8 @@ class AttentionCache(NamedTuple):
     k: Array
     v: Array
     y: Array
-    P: Array
+    E: list[Array]
+    inverse_sum: Array
 
 
 class CausalSelfAttention(Module):
@@ -106,9 +115,9 @@ class CausalSelfAttention(Module):
         q, k, v = self._split_heads(q), self._split_heads(k), self._split_heads(v)
         if past is not None:
             k, v = past.append(k, v)
-        y, P = ops.causal_attention(q, k, v)
+        y, E, inverse_sum = ops.causal_attention(q, k, v)
         out, o_cache = self.o_proj.forward(self._merge_heads(y), rng)
-        return out, AttentionCache(q_cache, k_cache, v_cache, o_cache, q, k, v, y, P)
+        return out, AttentionCache(q_cache, k_cache, v_cache, o_cache, q, k, v, y, E, inverse_sum)
 
     def backward(self, dout: Array, cache: AttentionCache, grads: Gradients, need_dx: bool = True) -> Array | None:
         """dout (B, T, C) -> dx (B, T, C): the sum of what comes back through q, k and v.
@@ -122,15 +131,15 @@ class CausalSelfAttention(Module):
         dy = self._split_heads(dy)
         dx = None
         if need_v:
-            dv = self._merge_heads(ops.causal_attention_dv(dy, cache.P))
+            dv = self._merge_heads(ops.causal_attention_dv(dy, cache.v, cache.E, cache.inverse_sum))
             dx = _add(dx, self.v_proj.backward(dv, cache.v_proj, grads, need_dx))
         if need_q or need_k:
-            dS = ops.causal_attention_dscores(dy, cache.v, cache.y, cache.P)
+            dS = ops.causal_attention_dscores(dy, cache.v, cache.y, cache.E, cache.inverse_sum)
         if need_q:
-            dq = self._merge_heads(ops.causal_attention_dq(dS, cache.k))
+            dq = self._merge_heads(ops.causal_attention_dq(dS, cache.q, cache.k))
             dx = _add(dx, self.q_proj.backward(dq, cache.q_proj, grads, need_dx))
         if need_k:
-            dk = self._merge_heads(ops.causal_attention_dk(dS, cache.q))
+            dk = self._merge_heads(ops.causal_attention_dk(dS, cache.q, cache.k))
             dx = _add(dx, self.k_proj.backward(dk, cache.k_proj, grads, need_dx))
         return dx
 
@@ -144,11 +153,13 @@ def _add(total: Array | None, term: Array | None) -> Array | None:
 
 
 class MLPCache(NamedTuple):
-    """What the MLP's backward reads: the projections' own caches, the GELU's input h and phi (B, T, 4C)."""
+    """What the MLP's backward reads: the projections' own caches, the GELU's input h, output a and phi
+    (B, T, 4C)."""
 
     up_proj: Any
     down_proj: Any
     h: Array
+    a: Array
     phi: Array
 
 
@@ -165,7 +176,7 @@ class MLP(Module):
         h, up_cache = self.up_proj.forward(x, rng)
         a, phi = ops.gelu(h)
         y, down_cache = self.down_proj.forward(a, rng)
-        return y, MLPCache(up_cache, down_cache, h, phi)
+        return y, MLPCache(up_cache, down_cache, h, a, phi)
 
     def backward(self, dy: Array, cache: MLPCache, grads: Gradients, need_dx: bool = True) -> Array | None:
         """dy (B, T, C) -> dx (B, T, C)."""
@@ -173,7 +184,7 @@ class MLP(Module):
         da = self.down_proj.backward(dy, cache.down_proj, grads, need_dx=need_dh)
         if da is None:
             return None
-        return self.up_proj.backward(ops.gelu_dx(da, cache.h, cache.phi), cache.up_proj, grads, need_dx)
+        return self.up_proj.backward(ops.gelu_dx(da, cache.h, cache.a, cache.phi), cache.up_proj, grads, need_dx)
 
 
 class BlockCache(NamedTuple):

@@ -1,0 +1,73 @@
+"""The floor: the matrix products of a LoRA step and nothing else, on two threads over half the batch each.
+
+No NumPy implementation of the same step can be faster than this. The products are those that minilora's step
+does, attention in the same blocks of queries, so that skipping masked work lowers the floor as well.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import numpy as np
+
+from minilora.backend import single_threaded_blas
+from minilora.ops import query_blocks
+from tests.benchmarks.shapes import LORA, WORKERS, Shape
+
+
+def floor_step(shape: Shape) -> Callable[[], None]:
+    """Runs the products with operands of the right shapes, allocated once."""
+    V, T, n_layer, H, C, batch_size = shape
+    r, B = LORA.r, batch_size // WORKERS
+    rng = np.random.default_rng(0)
+
+    def array(*size: int) -> np.ndarray:
+        return rng.standard_normal(size).astype(np.float32)
+
+    x, h, xr, logits = array(B * T, C), array(B * T, 4 * C), array(B * T, r), array(B * T, V)
+    W, up, down, wte, A, Bm = array(C, C), array(4 * C, C), array(C, 4 * C), array(V, C), array(r, C), array(C, r)
+    q = array(B, H, T, C // H)
+    blocks = [(queries, keys, array(B, H, keys.stop, T)[..., queries].copy()) for queries, keys in query_blocks(T, T)]
+
+    def forward_layer() -> None:
+        for _ in range(4):  # q, k, v, o
+            x @ W.T
+        for _ in range(2):  # LoRA on q and v
+            x @ A.T, xr @ Bm.T
+        for queries, keys, E in blocks:
+            q[:, :, keys] @ q[:, :, queries].swapaxes(-1, -2), E.swapaxes(-1, -2) @ q[:, :, keys]
+        x @ up.T, h @ down.T
+
+    def backward_layer(lowest: bool) -> None:
+        x @ down, h @ up, x @ W  # the MLP and o_proj
+        for queries, keys, E in blocks:
+            E @ q[:, :, queries]  # dv
+            q[:, :, keys] @ q[:, :, queries].swapaxes(-1, -2)  # dP
+            E.swapaxes(-1, -2) @ q[:, :, keys]  # dq
+            if not lowest:
+                E @ q[:, :, queries]  # dk
+        for _ in range(2):  # dB, dh, dA and the branch's dx
+            x.T @ xr, x @ Bm, xr.T @ x
+            if not lowest:
+                xr @ A
+        if not lowest:
+            for _ in range(3):  # dx through q, k, v
+                x @ W
+
+    def half() -> None:
+        for _ in range(n_layer):
+            forward_layer()
+        x @ wte.T, logits @ wte
+        for i in reversed(range(n_layer)):
+            backward_layer(lowest=i == 0)
+
+    def step() -> None:
+        with single_threaded_blas():
+            threads = [threading.Thread(target=half) for _ in range(WORKERS)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+
+    return step

@@ -1,0 +1,67 @@
+"""The other side: transformers' GPT-2 with SDPA attention, PEFT's LoRA and torch's AdamW, eager, float32.
+
+GPT-2 in transformers has one fused c_attn for q, k and v, so PEFT's r = 8 sits on that, as its users have it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from tests.benchmarks.shapes import LORA, WORKERS, Shape
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+def available() -> bool:
+    """Whether torch, transformers and peft can be imported."""
+    try:
+        import peft  # noqa: F401
+        import torch  # noqa: F401
+        import transformers  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def gpt2(shape: Shape) -> Any:
+    """A random GPT-2 of this shape, without dropout."""
+    import torch
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    torch.set_num_threads(WORKERS)
+    config = GPT2Config(
+        vocab_size=shape.vocab_size,
+        n_positions=shape.block_size,
+        n_embd=shape.n_embd,
+        n_layer=shape.n_layer,
+        n_head=shape.n_head,
+        resid_pdrop=0.0,
+        embd_pdrop=0.0,
+        attn_pdrop=0.0,
+        attn_implementation="sdpa",
+        bos_token_id=0,
+        eos_token_id=0,
+    )
+    return GPT2LMHeadModel(config)
+
+
+def pytorch_step(shape: Shape) -> Callable[[], None]:
+    """One LoRA training step with torch and PEFT."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(r=LORA.r, lora_alpha=LORA.lora_alpha, target_modules=["c_attn"], fan_in_fan_out=True)
+    model = get_peft_model(gpt2(shape), config).train()
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4)
+    tokens = torch.from_numpy(shape.tokens())
+    inputs, targets = tokens[:, :-1].contiguous(), tokens[:, 1:].reshape(-1)
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        logits = model(input_ids=inputs, use_cache=False).logits
+        torch.nn.functional.cross_entropy(logits.view(-1, shape.vocab_size), targets).backward()
+        optimizer.step()
+
+    return step

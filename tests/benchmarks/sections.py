@@ -1,0 +1,185 @@
+"""What is measured, one function a section; each returns rows (a list of dicts) for the table and the JSON."""
+
+from __future__ import annotations
+
+import cProfile
+import pstats
+import tracemalloc
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import minilora as ml
+from minilora import ops
+from minilora.backend import single_threaded_blas
+from minilora.nn import cache_bytes
+from tests.benchmarks import pytorch
+from tests.benchmarks.floor import floor_step
+from tests.benchmarks.shapes import LORA, SHAPES, WORKERS, Shape, our_model, our_step
+from tests.benchmarks.timing import interleaved
+
+Rows = list[dict[str, Any]]
+
+
+def train_step(seconds: float) -> Rows:
+    """LoRA step, full fine-tuning step, the floor and, if it is there, PyTorch + PEFT, in turns."""
+    rows = []
+    for name, shape in SHAPES.items():
+        candidates = {"floor": floor_step(shape), "LoRA": our_step(shape, True), "full": our_step(shape, False)}
+        if pytorch.available():
+            candidates["torch+PEFT"] = pytorch.pytorch_step(shape)
+        t = interleaved(candidates, seconds)
+        row = {"shape": name, **{f"{key} ms": 1e3 * value for key, value in t.items()}}
+        row |= {"LoRA / floor": t["LoRA"] / t["floor"], "LoRA / full": t["LoRA"] / t["full"]}
+        if "torch+PEFT" in t:
+            row["torch+PEFT / LoRA"] = t["torch+PEFT"] / t["LoRA"]
+        rows.append(row)
+    return rows
+
+
+def generation(seconds: float) -> Rows:
+    """Greedy generation with a key/value cache: batch 1, prompt of 1, until 128 tokens stand, shape L."""
+    shape = SHAPES["L"]
+    model, prompt = our_model(shape, lora=False), np.array([1])
+    candidates: dict[str, Callable[[], object]] = {"ours": lambda: ml.generate(model, prompt, temperature=0)}
+    if pytorch.available():
+        import torch
+
+        torch_model = pytorch.gpt2(shape).eval()
+        torch_prompt = torch.from_numpy(prompt[None])
+        new = shape.block_size - 1
+
+        def torch_generate() -> object:
+            with torch.no_grad():
+                return torch_model.generate(
+                    torch_prompt,
+                    attention_mask=torch.ones_like(torch_prompt),
+                    max_new_tokens=new,
+                    min_new_tokens=new,
+                    do_sample=False,
+                    pad_token_id=0,
+                )
+
+        candidates["transformers"] = torch_generate
+    t = interleaved(candidates, seconds)
+    row = {f"{name} tokens/s": (shape.block_size - 1) / value for name, value in t.items()}
+    if "transformers" in t:
+        row["transformers / ours (time)"] = t["transformers"] / t["ours"]
+    return [row]
+
+
+def merged_forward(seconds: float) -> Rows:
+    """The paper's claim of no latency: forward of the base, of the merged and of the unmerged model."""
+    return [{"shape": name, **_merged_forward(shape, seconds)} for name, shape in SHAPES.items()]
+
+
+def _merged_forward(shape: Shape, seconds: float) -> dict[str, float]:
+    tokens = shape.tokens()[:, :-1]
+    base, merged, unmerged = our_model(shape, False), ml.merge(our_model(shape, True)), our_model(shape, True)
+    t = interleaved(
+        {"base": lambda: base(tokens), "merged": lambda: merged(tokens), "unmerged": lambda: unmerged(tokens)}, seconds
+    )
+    return {"merged / base": t["merged"] / t["base"], "unmerged / base": t["unmerged"] / t["base"]}
+
+
+def state_bytes(seconds: float) -> Rows:
+    """Gradients and Adam's state: 3 arrays a trainable parameter, 3 x 4 bytes x r (d + k) a LoRA matrix."""
+    rows = []
+    for name, shape in SHAPES.items():
+        formula = 3 * 4 * LORA.r * 2 * shape.n_embd * 2 * shape.n_layer
+        for lora in (True, False):
+            model, tokens = our_model(shape, lora), shape.tokens()
+            optimizer = ml.Adam(model)
+            _, grads = ml.loss_and_grads(model, tokens[:, :-1], tokens[:, 1:])
+            optimizer.step(grads)
+            measured = sum(g.nbytes for g in grads.values()) + optimizer.nbytes
+            row: dict[str, Any] = {"shape": name, "training": "LoRA" if lora else "full", "bytes": measured}
+            rows.append(row | {"formula": formula if lora else None})
+    return rows
+
+
+def activation_bytes(seconds: float) -> Rows:
+    """Bytes a token that one block's cache holds for backward, a part at a time, and the whole model's."""
+    rows = []
+    for name, shape in SHAPES.items():
+        for lora in (True, False):
+            model, tokens = our_model(shape, lora), shape.tokens()[:1, :-1]
+            _, cache = model.forward(tokens)
+            block = cache.blocks[-1]
+            T = shape.block_size
+            parts = {part: cache_bytes(getattr(block, part)) / T for part in block._fields}
+            whole = {"block": cache_bytes(block) / T, "model": cache_bytes(cache) / T}
+            rows.append({"shape": name, "training": "LoRA" if lora else "full", **parts, **whole})
+    return rows
+
+
+def peak_memory(seconds: float) -> Rows:
+    """Peak of one step by tracemalloc, from building the model on: 8 layers, 512 wide, batch 1 x 64."""
+    shape = Shape(256, 64, 8, 8, 512, 1)
+    peaks = {}
+    for lora in (True, False):
+        tracemalloc.start()
+        our_step(shape, lora)()
+        peaks["LoRA" if lora else "full"] = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    return [
+        {**{f"{name} MB": peak / 1e6 for name, peak in peaks.items()}, "LoRA / full": peaks["LoRA"] / peaks["full"]}
+    ]
+
+
+GROWTH = {
+    "T": [Shape(96, T, 2, 4, 64, max(1, 2048 // T)) for T in (32, 64, 128, 256, 512, 1024)],
+    "width": [Shape(96, 64, 2, 4, C, 8) for C in (32, 64, 128, 256, 512)],
+    "layers": [Shape(96, 64, n, 4, 64, 8) for n in (1, 2, 4, 8, 16)],
+}
+RANKS = (1, 4, 16, 64)
+
+
+def growth(seconds: float) -> Rows:
+    """Time of a LoRA step against T (at a constant number of tokens), width, layers and r."""
+    rows = []
+    for axis, shapes in GROWTH.items():
+        values = [{"T": s.block_size, "width": s.n_embd, "layers": s.n_layer}[axis] for s in shapes]
+        t = interleaved({str(v): our_step(s, True) for v, s in zip(values, shapes, strict=True)}, seconds)
+        rows += [{"axis": axis, "value": v, "ms": 1e3 * t[str(v)]} for v in values]
+    t = interleaved({str(r): _step_of_rank(SHAPES["M"], r) for r in RANKS}, seconds)
+    return rows + [{"axis": "r", "value": r, "ms": 1e3 * t[str(r)]} for r in RANKS]
+
+
+def _step_of_rank(shape: Shape, r: int) -> Callable[[], object]:
+    model, tokens = ml.add_lora(ml.GPT(shape.config), ml.LoraConfig(r=r)), shape.tokens()
+    return lambda: ml.loss_and_grads(model, tokens[:, :-1], tokens[:, 1:], workers=WORKERS)
+
+
+def profile(seconds: float) -> Rows:
+    """Where a LoRA step on M spends its time, on one thread: the functions of ops.py by their own share."""
+    step = our_step(SHAPES["M"], True, workers=1)
+    step()
+    profiler = cProfile.Profile()
+    with single_threaded_blas():
+        profiler.enable()
+        for _ in range(10):
+            step()
+        profiler.disable()
+    stats: Any = pstats.Stats(profiler)
+    shares = {
+        function: 100 * cumulative / stats.total_tt
+        for (file, _, function), (_, _, _, cumulative, _) in stats.stats.items()
+        if file.endswith("ops.py") and function in vars(ops) and function[0] not in "_<"
+    }
+    shares.pop("query_blocks")  # called by the attention functions, whose shares hold it
+    shares["everything else"] = 100 - sum(shares.values())
+    return [{"function": name, "% of the step": shares[name]} for name in sorted(shares, key=lambda n: -shares[n])]
+
+
+SECTIONS: dict[str, Callable[[float], Rows]] = {
+    "train": train_step,
+    "generation": generation,
+    "merged": merged_forward,
+    "state": state_bytes,
+    "activations": activation_bytes,
+    "peak": peak_memory,
+    "growth": growth,
+    "profile": profile,
+}

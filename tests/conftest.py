@@ -1,0 +1,20 @@
+"""Hypothesis for the whole suite: no time limits, nothing left on disk, the same examples on every CI run."""
+
+import os
+import tempfile
+
+# Read when hypothesis starts; without it, a .hypothesis folder would appear wherever the tests are run.
+_folder = tempfile.TemporaryDirectory(prefix="hypothesis-")
+os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = _folder.name
+
+from hypothesis import HealthCheck, settings  # noqa: E402
+
+settings.register_profile(
+    "minilora",
+    deadline=None,
+    database=None,
+    derandomize="CI" in os.environ,
+    max_examples=25,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+settings.load_profile("minilora")
