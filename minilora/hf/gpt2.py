@@ -95,6 +95,7 @@ def load_gpt2(folder: str | Path, dtype: str = "float32") -> tuple[GPT, BPEToken
     tokenizer = load_tokenizer(folder)
     stored = {name.removeprefix("transformer."): tensor for name, tensor in stored_model(folder).items()}
     stored = {name: tensor for name, tensor in stored.items() if not MASKS.fullmatch(name)}
+    _check_sizes(config, stored, folder)
     model = GPT(config, seed=None)
     head = stored.pop("lm_head.weight", None)
     _check_tensors(model, stored, folder)
@@ -113,24 +114,40 @@ def load_gpt2(folder: str | Path, dtype: str = "float32") -> tuple[GPT, BPEToken
 
 def _model_config(folder: Path, dtype: str) -> GPTConfig:
     """The shape in config.json.  CheckpointError, by name, for a setting that the miniature cannot follow."""
-    found = read_json(folder / "config.json")
     path = folder / "config.json"
+    found = read_json(path)
     if "model_type" not in found:
         raise CheckpointError(f"{path} names no model_type: it is not the configuration of a model")
-    sizes = SIZES | {name: found[name] for name in SIZES if name in found}
-    fixed = FIXED | {"n_inner": None}
-    if found.get("n_inner") == 4 * sizes["n_embd"]:
-        fixed["n_inner"] = 4 * sizes["n_embd"]
-    for name, value in fixed.items():
+    for name, value in FIXED.items():
         if found.get(name, value) != value:
-            raise CheckpointError(
-                f"{path} sets {name} to {found[name]!r}: minilora computes {value!r} and nothing else"
-            )
+            raise CheckpointError(f"{path} sets {name} to {found[name]!r}: minilora computes {value!r} only")
+    sizes = SIZES | {name: found[name] for name in SIZES if name in found}
     sizes["block_size"] = sizes.pop("n_positions")
     try:
-        return GPTConfig(**sizes, dtype=dtype)
+        config = GPTConfig(**sizes, dtype=dtype)
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}") from None
+    if found.get("n_inner") not in (None, 4 * config.n_embd):
+        raise CheckpointError(
+            f"{path} sets n_inner to {found['n_inner']!r}: minilora's is 4 n_embd = {4 * config.n_embd}"
+        )
+    return config
+
+
+def _check_sizes(config: GPTConfig, stored: dict[str, StoredTensor], folder: Path) -> None:
+    """CheckpointError unless the weights have the sizes of config.json: a model is only built as large as its file."""
+    expected = {
+        "blocks": config.n_layer,
+        "wte.weight": (config.vocab_size, config.n_embd),
+        "wpe.weight": (config.block_size, config.n_embd),
+    }
+    blocks = {block[1] for name in stored if (block := re.match(r"h\.(\d+)\.", name))}
+    found = {name: stored[name].shape if name in stored else None for name in expected} | {"blocks": len(blocks)}
+    for name, value in expected.items():
+        if found[name] != value:
+            raise CheckpointError(
+                f"{folder}: config.json says {name} {value}, the weights say {found[name]}: they are not of one model"
+            )
 
 
 def _check_tensors(model: GPT, stored: dict[str, StoredTensor], folder: Path) -> None:
