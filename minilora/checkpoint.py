@@ -14,9 +14,9 @@ import hashlib
 import io
 import json
 import os
-import tempfile
+import secrets
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from minilora.backend import array_module, to_host
-from minilora.lora import LoraConfig, LoraError, add_lora, is_merged, lora_config, lora_layers
+from minilora.lora import LoraConfig, LoraError, add_lora, is_merged, lora_config, lora_layers, lora_shapes
 from minilora.nn import Module
 from minilora.optim import Adam
 from minilora.text import ByteTokenizer
@@ -46,15 +46,16 @@ def write_file(path: str | Path, kind: str, header: Mapping[str, Any], tensors: 
     """Write tensors and a JSON header of this `kind` as one .npz; the same content gives the same bytes."""
     described = {name: [list(a.shape), a.dtype.name] for name, a in tensors.items()}
     full = {"format": FORMAT, "version": VERSION, "kind": kind, **header, "tensors": described}
-    encoded = np.frombuffer(json.dumps(full).encode(), dtype=np.uint8)
+    encoded = np.frombuffer(_json(full).encode(), dtype=np.uint8)
     path = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
+    # Not tempfile, whose files nobody but their owner may read, for this one will be renamed.
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with open(temporary, "xb") as file:
             with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
                 for name, array in {"header": encoded, **tensors}.items():
                     buffer = io.BytesIO()
-                    np.lib.format.write_array(buffer, np.ascontiguousarray(array), allow_pickle=False)
+                    np.lib.format.write_array(buffer, np.asarray(array, order="C"), allow_pickle=False)
                     # A ZipInfo of our own has a fixed date, where `writestr(name)` would put the time of day.
                     archive.writestr(zipfile.ZipInfo(name + ".npy"), buffer.getbuffer())
             file.flush()
@@ -64,6 +65,11 @@ def write_file(path: str | Path, kind: str, header: Mapping[str, Any], tensors: 
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def _json(value: Any) -> str:
+    """JSON, in which NumPy's numbers (r=np.int64(8)) are numbers."""
+    return json.dumps(value, default=lambda scalar: scalar.item())
 
 
 def read_file(
@@ -130,6 +136,8 @@ def _checked_header(header: Any, path: Path) -> dict[str, Any]:
             f"{path} has format version {header.get('version')}, this minilora reads {VERSION}: "
             "use the minilora that wrote it"
         )
+    if not isinstance(header.get("kind"), str) or not isinstance(header.get("tensors"), dict):
+        raise CheckpointError(f"{path} has an incomplete header: make it again")
     return header
 
 
@@ -162,42 +170,68 @@ def save_model(model: GPT, path: str | Path) -> None:
     """Write config, weights and, if the model has one, its LoRA.  LoraError while a LoRA is merged."""
     if is_merged(model):
         raise LoraError("the LoRA is merged: call remove_lora(model) to save W alone, or unmerge(model) for both")
-    header = {"config": asdict(model.config), "lora": _lora_header(model)}
-    write_file(path, "model", header, model.state_dict())
+    write_file(path, "model", _description(model), model.state_dict())
 
 
 def load_model(path: str | Path, allow_nonfinite: bool = False) -> GPT:
-    """The model that `save_model` wrote, LoRA included.  CheckpointError as `read_file`."""
+    """The model that `save_model` wrote, LoRA included.  CheckpointError as `read_file`.
+
+    Nothing is built before the file is known to hold as many numbers as what its header describes.
+    """
     header, tensors = read_file(path, "model", allow_nonfinite)
-    try:
-        model = GPT(GPTConfig(**header["config"]), seed=None)
+    with _refusing(path):
+        config = GPTConfig(**header["config"])
+        base = [name for name in tensors if not name.endswith((".lora_A", ".lora_B"))]
+        if sum(tensors[name].size for name in base) != config.parameter_count:
+            raise CheckpointError(f"{path}: its tensors are not those of {config}: make it again")
+        model = GPT(config, seed=None)
         if header["lora"]:
-            add_lora(model, LoraConfig(**header["lora"]))
+            lora = LoraConfig(**header["lora"])
+            _check_shapes({name: a for name, a in tensors.items() if name not in base}, lora_shapes(model, lora), path)
+            add_lora(model, lora)
         model.load_state_dict(tensors)
-    except (TypeError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{path}: {error}") from None
     return model
 
 
-def _lora_header(model: Module) -> dict[str, Any] | None:
-    config = lora_config(model)
-    return None if config is None else asdict(config)
+def _description(model: GPT) -> dict[str, Any]:
+    """What a header says about the model: its config, and its LoRA's."""
+    lora = lora_config(model)
+    return {"config": asdict(model.config), "lora": None if lora is None else asdict(lora)}
+
+
+@contextlib.contextmanager
+def _refusing(path: str | Path) -> Iterator[None]:
+    """Inside, a header that lacks something or says something impossible is a CheckpointError."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} has an impossible header ({error}): make it again") from None
+
+
+def _check_shapes(tensors: Mapping[str, np.ndarray], expected: Mapping[str, tuple[int, ...]], path: Any) -> None:
+    """CheckpointError unless these are exactly the tensors expected, by name and shape."""
+    for name in sorted(tensors.keys() | expected.keys()):
+        found = tensors[name].shape if name in tensors else "missing"
+        if found != expected.get(name):
+            raise CheckpointError(f"{path}: {name} is {found}, this model needs {expected.get(name, 'none')}")
 
 
 # ---------------------------------------------------------------------------------------------- adapters
 
 
-def adapter_names(model: Module) -> list[str]:
-    """The parameters that make the adapter: every A and B, and the biases that the LoRA's `bias` setting trains."""
-    adapted = tuple(f"{path}." for path, _ in lora_layers(model))
-    config = lora_config(model)
-    bias = "none" if config is None else config.bias
-    return [
-        name
-        for name in model.named_parameters()
-        if name.endswith((".lora_A", ".lora_B"))
-        or (name.endswith(".bias") and (bias == "all" or (bias == "lora_only" and name.startswith(adapted))))
-    ]
+def adapter_shapes(model: Module, config: LoraConfig) -> dict[str, tuple[int, ...]]:
+    """Name -> shape of what makes the adapter: each A and B, and the biases that the `bias` setting trains.
+
+    The model may have this LoRA already, or not yet.
+    """
+    shapes: dict[str, tuple[int, ...]] = {**lora_shapes(model, config)}
+    adapted = {name.removesuffix(".lora_A") + ".bias" for name in shapes if name.endswith(".lora_A")}
+    for name, parameter in model.named_parameters().items():
+        if name.endswith(".bias") and (config.bias == "all" or (config.bias == "lora_only" and name in adapted)):
+            shapes[name] = parameter.shape
+    return shapes
 
 
 def base_hash(model: Module, without: list[str]) -> str:
@@ -212,10 +246,11 @@ def base_hash(model: Module, without: list[str]) -> str:
 
 def save_adapter(model: GPT, path: str | Path) -> None:
     """Write only what LoRA trained, with its config and the hash of the base it belongs to."""
-    if not any(lora_layers(model)):
+    config = lora_config(model)
+    if config is None:
         raise LoraError("the model has no LoRA to save: call add_lora(model, config), or save_model for all of it")
-    names = adapter_names(model)
-    header = {"config": asdict(model.config), "lora": _lora_header(model), "base_sha256": base_hash(model, names)}
+    names = list(adapter_shapes(model, config))
+    header = {**_description(model), "base_sha256": base_hash(model, names)}
     parameters = model.named_parameters()
     write_file(path, "adapter", header, {name: to_host(parameters[name].data) for name in names})
 
@@ -229,12 +264,16 @@ def load_adapter(model: GPT, path: str | Path, allow_nonfinite: bool = False, ch
     header, tensors = read_file(path, "adapter", allow_nonfinite)
     if is_merged(model):
         raise LoraError("the LoRA is merged: call unmerge(model) before you load another")
-    try:
+    with _refusing(path):
         config = LoraConfig(**header["lora"])
-        _check_fit(model, config, header, tensors, path, check_base)
-    except (TypeError, KeyError) as error:
-        raise CheckpointError(f"{path} has an incomplete header ({error}): make it again") from None
-    if not any(lora_layers(model)):
+        _check_description(header, model, path, check_lora=lora_config(model) is not None)
+        _check_shapes(tensors, adapter_shapes(model, config), path)
+        if check_base and header["base_sha256"] != base_hash(model, list(tensors)):
+            raise CheckpointError(
+                f"{path} was trained on another base (the weights' hash differs): load that base first, "
+                "or pass check_base=False if you mean it"
+            )
+    if lora_config(model) is None:
         add_lora(model, config)
     for name, parameter in model.named_parameters().items():
         if name in tensors:
@@ -243,36 +282,19 @@ def load_adapter(model: GPT, path: str | Path, allow_nonfinite: bool = False, ch
     return model
 
 
-def _check_fit(model: GPT, config: LoraConfig, header: dict, tensors: dict, path: Any, check_base: bool) -> None:
-    """CheckpointError unless these tensors are the adapter of this model, as it is or as `config` would make it."""
-    for key, value in asdict(model.config).items():
+def _check_description(header: dict[str, Any], model: GPT, path: Any, check_lora: bool = True) -> None:
+    """CheckpointError unless the header describes this model: its base and, if asked, its LoRA."""
+    # Through JSON, as the header went: it knows no tuples.
+    present = json.loads(_json(_description(model)))
+    for key, value in present["config"].items():
         if header["config"][key] != value:
             raise CheckpointError(
                 f"{path} belongs to a base with {key}={header['config'][key]}, this model has {key}={value}"
             )
-    twin = GPT(model.config, seed=None)  # what the model will look like, tried on one that does not matter
-    try:
-        add_lora(twin, config)
-    except ValueError as error:
-        raise CheckpointError(f"{path}: {error}") from None
-    present = lora_config(model)
-    if present is not None and asdict(present) != asdict(config):
+    if check_lora and header["lora"] != present["lora"]:
         raise CheckpointError(
-            f"{path} was trained with {config}, the model has {present}: call remove_lora(model) first"
-        )
-    parameters = twin.named_parameters()
-    expected = adapter_names(twin)
-    if sorted(tensors) != sorted(expected):
-        raise CheckpointError(f"{path}: expected {len(expected)} tensors of the LoRA, found {len(tensors)} others")
-    for name in expected:
-        if tensors[name].shape != parameters[name].shape:
-            raise CheckpointError(
-                f"{path}: {name} has shape {tensors[name].shape}, this model needs {parameters[name].shape}"
-            )
-    if check_base and header["base_sha256"] != base_hash(model, expected):
-        raise CheckpointError(
-            f"{path} was trained on another base (the weights' hash differs): load that base first, "
-            "or pass check_base=False if you mean it"
+            f"{path} belongs to the LoRA {header['lora']}, the model has {present['lora']}: "
+            "set the model up as it was then (remove_lora takes a LoRA off)"
         )
 
 
@@ -288,30 +310,37 @@ def save_training(
     tensors = {f"param.{name}": array for name, array in trainable.items()}
     tensors |= {f"adam.{name}": array for name, array in optimizer.state_dict().items()}
     tensors |= {f"best.{name}": to_host(array) for name, array in best.items()}
-    header = {"base_sha256": base_hash(model, list(trainable)), "record": record}
+    header = {**_description(model), "base_sha256": base_hash(model, list(trainable)), "record": record}
     write_file(path, "training", header, tensors)
 
 
 def load_training(path: str | Path, model: GPT, optimizer: Adam) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Put a training state back into the model and optimizer; returns the record and the best weights so far."""
+    """Put a training state back into the model and optimizer; returns the record and the best weights so far.
+
+    CheckpointError, before any change, if it is not the state of this model, set up as it was then.
+    """
     header, tensors = read_file(path, "training")
-    groups: dict[str, dict[str, np.ndarray]] = {"param": {}, "adam": {}, "best": {}}
-    for key, array in tensors.items():
-        group, _, name = key.partition(".")
-        groups[group][name] = array
     trainable = {name: p for name, p in model.named_parameters().items() if p.trainable}
-    shapes = {name: array.shape for name, array in groups["param"].items()}
-    if shapes != {name: p.shape for name, p in trainable.items()}:
-        raise CheckpointError(f"{path} trained other parameters than this model does: set it up as it was then")
-    if header["base_sha256"] != base_hash(model, list(trainable)):
-        raise CheckpointError(f"{path} was trained on another base (the weights' hash differs): load that base first")
-    optimizer.load_state_dict(groups["adam"])
+    with _refusing(path):
+        record = header["record"]
+        _check_description(header, model, path)
+        # Adam may not have met a parameter yet, and there may be no best weights: those may lack, no others.
+        groups = ("param", "adam.m", "adam.v", "best")
+        known = {f"{group}.{name}": p.shape for group in groups for name, p in trainable.items()} | {"adam.t": ()}
+        needed = [f"param.{name}" for name in trainable] + ["adam.t"]
+        _check_shapes(tensors, {key: known[key] for key in known if key in tensors or key in needed}, path)
+        if header["base_sha256"] != base_hash(model, list(trainable)):
+            raise CheckpointError(
+                f"{path} was trained on another base (the weights' hash differs): load that base first"
+            )
+    optimizer.load_state_dict({k.removeprefix("adam."): a for k, a in tensors.items() if k.startswith("adam.")})
+    best = {}
     for name, parameter in trainable.items():
         xp = array_module(parameter.data)
-        parameter.data[...] = xp.asarray(groups["param"][name])
-        if name in groups["best"]:
-            groups["best"][name] = xp.asarray(groups["best"][name])
-    return header["record"], groups["best"]
+        parameter.data[...] = xp.asarray(tensors[f"param.{name}"])
+        if f"best.{name}" in tensors:
+            best[name] = xp.asarray(tensors[f"best.{name}"])
+    return record, best
 
 
 # -------------------------------------------------------------------------------- the base that is shipped

@@ -36,7 +36,7 @@ def generate(
             f"the prompt has {rows.shape[1]} tokens: give 1 to {block_size - 1}, "
             f"so that at least one more fits into block_size={block_size}"
         )
-    if temperature < 0 or (top_k is not None and top_k < 1):
+    if not temperature >= 0 or (top_k is not None and top_k < 1):
         raise ValueError(f"temperature={temperature} must be at least 0 and top_k={top_k} at least 1, or None")
     if max_new_tokens is not None and max_new_tokens < 0:
         raise ValueError(f"max_new_tokens={max_new_tokens} must not be negative")

@@ -13,13 +13,15 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from minilora import ops
 from minilora.backend import Array, array_module
 from minilora.nn import Embedding, Gradients, Linear, Module, Parameter, accumulate, normal
+
+Model = TypeVar("Model", bound=Module)  # the verbs return the model they were given
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,15 @@ class LoraConfig:
             raise ValueError(f'bias is {self.bias!r}: use "none", "all" or "lora_only"')
         if not self.target_modules:
             raise ValueError('target_modules is empty: name at least one layer, such as ("q_proj", "v_proj")')
+        regular = (self.target_modules,) if isinstance(self.target_modules, str) else ()
+        for pattern in (*regular, *self.rank_pattern, *self.alpha_pattern):
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(
+                    f"{pattern!r} is not a regular expression ({error}): several names go into a tuple, "
+                    "a single expression must match a whole path"
+                ) from None
 
     def targets(self, path: str) -> bool:
         """Whether the layer at this path is to be adapted."""
@@ -269,7 +280,7 @@ def lora_config(model: Module) -> LoraConfig | None:
     return next((layer.config for _, layer in lora_layers(model)), None)
 
 
-def add_lora(model: Module, config: LoraConfig, seed: int = 0) -> Module:
+def add_lora(model: Model, config: LoraConfig, seed: int = 0) -> Model:
     """Give every targeted layer an A and a B, freeze everything else, and return the model.
 
     B = 0, so the model computes what it did before, to the bit (section 4.1). A is drawn from `seed`, layer by
@@ -308,7 +319,16 @@ def _find_targets(model: Module, config: LoraConfig) -> dict[str, Linear | Embed
     return chosen
 
 
-def merge(model: Module, keep_base: bool = True) -> Module:
+def lora_shapes(model: Module, config: LoraConfig) -> dict[str, tuple[int, int]]:
+    """Name -> shape of each A and B that `config` asks for, allocating none.  ValueError as `add_lora`."""
+    shapes: dict[str, tuple[int, int]] = {}
+    for path, layer in _find_targets(model, config).items():
+        (d, k), r = layer.weight.shape, config.rank(path)
+        shapes |= {f"{path}.lora_A": (r, k), f"{path}.lora_B": (d, r)}
+    return shapes
+
+
+def merge(model: Model, keep_base: bool = True) -> Model:
     """Write W = W0 + (alpha/r) B A into every adapted weight: no latency is left (section 4.1).
 
     keep_base=True keeps W0 aside, so that `unmerge` puts its very bits back; False is the paper's own way,
@@ -321,7 +341,7 @@ def merge(model: Module, keep_base: bool = True) -> Module:
     return model
 
 
-def unmerge(model: Module) -> Module:
+def unmerge(model: Model) -> Model:
     """Undo `merge`.  LoraError if there is no LoRA, or it is not merged."""
     for layer in _lora_layers_in_state(model, merged=True, cure="call merge(model) first"):
         layer.unmerge()
@@ -342,7 +362,7 @@ def is_merged(model: Module) -> bool:
     return any(layer.merged for _, layer in lora_layers(model))
 
 
-def remove_lora(model: Module) -> Module:
+def remove_lora(model: Model) -> Model:
     """Drop every A and B; the weights stay as they stand: W0, or the merged W after `merge`.
 
     The layers are plain again and every parameter trains, as in a new model.  LoraError if there is no LoRA.

@@ -28,7 +28,7 @@ WEIGHT_DECAY = 0.1
 
 
 def pretrain(path: Path, *, steps: int = STEPS, seed: int = 0, workers: int = 2, resume: bool = False) -> float:
-    """Train CONFIG on `python_docs()`, write the model to `path` and its card to README.md beside it.
+    """Train CONFIG on `python_docs()`, write the model to `path` (.npz) and its card beside it (.md).
 
     Returns the validation loss in nats per byte, on the last tenth of the documentation, unseen in training.
     A checkpoint `path`.run every 250 steps lets `resume` continue a run that was cut off.
@@ -58,7 +58,7 @@ def pretrain(path: Path, *, steps: int = STEPS, seed: int = 0, workers: int = 2,
     loss = evaluate(model, valid)
     save_model(model, path)
     parameters = sum(p.size for p in model.named_parameters().values())
-    path.with_name("README.md").write_text(
+    path.with_suffix(".md").write_text(
         CARD.format(
             config=CONFIG,
             parameters=parameters,

@@ -105,6 +105,8 @@ class TextData:
         tokens = np.asarray(tokens)
         if tokens.ndim != 1 or len(tokens) < 2:
             raise ValueError(f"a text of shape {tokens.shape} has no next token: give at least 2 tokens, shape (T,)")
+        if tokens.dtype.kind not in "iu":
+            raise ValueError(f"tokens are whole numbers, these are {tokens.dtype}: encode the text first")
         self.tokens = tokens
         self.block_size = min(block_size, len(tokens) - 1)
 

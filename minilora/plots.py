@@ -1,0 +1,92 @@
+"""Every figure: from results alone to one PNG.  matplotlib is imported inside, so that nothing else needs it.
+
+Curves differ by line style and marker as well as by colour, so that a figure survives a grey printer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from minilora.demo import DemoResult
+
+# Okabe and Ito's colours, which colour-blind readers tell apart; one meaning each in every figure.
+LORA, FULL, BASE, OTHER = "#0072B2", "#D55E00", "#555555", "#E69F00"
+
+
+def demo_figure(result: DemoResult, path: Path) -> None:
+    """The demo in four panels, written to `path`.  ImportError without matplotlib."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # draws without a display
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 7.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(2, 2)
+    _training_panel(panels[0, 0], result)
+    _scaling_panel(panels[0, 1], result)
+    _rank_panel(panels[1, 0], result)
+    _spectrum_panel(panels[1, 1], result)
+    for panel in panels.flat:
+        panel.grid(alpha=0.3)
+        panel.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, format="png", dpi=120)
+
+
+def _training_panel(axes: Any, result: DemoResult) -> None:
+    run = result.training.run
+    steps, losses = zip(*run.val_losses, strict=True)
+    axes.plot(range(1, len(run.losses) + 1), run.losses, color=LORA, alpha=0.25, linewidth=1, label="training batch")
+    axes.plot(steps, losses, "o-", color=LORA, label="held-out source")
+    axes.axhline(losses[0], color=BASE, linestyle="--", label="the base (zero init)")
+    axes.set(title="LoRA learns Python source", xlabel="step", ylabel="loss (nats per byte)")
+    axes.legend()
+
+
+def _scaling_panel(axes: Any, result: DemoResult) -> None:
+    styles = ["-", "--", "-.", ":"]
+    for runs, color, name in (
+        (result.scaling.scaled, LORA, r"$\alpha/r$"),
+        (result.scaling.unscaled, OTHER, "no scale"),
+    ):
+        for i, (r, run) in enumerate(runs.items()):
+            curve = moving_average(run.losses, 8)
+            steps = np.arange(len(run.losses) - len(curve), len(run.losses)) + 1
+            axes.plot(steps, curve, styles[i % len(styles)], color=color, label=f"{name}, r={r}")
+    axes.set(title=r"One learning rate for every rank", xlabel="step", ylabel="training loss, mean of 8 steps")
+    axes.legend(ncols=2)
+
+
+def _rank_panel(axes: Any, result: DemoResult) -> None:
+    for runs, color, marker, name in (
+        (result.scaling.scaled, LORA, "o-", r"with $\alpha/r$"),
+        (result.scaling.unscaled, OTHER, "s--", "without"),
+    ):
+        axes.plot(list(runs), [run.loss for run in runs.values()], marker, color=color, label=name)
+    axes.axhline(result.intrinsic.full.loss, color=FULL, linestyle=":", label="full fine-tuning")
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(list(result.scaling.scaled), [str(r) for r in result.scaling.scaled])
+    axes.set(title="A rank of 1 goes a long way", xlabel="rank r", ylabel="held-out loss (nats per byte)")
+    axes.legend()
+
+
+def _spectrum_panel(axes: Any, result: DemoResult) -> None:
+    for spectra, color, style, name in (
+        (result.intrinsic.sigma, FULL, "-", "full fine-tuning"),
+        (result.intrinsic.control, BASE, "--", "random matrix"),
+    ):
+        stack = np.stack(list(spectra.values()))
+        index = np.arange(1, stack.shape[1] + 1)
+        axes.plot(index, stack.mean(axis=0), style, color=color, label=name)
+        axes.fill_between(index, stack.min(axis=0), stack.max(axis=0), color=color, alpha=0.15, linewidth=0)
+    axes.set(title="Singular values of dW", xlabel="index i", ylabel=r"$\sigma_i\,/\,\|\Delta W\|_F$")
+    axes.legend(title="attention projections: mean, range")
+
+
+def moving_average(values: Sequence[float], width: int) -> np.ndarray:
+    """The means of all `width` neighbours, (len(values) - width + 1,), or of all values where they are fewer."""
+    width = min(width, len(values))
+    return np.convolve(values, np.full(width, 1 / width), mode="valid")

@@ -1,0 +1,48 @@
+"""Models small enough to check number by number, and the inputs for them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minilora import GPT, GPTConfig, ops
+
+# Every size is another number, so that an axis taken for another is an error of shape.
+TINY = GPTConfig(vocab_size=7, block_size=5, n_layer=2, n_head=2, n_embd=6, dtype="float64")
+
+
+def gpt(config: GPTConfig = TINY, seed: int = 0) -> GPT:
+    """A model as if trained: no bias is zero and no softmax flat, so that nothing hides a gradient."""
+    return scramble(GPT(config), seed)
+
+
+def scramble(model: GPT, seed: int = 0) -> GPT:
+    """New numbers for every parameter, B of a LoRA among them.
+
+    The embeddings dominate the residual stream, as in a trained model: what the blocks round is not magnified.
+    """
+    rng = np.random.default_rng(seed)
+    for name, parameter in model.named_parameters().items():
+        std = 1.0 if name in ("wte.weight", "wpe.weight") else 0.2
+        mean = 1.0 if parameter.data.ndim == 1 and name.endswith("weight") else 0.0  # LayerNorm's
+        parameter.data[...] = mean + std * rng.standard_normal(parameter.shape)
+    return model
+
+
+def batch(seed: int = 0, B: int = 2, T: int = 4, vocab_size: int = 7) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """tokens, targets and weights, (B, T) each; one of the weights is 0."""
+    rng = np.random.default_rng(seed)
+    weights = rng.uniform(0.5, 2, (B, T))
+    weights[0, 0] = 0
+    return rng.integers(vocab_size, size=(B, T)), rng.integers(vocab_size, size=(B, T)), weights
+
+
+def loss_of(model: GPT, tokens: np.ndarray, targets: np.ndarray, weights: np.ndarray, rng=None) -> float:
+    """sum(w * NLL) / sum(w) from the logits alone."""
+    logits, _ = model.forward(tokens, rng)
+    nll, _ = ops.cross_entropy(logits.reshape(-1, logits.shape[-1]), targets.ravel())
+    return float((weights.ravel() * nll).sum() / weights.sum())
+
+
+def bits(model: GPT) -> dict[str, bytes]:
+    """Name -> the bytes of each parameter: equal exactly when no bit has moved."""
+    return {name: array.tobytes() for name, array in model.state_dict().items()}

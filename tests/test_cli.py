@@ -1,0 +1,226 @@
+"""The command line as its users meet it: what works, and one line and exit code 2 for what cannot."""
+
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import minilora as ml
+from minilora import cli
+from minilora.cli import main
+
+COMMANDS = ("demo", "train", "generate", "merge", "info", "pretrain")
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A text, an adapter that two steps on it made, and what no command can use."""
+    folder = tmp_path_factory.mktemp("cli")
+    (folder / "text.txt").write_text("It was the best of times, it was the worst of times. Ça va? " * 20, "utf-8")
+    (folder / "empty.txt").write_bytes(b"")
+    (folder / "short.txt").write_bytes(b"too short")
+    (folder / "junk.bin").write_bytes(np.random.default_rng(0).bytes(4000))
+    (folder / "zeros.bin").write_bytes(bytes(4000))
+    train = ["--steps", "2", "--block-size", "16", "--batch-size", "2", "--workers", "1"]
+    assert main(["train", "--data", str(folder / "text.txt"), "--out", str(folder / "a.npz"), *train]) == 0
+    (folder / "cut.npz").write_bytes((folder / "a.npz").read_bytes()[:-100])
+    return folder
+
+
+def run(*arguments, **options):
+    """`minilora ARGUMENTS` in a process of its own."""
+    command = [sys.executable, "-m", "minilora", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, timeout=120, **options)
+
+
+# ---------------------------------------------------------------------------------------------- what works
+
+
+def test_version_names_the_package(capsys):
+    with pytest.raises(SystemExit) as exit:
+        main(["--version"])
+    assert (exit.value.code, capsys.readouterr().out) == (0, f"minilora {ml.__version__}\n")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_an_example_that_the_parser_accepts(command, capsys):
+    with pytest.raises(SystemExit) as exit:
+        main([command, "--help"])
+    example = capsys.readouterr().out.partition("example:\n")[2].split('"')[0].split()
+    assert exit.value.code == 0
+    assert example[:2] == ["minilora", command]
+    prompt = ["The "] if command == "generate" else []  # the quoted part that split() would cut
+    assert cli.parser().parse_args(example[1:] + prompt).run.__name__ == f"run_{command}"
+
+
+def test_train_writes_the_adapter_that_generate_uses(files, capsys):
+    prompt = ["generate", "--prompt", "It was ", "--bytes", "30", "--temperature", "0"]
+    assert main([*prompt, "--adapter", str(files / "a.npz")]) == 0
+    adapted = capsys.readouterr().out
+    model, tokenizer = ml.load_base()
+    ml.load_adapter(model, files / "a.npz")
+    expected = ml.generate(model, tokenizer.encode("It was "), 30, temperature=0)
+    assert adapted == tokenizer.decode(expected) + "\n"
+
+
+def test_equal_seeds_write_equal_files(files, tmp_path):
+    options = ["--steps", "2", "--block-size", "16", "--batch-size", "2", "--workers", "1", "--seed"]
+    for name, seed in (("first", "3"), ("second", "3"), ("other", "4")):
+        assert main(["train", "--data", str(files / "text.txt"), "--out", str(tmp_path / name), *options, seed]) == 0
+    first, second, other = ((tmp_path / name).read_bytes() for name in ("first", "second", "other"))
+    assert first == second != other
+
+
+def test_merge_writes_the_model_that_merging_gives(files, tmp_path):
+    assert main(["merge", "--adapter", str(files / "a.npz"), "--out", str(tmp_path / "m.npz")]) == 0
+    expected, _ = ml.load_base()
+    ml.remove_lora(ml.merge(ml.load_adapter(expected, files / "a.npz")))
+    merged = ml.load_model(tmp_path / "m.npz").state_dict()
+    assert merged.keys() == expected.state_dict().keys()
+    assert all(np.array_equal(merged[name], array) for name, array in expected.state_dict().items())
+
+
+def test_train_starts_from_the_base_it_is_given(files, tmp_path):
+    ml.save_model(ml.GPT(ml.GPTConfig(block_size=20, n_layer=1, n_head=1, n_embd=8), seed=1), tmp_path / "tiny.npz")
+    base = ["--base", str(tmp_path / "tiny.npz")]
+    train = ["--block-size", "16", "--steps", "1", "--targets", "up_proj", "--r", "2", "--alpha", "6", "--out"]
+    assert main(["train", "--data", str(files / "text.txt"), *base, *train, str(tmp_path / "b.npz")]) == 0
+    model = ml.load_adapter(ml.load_model(tmp_path / "tiny.npz"), tmp_path / "b.npz")
+    ((path, layer),) = ml.lora_layers(model)
+    assert (path, layer.r, layer.scaling) == ("blocks.0.mlp.up_proj", 2, 3.0)
+
+
+def test_info_tells_what_each_kind_of_file_holds(files, capsys):
+    assert main(["info"]) == 0
+    assert main(["info", str(files / "a.npz")]) == 0
+    base, adapter = capsys.readouterr().out.split(str(files / "a.npz"))
+    model, _ = ml.load_base()
+    assert ml.trainable_report(model) in base
+    assert "config.n_embd = 128" in base and "wte.weight" in base
+    trained = 4 * 4 * 4 * (128 + 128)  # blocks, projections, r, k + d
+    assert f"{trained:,} parameters" in adapter
+    assert "lora.r = 4" in adapter and "blocks.3.attn.o_proj.lora_B" in adapter
+
+
+def test_pretrain_writes_a_model_and_its_card(tmp_path, capsys):
+    assert main(["pretrain", "--steps", "1", "--workers", "2", "--out", str(tmp_path / "p.npz")]) == 0
+    assert ml.load_model(tmp_path / "p.npz").config == ml.load_base()[0].config
+    card = (tmp_path / "p.md").read_text("utf-8")
+    loss = capsys.readouterr().out.split()[2]
+    assert loss in card and "1 steps" in card
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["p.md", "p.npz"]
+
+
+# ------------------------------------------------------------------------------------------- what cannot
+
+MISTAKES = {
+    "info missing.npz": "missing.npz",
+    "info text.txt": "text.txt",
+    "info empty.txt": "empty.txt",
+    "info cut.npz": "cut.npz",
+    "info .": "irectory",
+    "train --data missing.txt": "missing.txt",
+    "train --data empty.txt": "empty",
+    "train --data short.txt": "9 bytes",
+    "train --data junk.bin": "UTF-8",
+    "train --data zeros.bin": "binary",
+    "train --data text.txt --out no/such/folder/a.npz": "no folder",
+    "train --data text.txt --out .": "is a folder",
+    "train --data text.txt --out text.txt": "reads",
+    "train --data text.txt --base junk.bin": "junk.bin",
+    "train --data text.txt --base a.npz": "adapter",
+    "train --data text.txt --targets nose": "nose",
+    "train --data text.txt --block-size 999": "320",
+    "train --data text.txt --alpha nan": "nan",
+    "train --data text.txt --steps 0": "--steps",
+    "train --data text.txt --lr inf": "--lr",
+    "train --data text.txt --seed -1": "--seed",
+    "train --data text.txt --r many": "many",
+    "train": "--data",
+    "generate --prompt x --adapter junk.bin": "junk.bin",
+    "generate --prompt x --adapter cut.npz": "cut.npz",
+    "generate --prompt x --temperature -1": "temperature",
+    "generate --prompt x --temperature warm": "warm",
+    "generate --prompt x --bytes 0": "--bytes",
+    "generate --prompt=": "prompt",
+    "generate --prompt " + 400 * "x": "319",
+    "merge --adapter a.npz --out a.npz": "reads",
+    "merge --adapter text.txt --out m.npz": "text.txt",
+    "pretrain --out base.md": ".npz",
+    "demo --out no/such/folder/f.png": "no folder",
+    "demo --workers none": "none",
+    "frobnicate": "frobnicate",
+    "": "COMMAND",
+}
+
+
+@pytest.mark.parametrize(("line", "named"), MISTAKES.items())
+def test_a_mistake_gets_one_line_that_names_it(line, named, files, monkeypatch, capsys):
+    monkeypatch.chdir(files)
+    before = {path.name: path.read_bytes() for path in files.iterdir()}
+    try:
+        code = main(line.split())
+    except SystemExit as exit:  # argparse's own way out
+        code = exit.code
+    out, err = capsys.readouterr()
+    assert (code, out) == (2, "")
+    assert err.startswith("minilora") and err.count("\n") == 1 and named in err
+    assert {path.name: path.read_bytes() for path in files.iterdir()} == before
+
+
+def test_ctrl_c_is_no_traceback_and_keeps_the_old_file(files, tmp_path, monkeypatch, capsys):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ml, "fit", interrupted)
+    (tmp_path / "a.npz").write_bytes(b"old")
+    assert main(["train", "--data", str(files / "text.txt"), "--out", str(tmp_path / "a.npz")]) == 130
+    assert capsys.readouterr().err == "\nminilora: interrupted\n"
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a.npz", b"old")]
+
+
+def test_a_save_that_fails_keeps_the_old_file(files, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    (tmp_path / "m.npz").write_bytes(b"old")
+    monkeypatch.setattr(os, "fsync", full)
+    assert main(["merge", "--adapter", str(files / "a.npz"), "--out", str(tmp_path / "m.npz")]) == 2
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("m.npz", b"old")]
+
+
+def test_a_diverging_run_is_an_error_and_writes_nothing(files, tmp_path, capsys):
+    command = ["train", "--data", str(files / "text.txt"), "--out", str(tmp_path / "a.npz")]
+    with np.errstate(all="ignore"):
+        assert main([*command, "--alpha", "1e38", "--steps", "9", "--block-size", "16", "--batch-size", "2"]) == 2
+    assert "learning rate" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_console_of_few_characters_shows_question_marks(monkeypatch):
+    console = io.TextIOWrapper(io.BytesIO(), encoding="cp1252", errors="strict")
+    monkeypatch.setattr(sys, "stdout", console)
+    assert main(["generate", "--prompt", "dW = \N{GREEK CAPITAL LETTER DELTA}W", "--bytes", "1"]) == 0
+    console.flush()
+    assert console.buffer.getvalue().startswith(b"dW = ?W")
+
+
+def test_works_as_a_process_from_any_folder_and_into_a_pipe(tmp_path):
+    environment = {**os.environ, "PYTHONIOENCODING": "cp1252", "PYTHONPATH": str(Path(ml.__file__).parents[1])}
+    result = run("info", cwd=tmp_path, env=environment)
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert b"wte.weight" in result.stdout
+
+
+def test_a_reader_that_leaves_early_is_no_error(tmp_path):
+    reader, writer = os.pipe()
+    os.close(reader)
+    environment = {**os.environ, "PYTHONPATH": str(Path(ml.__file__).parents[1])}
+    command = [sys.executable, "-m", "minilora", "info"]
+    result = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, cwd=tmp_path, env=environment, timeout=120)
+    os.close(writer)
+    assert result.stderr == b""

@@ -1,0 +1,226 @@
+"""Parameters have names and flags, modules are a tree, layers cache what backward will read and nothing else."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minilora import GPT, ops
+from minilora.nn import (
+    Embedding,
+    LayerNorm,
+    Linear,
+    Module,
+    Parameter,
+    accumulate,
+    cache_bytes,
+    gaussian_linear,
+    normal,
+)
+from tests.models import TINY, bits, gpt
+
+x = np.random.default_rng(0).standard_normal((2, 3))
+dy = np.random.default_rng(1).standard_normal((2, 4))
+
+
+def linear() -> Linear:
+    layer = gaussian_linear(np.random.default_rng(2), 4, 3, 1.0, "float64")
+    layer.assign_names()
+    return layer
+
+
+# ------------------------------------------------------------------------------------------------- tree
+
+
+def test_parameters_have_the_names_of_the_design_in_the_models_order():
+    block = [
+        *("ln_1.weight", "ln_1.bias"),
+        *(f"attn.{p}.{w}" for p in ("q_proj", "k_proj", "v_proj", "o_proj") for w in ("weight", "bias")),
+        *("ln_2.weight", "ln_2.bias"),
+        *(f"mlp.{p}.{w}" for p in ("up_proj", "down_proj") for w in ("weight", "bias")),
+    ]
+    expected = ["wte.weight", "wpe.weight", *(f"blocks.{i}.{name}" for i in range(2) for name in block)]
+    assert list(gpt().named_parameters()) == [*expected, "ln_f.weight", "ln_f.bias"]
+
+
+def test_a_parameter_knows_its_own_name():
+    assert all(p.name == name for name, p in gpt().named_parameters().items())
+
+
+def test_a_shared_parameter_is_listed_once():
+    shared = Parameter(x)
+    tree = Module()
+    tree.first, tree.second = Linear(shared), Linear(shared)
+    assert list(tree.named_parameters()) == ["first.weight"]
+
+
+def test_a_submodule_can_be_replaced_by_its_path():
+    model, layer = gpt(), linear()
+    model.set_submodule("blocks.1.mlp.up_proj", layer)
+    assert model.get_submodule("blocks.1.mlp.up_proj") is layer
+    assert layer.weight.name == "blocks.1.mlp.up_proj.weight"
+
+
+def test_a_block_can_be_replaced_by_its_number():
+    model = gpt()
+    model.set_submodule("blocks.0", model.blocks[1])
+    assert model.blocks[0] is model.blocks[1]
+
+
+def test_an_unknown_path_is_a_key_error():
+    with pytest.raises(KeyError):
+        gpt().get_submodule("blocks.7")
+
+
+def test_freezing_a_module_freezes_what_is_below_it_and_nothing_else():
+    model = gpt()
+    model.blocks[0].freeze()
+    assert [name for name, p in model.named_parameters().items() if not p.trainable] == [
+        name for name in model.named_parameters() if name.startswith("blocks.0.")
+    ]
+    assert not model.blocks[0].trainable and model.trainable
+    model.unfreeze()
+    assert all(p.trainable for p in model.named_parameters().values())
+
+
+def test_a_parameter_says_what_it_is():
+    assert repr(linear().weight) == "Parameter('weight', shape=(4, 3), dtype=float64, trainable)"
+
+
+# ------------------------------------------------------------------------------------------------ state
+
+
+def test_a_state_dict_is_a_copy():
+    model = gpt()
+    before = bits(model)
+    for array in model.state_dict().values():
+        array += 1
+    assert bits(model) == before
+
+
+def test_a_state_goes_from_one_model_to_another():
+    model = gpt(seed=0)
+    other = gpt(seed=1)
+    other.load_state_dict(model.state_dict())
+    assert bits(other) == bits(model)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda state: state.pop("ln_f.bias"), "lacks ln_f.bias"),
+        (lambda state: state.update(more=x), "has more, which this model lacks"),
+        (lambda state: state.update({"ln_f.bias": x}), r"ln_f.bias has shape \(2, 3\) in the state and \(6,\)"),
+    ],
+)
+def test_a_state_that_does_not_fit_changes_nothing(change, message):
+    model = gpt(seed=0)
+    before, state = bits(model), gpt(seed=1).state_dict()
+    change(state)
+    with pytest.raises(ValueError, match=message):
+        model.load_state_dict(state)
+    assert bits(model) == before
+
+
+def test_a_state_takes_the_models_precision():
+    model = GPT(TINY.__class__(**{**TINY.__dict__, "dtype": "float32"}))
+    model.load_state_dict(gpt().state_dict())
+    assert {p.data.dtype.name for p in model.named_parameters().values()} == {"float32"}
+
+
+def test_each_precision_gets_the_same_random_weights():
+    single, double = (normal(np.random.default_rng(0), (9,), 0.02, dtype) for dtype in ("float32", "float64"))
+    np.testing.assert_array_equal(single, double.astype("float32"))
+
+
+def test_the_host_is_a_device_and_an_unknown_one_is_refused():
+    model = gpt()
+    before = bits(model)
+    assert model.to("numpy") is model and bits(model) == before
+    with pytest.raises(ValueError, match='use "numpy"'):
+        model.to("tpu")
+
+
+# ---------------------------------------------------------------------------------------------- layers
+
+
+def layers() -> dict[str, tuple[Module, np.ndarray, np.ndarray]]:
+    """A layer of each kind, its input and a gradient at its output."""
+    table = Embedding(Parameter(x.copy()))
+    table.assign_names()
+    norm = LayerNorm(3, "float64")
+    norm.assign_names()
+    return {"Linear": (linear(), x, dy), "LayerNorm": (norm, x, x), "Embedding": (table, np.array([1, 0]), x)}
+
+
+@pytest.mark.parametrize("kind", layers())
+def test_a_layer_leaves_its_input_and_the_gradient_alone(kind):
+    layer, x, dy = layers()[kind]
+    for array in (x, dy, *(p.data for p in layer.named_parameters().values())):
+        array.setflags(write=False)
+    y, cache = layer.forward(x)
+    layer.backward(dy, cache, {})
+    y += 1  # the caller's to overwrite
+
+
+@pytest.mark.parametrize("kind", layers())
+def test_gradients_are_those_of_the_trainable_parameters(kind):
+    layer, x, dy = layers()[kind]
+    for name in layer.named_parameters():
+        layer.freeze()
+        layer.named_parameters()[name].trainable = True
+        grads = {}
+        layer.backward(dy, layer.forward(x)[1], grads)
+        assert list(grads) == [name]
+
+
+def test_a_frozen_linear_saves_no_input_and_still_passes_the_gradient_on():
+    layer = linear()
+    layer.freeze()
+    _, cache = layer.forward(x)
+    assert cache is None
+    np.testing.assert_array_equal(layer.backward(dy, cache, {}), ops.linear_dx(dy, layer.weight.data))
+
+
+@pytest.mark.parametrize("kind", ["Linear", "LayerNorm"])
+def test_a_layer_that_nothing_trains_below_passes_nothing_on(kind):
+    layer, x, dy = layers()[kind]
+    assert layer.backward(dy, layer.forward(x)[1], {}, need_dx=False) is None
+
+
+def test_an_embedding_serves_as_the_head_too_and_its_gradient_is_a_sum():
+    table = layers()["Embedding"][0]
+    tokens, h, dlogits = np.array([1, 1]), x + 1, np.ones((2, 2))
+    grads = {}
+    table.backward(x, table.forward(tokens)[1], grads)
+    logits, cache = table.unembed(h)
+    dh = table.unembed_backward(dlogits, cache, grads)
+    np.testing.assert_array_equal(logits, h @ table.weight.data.T)
+    np.testing.assert_array_equal(dh, dlogits @ table.weight.data)
+    np.testing.assert_array_equal(grads["weight"], ops.embedding_dW(x, tokens, 2) + dlogits.T @ h)
+
+
+def test_accumulating_adds():
+    weight, grads = linear().weight, {}
+    for _ in range(3):
+        accumulate(grads, weight, np.ones((4, 3)))
+    np.testing.assert_array_equal(grads["weight"], np.full((4, 3), 3.0))
+
+
+# ----------------------------------------------------------------------------------------- cache_bytes
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=4))
+def test_a_caches_bytes_are_those_of_its_arrays(sizes):
+    cache = [(np.zeros(n), None, [np.zeros(n, "float32")]) for n in sizes]
+    assert cache_bytes(cache) == sum(12 * n for n in sizes)
+
+
+def test_an_array_that_stands_in_a_cache_twice_counts_once():
+    array = np.zeros(10)
+    assert cache_bytes((array, [array])) == 80
+
+
+def test_a_view_counts_as_the_array_that_it_keeps_alive():
+    array = np.zeros((10, 10))
+    assert cache_bytes((array[0], array.T[:2])) == 800

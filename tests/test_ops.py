@@ -1,0 +1,315 @@
+"""Each op is the textbook's formula, each derivative that of its forward, and no op touches what it is given."""
+
+import inspect
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minilora import ops
+from minilora.testing import gamma
+from tests.finite_differences import assert_gradient
+from tests.reference import Bounded, Reference, exactly
+
+seeds = st.integers(0, 2**32 - 1)
+sides = st.integers(1, 5)
+f = Reference()
+
+
+def gaussian(seed: int, *shapes: tuple[int, ...], dtype: str = "float64") -> list[np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return [rng.standard_normal(shape).astype(dtype) for shape in shapes]
+
+
+def assert_within(got: np.ndarray, expected: Bounded) -> None:
+    """Both are computations of one exact result, so they are at most twice its bound apart."""
+    assert got.shape == expected.value.shape
+    np.testing.assert_array_less(np.abs(got - expected.value), 2 * expected.error + np.finfo(np.float64).tiny)
+
+
+def loss_rounding(dy: np.ndarray, y: Bounded) -> float:
+    """How far sum(dy * y) may be out: by the error of y, and by its own roundings."""
+    return float((np.abs(dy) * (y.error + gamma(y.value.size + 1, "float64") * y.size)).sum())
+
+
+# ---------------------------------------------------------------------------------------------- linear
+
+
+@given(seeds, sides, sides, sides)
+def test_linear_is_a_sum_over_inputs_and_a_bias(seed, n, k, d):
+    x, W, b = gaussian(seed, (n, k), (d, k), (d,))
+    y = ops.linear(x, W, b)
+    for i in range(n):
+        for j in range(d):
+            terms = [x[i, m] * W[j, m] for m in range(k)] + [b[j]]
+            assert abs(y[i, j] - math.fsum(terms)) <= gamma(k + 1, "float64") * sum(map(abs, terms))
+
+
+@given(seeds, st.lists(sides, max_size=3), sides, sides)
+def test_linear_treats_every_leading_axis_as_rows(seed, leading, k, d):
+    x, W, b = gaussian(seed, (*leading, k), (d, k), (d,))
+    y = ops.linear(x, W, b)
+    assert y.shape == (*leading, d)
+    np.testing.assert_array_equal(y.reshape(-1, d), ops.linear(x.reshape(-1, k), W, b))
+
+
+@given(seeds, sides, sides, sides)
+def test_linear_derivatives(seed, n, k, d):
+    x, W, b, dy = gaussian(seed, (n, k), (d, k), (d,), (n, d))
+    rounding = loss_rounding(dy, f.linear(exactly(np.abs(x) + 1), exactly(np.abs(W) + 1), exactly(np.abs(b) + 1)))
+
+    def loss():
+        return float((dy * ops.linear(x, W, b)).sum())
+
+    assert_gradient(ops.linear_dx(dy, W), loss, x, rounding)
+    assert_gradient(ops.linear_dW(dy, x), loss, W, rounding)
+    assert_gradient(ops.linear_db(dy), loss, b, rounding)
+
+
+# ------------------------------------------------------------------------------------------- embedding
+
+
+@given(seeds, sides, sides, sides, sides)
+def test_embedding_looks_rows_up(seed, B, T, V, d):
+    (W,) = gaussian(seed, (V, d))
+    tokens = np.random.default_rng(seed).integers(V, size=(B, T))
+    y = ops.embedding(tokens, W)
+    for b in range(B):
+        for t in range(T):
+            np.testing.assert_array_equal(y[b, t], W[tokens[b, t]])
+
+
+@given(seeds, sides, sides, st.integers(1, 3), sides)
+def test_embedding_gradient_adds_up_every_occurrence(seed, B, T, V, d):
+    (dy,) = gaussian(seed, (B, T, d))
+    tokens = np.random.default_rng(seed).integers(V, size=(B, T))
+    dW = ops.embedding_dW(dy, tokens, V)
+    for v in range(V):
+        occurrences = dy[tokens == v]
+        bound = gamma(B * T, "float64") * np.abs(occurrences).sum(axis=0)
+        assert (np.abs(dW[v] - occurrences.sum(axis=0)) <= bound).all()
+
+
+# ------------------------------------------------------------------------------------------- LayerNorm
+
+
+@given(seeds, sides, st.integers(2, 8), st.sampled_from((1e-5, 0.1)))
+def test_layer_norm_is_the_formula(seed, n, d, eps):
+    x, weight, bias = gaussian(seed, (n, d), (d,), (d,))
+    y, _, _ = ops.layer_norm(x, weight, bias, eps)
+    assert_within(y, f.layer_norm(exactly(x), exactly(weight), exactly(bias), eps))
+
+
+@given(seeds, sides, st.integers(2, 8), st.floats(0.5, 4), st.floats(-2, 2))
+def test_layer_norm_does_not_see_shift_and_scale(seed, n, d, scale, shift):
+    x, weight, bias = gaussian(seed, (n, d), (d,), (d,))
+    moved = Bounded(x * scale + shift, gamma(2, "float64") * (np.abs(x) * scale + abs(shift)))
+    y, _, _ = ops.layer_norm(moved.value, weight, bias, eps=0.0)
+    allowed = f.layer_norm(moved, exactly(weight), exactly(bias), eps=0.0).error
+    assert_within(y, f.layer_norm(exactly(x), exactly(weight), exactly(bias), eps=0.0)._replace(error=allowed))
+
+
+@given(seeds, sides, st.integers(2, 8))
+def test_layer_norm_derivatives(seed, n, d):
+    x, weight, bias, dy = gaussian(seed, (n, d), (d,), (d,), (n, d))
+    x += np.linspace(0, 3, d)  # rows that are nearly constant are steep, and differences too coarse for them
+    _, xhat, rstd = ops.layer_norm(x, weight, bias, 1e-5)
+    y = f.layer_norm(exactly(x), exactly(np.abs(weight) + 1), exactly(np.abs(bias) + 1))
+    rounding = loss_rounding(dy, y)
+
+    def loss():
+        return float((dy * ops.layer_norm(x, weight, bias, 1e-5)[0]).sum())
+
+    assert_gradient(ops.layer_norm_dx(dy, xhat, rstd, weight), loss, x, rounding)
+    assert_gradient(ops.layer_norm_dgamma(dy, xhat), loss, weight, rounding)
+    assert_gradient(ops.linear_db(dy), loss, bias, rounding)
+
+
+# ------------------------------------------------------------------------------------------------ GELU
+
+
+@given(seeds, sides, sides)
+def test_gelu_is_the_tanh_form(seed, n, d):
+    x = 3 * gaussian(seed, (n, d))[0]
+    assert_within(ops.gelu(x)[0], f.gelu(exactly(x)))
+
+
+def test_gelu_of_large_numbers_is_the_number_or_zero():
+    x = np.array([-1e30, -100.0, 0.0, 100.0, 1e30])
+    y, phi = ops.gelu(x)
+    np.testing.assert_array_equal(y, [0, 0, 0, 100, 1e30])
+    np.testing.assert_array_equal(ops.gelu_dx(np.ones(5), x, y, phi), [0, 0, 0.5, 1, 1])
+
+
+@given(seeds, sides, sides)
+def test_gelu_derivative(seed, n, d):
+    x, dy = gaussian(seed, (n, d), (n, d))
+    y, phi = ops.gelu(x)
+    rounding = loss_rounding(dy, f.gelu(exactly(np.abs(x) + 1)))
+    assert_gradient(ops.gelu_dx(dy, x, y, phi), lambda: float((dy * ops.gelu(x)[0]).sum()), x, rounding)
+
+
+# ------------------------------------------------------------------------------------ causal attention
+
+attention_shapes = st.tuples(st.integers(1, 2), st.integers(1, 2), sides, sides, sides).map(
+    lambda s: ((s[0], s[1], s[2], s[4]), (s[0], s[1], s[2] + s[3] - 1, s[4]))  # (B, H, Tq, D), (B, H, Tk, D)
+)
+block_sizes = pytest.mark.parametrize("query_block", [1, 2, 64])
+
+
+@block_sizes
+@given(seed=seeds, shapes=attention_shapes)
+def test_attention_is_the_formula(monkeypatch, query_block, seed, shapes):
+    monkeypatch.setattr(ops, "QUERY_BLOCK", query_block)
+    q, k, v = gaussian(seed, shapes[0], shapes[1], shapes[1])
+    expected = f.attention(exactly(q), exactly(k), exactly(v))
+    assert_within(ops.causal_attention(q, k, v)[0], expected)
+    assert_within(ops.causal_attention_plain(q, k, v), expected)
+
+
+@given(seeds, attention_shapes)
+def test_attention_never_sees_the_future(seed, shapes):
+    q, k, v = gaussian(seed, shapes[0], shapes[1], shapes[1])
+    before = ops.causal_attention(q, k, v)[0]
+    k[:, :, -1], v[:, :, -1] = 1e3, 1e3
+    np.testing.assert_array_equal(ops.causal_attention(q, k, v)[0][:, :, :-1], before[:, :, :-1])
+
+
+@given(seeds, sides)
+def test_the_first_position_attends_to_itself_alone(seed, T):
+    q, k, v = gaussian(seed, *[(1, 1, T, 3)] * 3)
+    np.testing.assert_array_equal(ops.causal_attention(q, k, v)[0][:, :, 0], v[:, :, 0])
+
+
+def test_attention_to_one_overwhelming_key_is_its_value():
+    q, k, v = gaussian(0, *[(1, 1, 4, 2)] * 3)
+    q[...], k[...], k[0, 0, 1] = 1e3, -1e3, 1e3
+    np.testing.assert_array_equal(ops.causal_attention(q, k, v)[0][0, 0, 1:], v[0, 0, [1, 1, 1]])
+
+
+@block_sizes
+@given(seed=seeds, shapes=attention_shapes)
+def test_attention_derivatives(monkeypatch, query_block, seed, shapes):
+    monkeypatch.setattr(ops, "QUERY_BLOCK", query_block)
+    q, k, v, dy = gaussian(seed, shapes[0], shapes[1], shapes[1], shapes[0])
+    y, E, inverse_sum = ops.causal_attention(q, k, v)
+    rounding = loss_rounding(dy, f.attention(exactly(q), exactly(k), exactly(np.abs(v) + 1)))
+
+    def loss():
+        return float((dy * ops.causal_attention(q, k, v)[0]).sum())
+
+    dS = ops.causal_attention_dscores(dy, v, y, E, inverse_sum)
+    assert_gradient(ops.causal_attention_dq(dS, q, k), loss, q, rounding)
+    assert_gradient(ops.causal_attention_dk(dS, q, k), loss, k, rounding)
+    assert_gradient(ops.causal_attention_dv(dy, v, E, inverse_sum), loss, v, rounding)
+
+
+# --------------------------------------------------------------------------------------- cross-entropy
+
+
+@given(seeds, sides, sides)
+def test_cross_entropy_is_minus_the_log_of_the_softmax(seed, n, V):
+    (logits,) = gaussian(seed, (n, V))
+    targets = np.random.default_rng(seed).integers(V, size=n)
+    nll, P = ops.cross_entropy(logits, targets)
+    assert_within(nll, f.cross_entropy(exactly(logits), targets))
+    assert_within(P, f.softmax(exactly(logits)))
+
+
+def test_cross_entropy_of_huge_logits_is_finite():
+    nll, _ = ops.cross_entropy(np.array([[1e4, 0.0], [1e4, 0.0]]), np.array([0, 1]))
+    np.testing.assert_array_equal(nll, [0, 1e4])
+
+
+@given(seeds, sides, sides)
+def test_cross_entropy_derivative(seed, n, V):
+    logits, weights = gaussian(seed, (n, V), (n,))
+    targets = np.random.default_rng(seed).integers(V, size=n)
+    _, P = ops.cross_entropy(logits, targets)
+    rounding = loss_rounding(weights, f.cross_entropy(exactly(logits), targets))
+
+    def loss():
+        return float(weights @ ops.cross_entropy(logits, targets)[0])
+
+    assert_gradient(ops.cross_entropy_dlogits(P, targets, weights), loss, logits, rounding)
+
+
+# --------------------------------------------------------------------------------------------- dropout
+
+
+@given(seeds, st.floats(0, 0.9))
+def test_a_dropout_mask_keeps_or_drops_and_the_seed_decides(seed, p):
+    masks = [ops.dropout_mask((3, 4), p, np.random.default_rng(seed), like=np.ones(1)) for _ in range(2)]
+    assert set(masks[0].ravel()) <= {0.0, 1 / (1 - p)}
+    np.testing.assert_array_equal(*masks)
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
+def test_a_dropout_mask_has_mean_one(p):
+    n = 100_000
+    mask = ops.dropout_mask((n,), p, np.random.default_rng(0), like=np.ones(1))
+    deviation = math.sqrt(p / (1 - p) / n)  # an entry's variance is (1 - p) / (1 - p)^2 - 1 = p / (1 - p)
+    assert abs(mask.mean() - 1) <= 5 * deviation
+
+
+# ----------------------------------------------------------------------------------------- all of them
+
+
+def calls(dtype: str) -> dict[str, tuple]:
+    """Arguments for every public function of ops."""
+    x, W, b, dy, heads = gaussian(0, (4, 3), (5, 3), (5,), (4, 5), (2, 1, 4, 3), dtype=dtype)
+    rows, norm = (np.arange(4) % 3, gaussian(1, (3,), (3,), dtype=dtype))
+    y, E, inverse_sum = ops.causal_attention(heads, heads, heads)
+    _, xhat, rstd = ops.layer_norm(x, *norm, 1e-5)
+    return {
+        "linear": (x, W, b),
+        "linear_dx": (dy, W),
+        "linear_dW": (dy, x),
+        "linear_db": (dy,),
+        "embedding": (rows, W),
+        "embedding_dW": (dy, rows, 3),
+        "layer_norm": (x, *norm, 1e-5),
+        "layer_norm_dx": (x, xhat, rstd, norm[0]),
+        "layer_norm_dgamma": (x, xhat),
+        "gelu": (x,),
+        "gelu_dx": (x, x, *ops.gelu(x)),
+        "causal_attention_plain": (heads, heads, heads),
+        "causal_attention": (heads, heads, heads),
+        "causal_attention_dv": (heads, heads, E, inverse_sum),
+        "causal_attention_dscores": (heads, heads, y, E, inverse_sum),
+        "causal_attention_dq": (ops.causal_attention_dscores(heads, heads, y, E, inverse_sum), heads, heads),
+        "causal_attention_dk": (ops.causal_attention_dscores(heads, heads, y, E, inverse_sum), heads, heads),
+        "cross_entropy": (x, rows),
+        "cross_entropy_dlogits": (x, rows, x[:, 0].copy()),
+        "dropout_mask": ((2, 3), 0.5, np.random.default_rng(0), x),
+    }
+
+
+def arrays_in(value) -> list[np.ndarray]:
+    if isinstance(value, (tuple, list)):
+        return [array for item in value for array in arrays_in(item)]
+    return [value] if isinstance(value, np.ndarray) else []
+
+
+def test_the_table_of_calls_is_complete():
+    public = {n for n, o in inspect.getmembers(ops, inspect.isfunction) if o.__module__ == ops.__name__ and n[0] != "_"}
+    assert public - {"query_blocks"} == set(calls("float64"))
+
+
+@pytest.mark.parametrize("name", calls("float64"))
+def test_an_op_is_pure(name):
+    """It cannot write to its inputs, and its results are arrays of their own."""
+    arguments = calls("float64")[name]
+    inputs = arrays_in(arguments)
+    for array in inputs:
+        array.setflags(write=False)
+    for result in arrays_in(getattr(ops, name)(*arguments)):
+        assert not any(np.shares_memory(result, array) for array in inputs)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", calls("float64"))
+def test_an_op_keeps_the_precision_that_it_is_given(name, dtype):
+    assert {a.dtype.name for a in arrays_in(getattr(ops, name)(*calls(dtype)[name]))} == {dtype}

@@ -1,0 +1,252 @@
+"""GPT-2's arithmetic, every gradient of it, and what freezing saves."""
+
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minilora import GPT, GPTConfig, loss_and_grads
+from minilora.nn import cache_bytes
+from minilora.testing import gamma
+from minilora.transformer import residual_std
+from tests.finite_differences import assert_gradient
+from tests.models import TINY, batch, bits, gpt, loss_of
+from tests.reference import Bounded, Reference, gpt2_logits
+
+seeds = st.integers(0, 2**32 - 1)
+
+
+@st.composite
+def configs(draw) -> GPTConfig:
+    n_head = draw(st.integers(1, 3))
+    return GPTConfig(
+        vocab_size=draw(st.integers(1, 9)),
+        block_size=draw(st.integers(1, 6)),
+        n_layer=draw(st.integers(1, 3)),
+        n_head=n_head,
+        n_embd=n_head * draw(st.integers(-(-4 // n_head), 4)),
+        dtype=draw(st.sampled_from(("float32", "float64"))),
+    )
+
+
+def reference_logits(model: GPT, tokens: np.ndarray) -> Bounded:
+    c = model.config
+    return gpt2_logits(model.state_dict(), c.n_layer, c.n_head, tokens, c.dtype)
+
+
+def reference_loss(model: GPT, tokens, targets, weights) -> Bounded:
+    """sum(w * NLL) / sum(w) with a bound on its rounding: a product and B T additions more, and the weights' own."""
+    nll = Reference(model.config.dtype).cross_entropy(reference_logits(model, tokens), targets)
+    w = weights / weights.sum()
+    own = gamma(2 * w.size + 3, model.config.dtype) * (w * nll.size).sum()
+    return Bounded((w * nll.value).sum(), (w * nll.error).sum() + own)
+
+
+# ------------------------------------------------------------------------------------------- arithmetic
+
+
+@given(configs(), seeds, st.data())
+def test_logits_are_gpt2s(config, seed, data):
+    model = gpt(config, seed)
+    tokens = np.random.default_rng(seed).integers(
+        config.vocab_size, size=(2, data.draw(st.integers(1, config.block_size)))
+    )
+    expected = reference_logits(model, tokens)
+    logits = model(tokens)
+    assert logits.dtype == config.dtype
+    assert (np.abs(logits - expected.value) <= 2 * expected.error).all()
+
+
+def test_the_bound_on_the_logits_is_far_below_the_logits():
+    expected = reference_logits(gpt(), batch()[0])
+    assert expected.error.max() < 1e-10 * np.abs(expected.value).max()
+
+
+def test_a_position_sees_no_later_token():
+    model, tokens = gpt(), batch()[0]
+    changed = tokens.copy()
+    changed[:, -1] = (changed[:, -1] + 1) % TINY.vocab_size
+    np.testing.assert_array_equal(model(tokens)[:, :-1], model(changed)[:, :-1])
+    assert not np.array_equal(model(tokens)[:, -1], model(changed)[:, -1])
+
+
+def test_a_sequence_sees_no_other():
+    model, tokens = gpt(), batch()[0]
+    changed = tokens.copy()
+    changed[1] = (changed[1] + 1) % TINY.vocab_size
+    np.testing.assert_array_equal(model(tokens)[0], model(changed)[0])
+
+
+def test_the_same_tokens_at_other_positions_are_not_the_same():
+    logits = gpt()(np.zeros((1, 2), dtype=int))
+    assert not np.allclose(logits[0, 0], logits[0, 1])
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int32", "int64"])
+def test_tokens_may_be_of_any_integer_type(dtype):
+    tokens = batch()[0]
+    np.testing.assert_array_equal(gpt()(tokens.astype(dtype)), gpt()(tokens))
+
+
+def test_forward_and_backward_write_to_no_parameter():
+    model = gpt()
+    for parameter in model.named_parameters().values():
+        parameter.data.setflags(write=False)
+    loss_and_grads(model, *batch())
+
+
+# --------------------------------------------------------------------------------------- initialisation
+
+
+@given(configs())
+def test_parameters_are_counted_by_formula(config):
+    assert sum(p.size for p in GPT(config).named_parameters().values()) == config.parameter_count
+
+
+def test_the_seed_decides_every_weight():
+    assert bits(GPT(TINY, seed=3)) == bits(GPT(TINY, seed=3))
+    assert bits(GPT(TINY, seed=3)) != bits(GPT(TINY, seed=4))
+
+
+def test_weights_start_as_gpt2s_do():
+    """Gaussian matrices: a sample's standard deviation is out by 1/sqrt(2n) of itself; five of those are allowed."""
+    config = GPTConfig(n_layer=2, n_head=2, n_embd=64)
+    for name, parameter in GPT(config).named_parameters().items():
+        if name.endswith("bias"):
+            assert not parameter.data.any()
+        elif ".ln_" in name or name.startswith("ln_"):
+            assert (parameter.data == 1).all()
+        else:
+            std = residual_std(config) if name.endswith(("o_proj.weight", "down_proj.weight")) else 0.02
+            assert abs(parameter.data.std() / std - 1) < 5 / np.sqrt(2 * parameter.size)
+
+
+# -------------------------------------------------------------------------------------------- gradients
+
+
+@pytest.mark.parametrize("name", gpt().named_parameters())
+def test_every_entry_of_every_gradient_is_the_central_difference(name):
+    model, (tokens, targets, weights) = gpt(), batch()
+    loss, grads = loss_and_grads(model, tokens, targets, weights)
+    expected = reference_loss(model, tokens, targets, weights)
+    assert abs(loss - expected.value) <= 2 * expected.error
+    # 2: the parameter is moved by less than doubles the sizes that the rounding is counted from.
+    rounding = 2 * float(expected.error)
+    parameter = model.named_parameters()[name].data
+    assert_gradient(grads[name], lambda: loss_of(model, tokens, targets, weights), parameter, rounding)
+
+
+@given(st.sets(st.sampled_from(sorted(gpt().named_parameters())), min_size=1))
+def test_gradients_are_those_of_the_trainable_parameters_and_the_same_as_without_freezing(trainable):
+    model = gpt()
+    _, everything = loss_and_grads(model, *batch())
+    for name, parameter in model.named_parameters().items():
+        parameter.trainable = name in trainable
+    _, grads = loss_and_grads(model, *batch())
+    assert grads.keys() == trainable
+    for name in trainable:
+        np.testing.assert_array_equal(grads[name], everything[name])
+
+
+def test_a_token_that_never_occurs_learns_through_the_head():
+    tokens = np.array([[0, 1, 2]])
+    _, grads = loss_and_grads(gpt(), tokens, tokens + 1)
+    assert grads["wte.weight"][6].any()
+
+
+def test_a_position_beyond_the_sequence_learns_nothing():
+    _, grads = loss_and_grads(gpt(), *batch(T=4))
+    assert grads["wpe.weight"][:4].any(axis=1).all() and not grads["wpe.weight"][4:].any()
+
+
+# -------------------------------------------------------------------------------- what freezing saves
+
+
+def test_a_cache_holds_nothing_of_blocks_below_the_lowest_trainable_parameter():
+    model = gpt()
+    model.freeze()
+    model.blocks[1].mlp.down_proj.bias.trainable = True
+    _, cache = model.forward(batch()[0])
+    assert cache.blocks[0] is None
+    assert cache.blocks[1].ln_1 is None and cache.blocks[1].attn is None and cache.blocks[1].ln_2 is None
+    assert cache.wte is None and cache.wpe is None
+
+
+def test_backward_enters_no_frozen_block(monkeypatch):
+    model = gpt()
+    model.blocks[0].freeze()
+    model.wte.freeze()
+    model.wpe.freeze()
+    monkeypatch.setattr(model.blocks[0], "backward", lambda *args: pytest.fail("the frozen block was entered"), False)
+    loss_and_grads(model, *batch())
+
+
+@given(st.integers(1, 3), st.integers(1, 5))
+def test_the_cache_of_full_training_has_the_size_that_the_layers_imply(B, T):
+    """In numbers a position.  ln_1, ln_2: xhat and rstd, 2 (C + 1).  Attention: the input that q, k and v share, q, k,
+    v and y, and what o_proj saves, which is y once more: 5 C; one exponential a key and head (the masked ones too),
+    H T, and one sum a head.  MLP: the input C, h, a and phi 4 C each.  ln_f: C + 1; the head's input: C."""
+    model = gpt()
+    C, H, L = TINY.n_embd, TINY.n_head, TINY.n_layer
+    block = 2 * (C + 1) + 5 * C + H * T + H + 13 * C
+    _, cache = model.forward(np.zeros((B, T), dtype=int))
+    tokens = 8 * (B * T + T)  # int64: those that wte and wpe looked up
+    assert cache_bytes(cache) == 8 * B * T * (L * block + C + 1 + C) + tokens
+
+
+@given(st.integers(1, 3), st.integers(1, 5))
+def test_the_cache_of_one_trainable_bias_at_the_top_is_what_ln_f_needs(B, T):
+    model = gpt()
+    model.freeze()
+    model.ln_f.bias.trainable = True
+    _, cache = model.forward(np.zeros((B, T), dtype=int))
+    assert cache_bytes(cache) == 8 * B * T * (TINY.n_embd + 1)
+
+
+def test_a_call_keeps_nothing_for_backward():
+    model = gpt()
+    model.wte.freeze()
+    model.wpe.freeze()
+    _, cache = model.forward(batch()[0], keep=False)
+    assert cache_bytes(cache) == 0
+
+
+# ----------------------------------------------------------------------------------------------- errors
+
+
+@pytest.mark.parametrize(
+    ("tokens", "message"),
+    [
+        (np.zeros((1, 6), dtype=int), "give 1 to block_size=5"),
+        (np.zeros((1, 0), dtype=int), "give 1 to block_size=5"),
+        (np.zeros(3, dtype=int), r"shape \(B, T\)"),
+        (np.zeros((1, 3)), "dtype float64: give whole numbers"),
+        (np.array([[0, 7]]), "vocabulary is 0 to 6"),
+        (np.array([[-1, 0]]), "vocabulary is 0 to 6"),
+    ],
+)
+def test_tokens_that_the_model_cannot_take_are_refused(tokens, message):
+    with pytest.raises(ValueError, match=message):
+        gpt()(tokens)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"n_layer": 0}, "at least 1"),
+        ({"vocab_size": -1}, "at least 1"),
+        ({"n_embd": 6.0}, "whole number"),
+        ({"n_head": True}, "whole number"),
+        ({"n_head": 4}, "multiple of n_head"),
+        ({"dtype": "float16"}, 'use "float32"'),
+    ],
+)
+def test_an_impossible_config_is_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        replace(TINY, **change)
+
+
+def test_a_config_is_made_of_plain_numbers():
+    assert GPTConfig(**asdict(TINY)) == TINY
