@@ -16,6 +16,8 @@ END_OF_TEXT = "<|endoftext|>"
 class BPETokenizer:
     """`encode` and `decode` as `ByteTokenizer` has them, around a `tokenizers.Tokenizer`."""
 
+    unit = "token"
+
     def __init__(self, tokenizer: Any) -> None:
         # A folder may keep its last trainer's habit of cutting or filling up every text: neither is wanted here.
         tokenizer.no_truncation()
