@@ -186,7 +186,9 @@ def test_weights_of_another_model_are_refused(tmp_path):
     refused(write_gpt2(tmp_path / "d", tensors | {"score.weight": np.ones((2, 6), np.float32)}), "score.weight")
     refused(write_gpt2(tmp_path / "e", tensors | {"lm_head.weight": tensors["wte.weight"] + 1}), "lm_head.weight")
     refused(write_gpt2(tmp_path / "f", tensors | {"ln_f.bias": np.ones(C, np.int8)}), "I8")
-    refused(write_gpt2(tmp_path / "g", tensors | {"ln_f.bias": np.full(C, np.nan, np.float32)}), "NaN")
+    for name, number in (("nan", np.nan), ("inf", np.inf), ("minus inf", -np.inf)):
+        spoilt = tensors | {"ln_f.bias": np.array([0, number, 0, 0, 0, 0], np.float32)}
+        refused(write_gpt2(tmp_path / name, spoilt), "NaN or infinity")
     # Square matrices have no wrong shape: transposed ones must be caught by what they compute, in tests/parity.
     swapped = tensors | {"h.0.mlp.c_fc.weight": tensors["h.0.mlp.c_fc.weight"].T.copy()}
     refused(write_gpt2(tmp_path / "h", swapped), r"h\.0\.mlp\.c_fc\.weight has shape \(24, 6\)")
