@@ -18,6 +18,7 @@ from minilora import CheckpointError, LoraConfig, LoraError
 from minilora.hf import load_gpt2, load_peft_adapter, load_tokenizer, save_gpt2, save_peft_adapter
 from minilora.hf.peft import Update, stack, unstack
 from minilora.lora import lora_config, lora_layers
+from minilora.nn import Linear, Parameter
 from tests.hf_folders import SIZES, gpt2_tensors, write_adapter, write_bfloat16, write_gpt2, write_tokenizer
 
 C, LAYERS = SIZES["n_embd"], SIZES["n_layer"]
@@ -273,6 +274,15 @@ def test_a_lora_is_written_once_it_is_merged(tmp_path, gpt2):
     logits = ml.merge(model)(TOKENS)
     save_gpt2(model, tmp_path / "merged")
     np.testing.assert_array_equal(load_gpt2(tmp_path / "merged")[0](TOKENS), logits)
+
+
+def test_a_model_that_is_no_gpt2_is_not_written_as_one(tmp_path, gpt2):
+    model = with_lora(gpt2, r=2)
+    model.blocks[0].more = Linear(Parameter(np.ones((C, C), np.float32)))
+    for write in (save_peft_adapter, lambda model, folder: save_gpt2(ml.merge(model), folder)):
+        with pytest.raises(ValueError, match=r"differ in h\.0\.more"):
+            write(model, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_appears_whole_or_not_at_all(tmp_path, gpt2, monkeypatch):

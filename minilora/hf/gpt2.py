@@ -74,6 +74,12 @@ def gpt2_layout(model: GPT) -> dict[str, list[str]]:
     return layout
 
 
+def check_is_gpt2(model: GPT) -> None:
+    """ValueError if the model has parts beside its LoRA that GPT-2 has not, or lacks some."""
+    if odd := sorted(set(gpt2_layout(model)) ^ set(gpt2_layout(GPT(model.config, seed=None)))):
+        raise ValueError(f"GPT-2 and this model differ in {odd[0]}: remove what was added to the model first")
+
+
 def is_conv1d(name: str) -> bool:
     """Whether GPT-2 stores the tensor of this name as (in, out)."""
     return name.endswith(".weight") and any(f".{layer}." in name for layer in LAYERS.values())
@@ -181,12 +187,10 @@ def save_gpt2(model: GPT, folder: str | Path, tokenizer: BPETokenizer | None = N
     """
     if any(not layer.merged for _, layer in lora_layers(model)):
         raise LoraError("the LoRA is not in the weights: call merge(model) first, or save_peft_adapter(model, folder)")
-    layout = gpt2_layout(model)
-    if odd := sorted(set(layout) ^ set(gpt2_layout(GPT(model.config, seed=None)))):
-        raise ValueError(f"GPT-2 and this model differ in {odd[0]}: remove what was added to the model first")
+    check_is_gpt2(model)
     with whole_folder(Path(folder), FILES) as new:
         (new / "config.json").write_text(json.dumps(_hf_config(model, tokenizer), indent=2) + "\n")
-        tensors = {f"transformer.{name}": stacked(model, name, parts) for name, parts in layout.items()}
+        tensors = {f"transformer.{name}": stacked(model, name, parts) for name, parts in gpt2_layout(model).items()}
         extra("safetensors.numpy").save_file(tensors, new / "model.safetensors", metadata={"format": "pt"})
         if tokenizer is not None:
             tokenizer.save(new)

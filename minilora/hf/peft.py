@@ -26,7 +26,7 @@ import numpy as np
 from minilora.backend import array_module, to_host
 from minilora.checkpoint import CheckpointError
 from minilora.hf.folder import StoredTensor, extra, read_json, stored_tensors, whole_folder
-from minilora.hf.gpt2 import gpt2_layout, gpt2_name, stacked
+from minilora.hf.gpt2 import check_is_gpt2, gpt2_layout, gpt2_name, stacked
 from minilora.lora import LoraConfig, LoraError, LoraLayer, add_lora, lora_config, lora_layers
 from minilora.nn import Embedding, Linear
 from minilora.transformer import GPT
@@ -138,11 +138,13 @@ def save_peft_adapter(model: GPT, folder: str | Path, base_model: str | None = N
 
     On the same GPT2LMHeadModel it computes the same function. `base_model`, the base's name or folder, is noted
     in the file for programs that find the base by it.
-    LoraError if the model has no LoRA; FileExistsError if the folder holds other files than an adapter's.
+    LoraError if the model has no LoRA; ValueError if it has other parts that GPT-2 has not; FileExistsError if the
+    folder holds other files than an adapter's.
     """
     config = lora_config(model)
     if config is None:
         raise LoraError("the model has no LoRA to export: call add_lora(model, config), or save_gpt2 for all of it")
+    check_is_gpt2(model)
     layers, adapted = adaptable_layers(model), dict(lora_layers(model))
     updates = {
         name: stack([_update(adapted[path]) if path in adapted else None for path in paths])
