@@ -25,7 +25,7 @@ from minilora.exercises.spec import Broken, Case, Exercise, Floats, Indices, One
 
 CASES = 30
 SHRINKS = 400  # calls spent on finding a smaller case
-COMPARED = 6  # failing cases on which a slip must do what the student did
+COMPARED = 12  # failing cases on which a slip must do what the student did
 
 PASSED, FAILED, ERROR, NOT_STARTED = "passed", "failed", "error", "not started"
 ACCEPTED = "every input is accepted"
@@ -131,34 +131,50 @@ def _drawn(name: str) -> tuple[Case, ...]:
 
 
 def _strategy(exercise: Exercise) -> Any:
-    """Cases of an exercise; in half of them all sizes that may be equal are, where a wrong transpose can hide."""
+    """Cases of an exercise: sizes of every kind, numbers in general position, zeros among them in some.
+
+    hypothesis draws what a mistake may hide behind (equal sizes hide a wrong transpose, a size of 1 a wrong sum,
+    float64 an overflow) and a seed for the numbers, which it would draw one by one, and often the same.
+    """
     from hypothesis import strategies as st
 
     axes = sorted({axis for source in exercise.inputs.values() for axis in _axes(source)} | set(exercise.sizes))
 
     @st.composite
     def drawn_cases(draw: Any) -> Case:
-        same = draw(st.integers(2, 3)) if draw(st.booleans()) else None
-        sizes = {}
-        for axis in axes:
-            low, high = exercise.sizes.get(axis, (1, 4))
-            sizes[axis] = min(max(same, low), high) if same else draw(st.integers(low, high))
+        rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+        sizes = _sizes(exercise, axes, draw(st.sampled_from(("different", "equal", "any"))), rng)
         dtype = draw(st.sampled_from((np.float64, np.float32)))
+        zeros = draw(st.sampled_from((0.0, 0.0, 0.3)))
         values: dict[str, Any] = {}
         for name, source in exercise.inputs.items():
             if isinstance(source, OneOf):
                 values[name] = draw(st.sampled_from(list(source.values)))
                 continue
             shape = [sizes[axis] for axis in source.axes.split()]
-            low, high = (0, sizes[source.of] - 1) if isinstance(source, Indices) else (-2000, 2000)
-            count = int(np.prod(shape))
-            entries = np.array(draw(st.lists(st.integers(low, high), min_size=count, max_size=count)), int)
-            values[name] = entries.reshape(shape)
-            if isinstance(source, Floats):
-                values[name] = (values[name] / 1000 * source.unit).astype(dtype)
+            if isinstance(source, Indices):
+                values[name] = rng.integers(0, sizes[source.of], shape)
+            else:
+                numbers = rng.integers(-2000, 2001, shape) / 1000 * (rng.random(shape) >= zeros)
+                values[name] = (numbers * source.unit).astype(dtype)
         return Case(sizes, dtype, values)
 
     return drawn_cases()
+
+
+def _sizes(exercise: Exercise, axes: list[str], kind: str, rng: np.random.Generator) -> dict[str, int]:
+    """A size for each axis: as different as their ranges allow, equal, or any."""
+    order, same = rng.permutation(len(axes)), int(rng.integers(2, 4))
+    sizes = {}
+    for axis, place in zip(axes, order.tolist(), strict=True):
+        low, high = exercise.sizes.get(axis, (1, 4))
+        different = low + place % (high - low + 1)
+        sizes[axis] = {
+            "different": different,
+            "equal": min(max(same, low), high),
+            "any": int(rng.integers(low, high + 1)),
+        }[kind]
+    return sizes
 
 
 def _axes(source: spec.Input) -> list[str]:
