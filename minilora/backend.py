@@ -69,3 +69,13 @@ def single_threaded_blas() -> Iterator[None]:
         yield
     finally:
         set_(before)
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep memory that arrays give back, instead of returning it to the system each time.
+
+    A training step frees megabytes and asks for the same again at once; handed back and forth, every page of
+    them costs a fault. glibc decides by the largest block it has seen freed, up to 32 MiB: so free one. Nothing
+    is ever written to it; elsewhere this does nothing.
+    """
+    np.empty((32 << 20) - (1 << 16), dtype=np.uint8)

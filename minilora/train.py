@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from minilora import ops
-from minilora.backend import Array, array_module, single_threaded_blas
+from minilora.backend import Array, array_module, keep_freed_memory, single_threaded_blas
 from minilora.checkpoint import load_training, save_training
 from minilora.lora import LoraError, is_merged
 from minilora.nn import Gradients
@@ -27,7 +27,9 @@ from minilora.progress import Progress
 from minilora.text import TextData
 from minilora.transformer import GPT
 
-TOKENS_PER_PIECE = 512
+# Of a piece's (tokens, width) arrays: half a megabyte in float32, so that a few of them fit a core's cache, and
+# still so large that a product is worth its call.
+ELEMENTS_PER_PIECE = 2**17
 
 
 class NonFiniteLossError(RuntimeError):
@@ -45,8 +47,8 @@ def loss_and_grads(
     """The loss sum(w * NLL) / sum(w), in nats, and the gradient of every trainable parameter by name.
 
     tokens, targets (B, T) int; weights (B, T) or None for all ones. `rng` turns dropout on.
-    The rows are cut into pieces of some hundred tokens, whose activations stay in a core's own cache, and
-    `workers` threads share them out; W0 is read by all and nothing is written but each worker's own gradients.
+    The rows are cut into pieces, small enough that their activations stay near a core's own cache, and `workers`
+    threads share them out; W0 is read by all and nothing is written but each worker's own gradients.
     Equal inputs and an equal number of workers give equal bits; another number agrees to rounding.
     LoraError while a LoRA is merged; ValueError for wrong shapes, weights without a sum, or nothing to train.
     """
@@ -56,7 +58,8 @@ def loss_and_grads(
     if not model.trainable:
         raise ValueError("no parameter trains: call model.unfreeze() or add_lora(model, config) first")
     total = float(weights.sum())
-    pieces = _pieces(*tokens.shape)
+    pieces = _pieces(*tokens.shape, model.config.n_embd)
+    keep_freed_memory()
     seeds = [None] * len(pieces) if rng is None else rng.integers(2**63, size=len(pieces))
 
     def work(share: range) -> tuple[float, Gradients]:
@@ -83,10 +86,10 @@ def loss_and_grads(
     return loss, grads
 
 
-def _pieces(B: int, T: int) -> list[slice]:
-    """Cut B rows of T tokens into slices of about TOKENS_PER_PIECE tokens: by shape alone, so that the pieces
-    are the same for every number of workers."""
-    rows = max(1, min(B // 2, TOKENS_PER_PIECE // T))
+def _pieces(B: int, T: int, width: int) -> list[slice]:
+    """Cut B rows of T tokens into slices of about ELEMENTS_PER_PIECE, two at least: by shape alone, so that the
+    pieces are the same for every number of workers."""
+    rows = max(1, min(B // 2, ELEMENTS_PER_PIECE // (T * width)))
     return [slice(i, min(i + rows, B)) for i in range(0, B, rows)]
 
 
@@ -135,6 +138,8 @@ def evaluate(model: GPT, data: Any, *, batch_size: int = 16, max_batches: int | 
         nll, _ = ops.cross_entropy(logits.reshape(-1, logits.shape[-1]), xp.asarray(targets.reshape(-1)))
         total += float(xp.asarray(weights.reshape(-1)) @ nll)
         weight_sum += float(weights.sum())
+    if not weight_sum:
+        raise ValueError("there is no batch to evaluate: give data that is not empty, and max_batches of at least 1")
     return total / weight_sum
 
 
