@@ -20,8 +20,19 @@ from typing import Any
 import numpy as np
 
 from minilora.exercises import spec
-from minilora.exercises.sandbox import Changed, Gone, Limits, Local, NotStarted, Sandbox, Student, Trouble, one_line
-from minilora.exercises.spec import Broken, Case, Exercise, Floats, Indices, OneOf
+from minilora.exercises.sandbox import (
+    LIMITS,
+    Changed,
+    Gone,
+    Limits,
+    Local,
+    NotStarted,
+    Sandbox,
+    Student,
+    Trouble,
+    one_line,
+)
+from minilora.exercises.spec import Broken, Case, Exercise, Indices, OneOf
 
 CASES = 30
 SHRINKS = 400  # calls spent on finding a smaller case
@@ -41,7 +52,7 @@ class Verdict:
     seconds: float = 0.0
 
 
-def check_file(name: str, file: Path, limits: Limits = Limits()) -> Verdict:
+def check_file(name: str, file: Path, limits: Limits = LIMITS) -> Verdict:
     """The verdict on a student's file.  The file runs in a process of its own."""
     start = time.monotonic()
     try:

@@ -60,6 +60,9 @@ class Limits:
     output_bytes: int = 4000
 
 
+LIMITS = Limits()
+
+
 class Local:
     """Functions of our own, called in this process: the references and wrong answers of the catalogue."""
 
@@ -80,7 +83,7 @@ class Sandbox:
     it may have started. `printed` is the beginning of what it wrote to stdout and stderr.
     """
 
-    def __init__(self, file: Path, limits: Limits = Limits()) -> None:
+    def __init__(self, file: Path, limits: Limits = LIMITS) -> None:
         self.file, self.limits = file, limits
         self.printed = b""
         self._late = False

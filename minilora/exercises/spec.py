@@ -147,7 +147,7 @@ def find(text: str) -> str:
     for name in names():
         if wanted in (name, name[5:]) or (digits.isdecimal() and int(digits) == int(number(name))):
             return name
-    raise ValueError(f"there is no exercise {text!r}: give a number from 1 to {len(names())}, as `minilora exercises` shows")
+    raise ValueError(f"there is no exercise {text!r}: `minilora exercises` lists 1 to {len(names())}")
 
 
 # ----------------------------------------------------------------------------------------- comparing with the right

@@ -38,9 +38,7 @@ EXERCISE = Exercise(
         "e = np.exp(scores - scores.max(axis=-1, keepdims=True)); return e / e.sum(axis=-1, keepdims=True)",
     ),
     wrong={
-        "exp overflows: subtract the maximum first": lambda scores: _normalised(
-            np.exp(scores), axis=-1, keepdims=True
-        ),
+        "exp overflows: subtract the maximum first": lambda scores: _normalised(np.exp(scores), axis=-1, keepdims=True),
         "the maximum of the whole array is subtracted: take each row's own": lambda scores: _normalised(
             np.exp(scores - scores.max()), axis=-1, keepdims=True
         ),

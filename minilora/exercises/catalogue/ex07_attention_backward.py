@@ -68,9 +68,9 @@ EXERCISE = Exercise(
     ),
     wrong={
         "1 / sqrt(D) is missing in dq and dk": _unscaled,
-        "the scores are divided by D: it is sqrt(D)": lambda dy, q, k, v: _backward(
-            dy, q, k, v, scale=1 / q.shape[1]
-        )[:3],
+        "the scores are divided by D: it is sqrt(D)": lambda dy, q, k, v: _backward(dy, q, k, v, scale=1 / q.shape[1])[
+            :3
+        ],
         "the scores are not scaled": lambda dy, q, k, v: _backward(dy, q, k, v, scale=1.0)[:3],
         "the causal mask is missing": lambda dy, q, k, v: _backward(dy, q, k, v, mask=False)[:3],
         "dS lacks the subtracted sum of P dP: the softmax's entries depend on each other": lambda dy, q, k, v: (

@@ -62,9 +62,7 @@ EXERCISE = Exercise(
         "rows of U are taken: the singular vectors are its columns": _svd(
             lambda U, sigma, Vt, r: (U[:r].T * sigma[:r], Vt[:r])
         ),
-        "nothing is cut off: B and A have more than r columns and rows": _svd(
-            lambda U, sigma, Vt, r: (U * sigma, Vt)
-        ),
+        "nothing is cut off: B and A have more than r columns and rows": _svd(lambda U, sigma, Vt, r: (U * sigma, Vt)),
         "the first r columns of dW are kept, not its best r directions": lambda dW, r: (
             dW[:, :r].copy(),
             np.eye(r, dW.shape[1]),

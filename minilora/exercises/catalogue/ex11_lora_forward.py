@@ -39,9 +39,7 @@ EXERCISE = Exercise(
         "scaled by alpha / d: the rank is A.shape[0], not B.shape[0]": lambda x, W0, A, B, alpha: (
             x @ W0.T + alpha / len(B) * x @ A.T @ B.T
         ),
-        "the base's part x W0^T is scaled too": lambda x, W0, A, B, alpha: (
-            alpha / len(A) * (x @ W0.T + x @ A.T @ B.T)
-        ),
+        "the base's part x W0^T is scaled too": lambda x, W0, A, B, alpha: alpha / len(A) * (x @ W0.T + x @ A.T @ B.T),
         "the base's part x W0^T is missing": lambda x, W0, A, B, alpha: alpha / len(A) * x @ A.T @ B.T,
         "W0 is not transposed, which fits only if it is square": lambda x, W0, A, B, alpha: (
             x @ W0 + alpha / len(A) * x @ A.T @ B.T

@@ -49,7 +49,7 @@ EXERCISE = Exercise(
     inputs={"d": OneOf((3, 5)), "k": OneOf((400, 900)), "r": OneOf((8, 12)), "seed": OneOf((0, 1, 7))},
     judge=_judge,
     hints=(
-        "dA is proportional to B and dB to A. If both start at zero, nothing ever moves; if neither does, B A is not 0.",
+        "dA is proportional to B and dB to A. If both start at 0, nothing ever moves; if neither does, B A is not 0.",
         "rng = np.random.default_rng(seed); rng.standard_normal((r, k)) has standard deviation 1. Scale it.",
         "return rng.standard_normal((r, k)) / np.sqrt(k), np.zeros((d, r))",
     ),

@@ -91,7 +91,11 @@ EXERCISE = Exercise(
             )
         ),
         "the name's ending is compared, so that moe_q_proj counts as q_proj": lambda state, targets, r, seed: _inject(
-            state, targets, r, seed, lambda name, last, kind, targets: kind == "weight" and last.endswith(tuple(targets))
+            state,
+            targets,
+            r,
+            seed,
+            lambda name, last, kind, targets: kind == "weight" and last.endswith(tuple(targets)),
         ),
         "every layer gets factors: only targets should": lambda state, targets, r, seed: _inject(
             state, targets, r, seed, lambda name, last, kind, targets: kind == "weight"

@@ -76,7 +76,9 @@ EXERCISE = Exercise(
     wrong={
         "the norm is not squared": _with(lambda M, i, j: np.linalg.norm(M) / min(i, j)),
         "the division by min(i, j) is missing": _with(lambda M, i, j: np.linalg.norm(M) ** 2),
-        "divided by max(i, j): a contained subspace must give 1": _with(lambda M, i, j: np.linalg.norm(M) ** 2 / max(i, j)),
+        "divided by max(i, j): a contained subspace must give 1": _with(
+            lambda M, i, j: np.linalg.norm(M) ** 2 / max(i, j)
+        ),
         "divided by i j": _with(lambda M, i, j: np.linalg.norm(M) ** 2 / (i * j)),
         "the largest singular value instead of the Frobenius norm": _with(
             lambda M, i, j: np.linalg.norm(M, 2) ** 2 / min(i, j)

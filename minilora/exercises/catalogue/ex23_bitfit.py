@@ -48,7 +48,7 @@ EXERCISE = Exercise(
     minutes=5,
     functions={"bitfit_step": _right},
     inputs={
-        **{prefix + key: Floats(axes) for prefix in ("", "d") for key, axes in zip("Wbgc", ("d k", "d", "d", "d"))},
+        **{prefix + key: Floats("d k" if key == "W" else "d") for prefix in ("", "d") for key in NAMES},
         "lr": OneOf((1.0, 0.1)),
     },
     arguments=_arguments,

@@ -44,9 +44,7 @@ EXERCISE = Exercise(
     },
     sizes={"r1": (1, 3), "r2": (1, 3)},
     arguments=_arguments,
-    magnitude=lambda W, old, new: (
-        np.abs(W) + sum(alpha / len(A) * np.abs(B) @ np.abs(A) for A, B, alpha in (old, new))
-    ),
+    magnitude=lambda W, old, new: np.abs(W) + sum(alpha / len(A) * np.abs(B) @ np.abs(A) for A, B, alpha in (old, new)),
     outputs=("W = W - (alpha1 / r1) B1 A1 + (alpha2 / r2) B2 A2",),
     hints=(
         "W = W0 + the old update. Which two steps lead to W0 + the new update?",
