@@ -90,7 +90,7 @@ def failure(exercise: Exercise, case: Case, student: Student) -> Broken | None:
         except NotStarted:
             raise
         except Changed as change:
-            changed = list(arguments)[change.index]
+            changed = dict(enumerate(arguments)).get(change.index, "s")
             raise Broken("inputs are left alone", note=f"{function} changed its argument {changed}") from None
         except Trouble as trouble:
             raise Broken(ACCEPTED, trouble=trouble) from None
@@ -99,7 +99,10 @@ def failure(exercise: Exercise, case: Case, student: Student) -> Broken | None:
     try:
         with np.errstate(all="ignore"):
             judge(exercise, case, call)
-    except Broken as broken:
+    except NotStarted:
+        raise
+    except Exception as error:  # a judge may trip over a result of a kind that no one foresaw
+        broken = error if isinstance(error, Broken) else Broken("returns what its docstring says")
         broken.function, broken.arguments = asked.get("function", ""), asked.get("arguments", {})
         return broken
     return None

@@ -20,6 +20,7 @@ from typing import Any, NoReturn, Protocol
 from minilora.exercises import worker
 
 MOST_SOURCE = 200_000  # bytes of a student's file
+KEPT_OUTPUT = 4000  # bytes of what it prints
 
 
 class Trouble(Exception):
@@ -54,10 +55,10 @@ class Student(Protocol):
 class Limits:
     """What one exercise may use.  CPU time is what a student's code spends; the clock catches one that sleeps."""
 
-    cpu_seconds: int = 3
+    cpu_seconds: int = 2
     wall_seconds: float = 15.0
     memory_bytes: int = 2 << 30
-    output_bytes: int = 4000
+    output_bytes: int = 1_000_000
 
 
 LIMITS = Limits()
@@ -86,7 +87,7 @@ class Sandbox:
     def __init__(self, file: Path, limits: Limits = LIMITS) -> None:
         self.file, self.limits = file, limits
         self.printed = b""
-        self._late = False
+        self._late = self._flooded = False
 
     def __enter__(self) -> Sandbox:
         self._folder = Path(tempfile.mkdtemp(prefix="minilora-exercise-"))
@@ -138,11 +139,16 @@ class Sandbox:
                 self._process.kill()
 
     def _read_output(self) -> None:
-        """Keep the beginning of the output and drop the rest, so that printing for ever fills nothing."""
+        """Keep the beginning of the output and drop the rest; end a process that prints without end."""
         assert self._process.stderr is not None
+        read = 0
         with self._process.stderr as stream:
             while chunk := os.read(stream.fileno(), 65536):
-                self.printed += chunk[: self.limits.output_bytes - len(self.printed)]
+                self.printed += chunk[: KEPT_OUTPUT - len(self.printed)]
+                read += len(chunk)
+                if read > self.limits.output_bytes:
+                    self._flooded = True
+                    self._kill()
 
     def call(self, function: str, *args: Any) -> Any:
         """The result of a call in the student's process."""
@@ -150,7 +156,7 @@ class Sandbox:
             loaded = self._exchange(None)
             if "error" in loaded:
                 raise Gone(one_line(loaded["error"]))
-            self._names, self._loaded = loaded.get("functions", []), True
+            self._names, self._loaded = list(map(str, loaded.get("functions") or [])), True
         if function not in self._names:
             raise Trouble(f"there is no function {function}: keep the name that the file came with")
         callables: list[Callable] = []
@@ -188,6 +194,8 @@ class Sandbox:
 
     def _cause_of_death(self) -> str:
         code = self._process.returncode
+        if self._flooded:
+            return f"stopped after printing {self.limits.output_bytes:,} bytes"
         if self._late:
             return f"stopped after {self.limits.wall_seconds:g} s: does it wait for something?"
         if code in (-signal.SIGXCPU, -signal.SIGKILL) if hasattr(signal, "SIGXCPU") else False:

@@ -66,7 +66,7 @@ EXERCISE = Exercise(
     outputs=("the result = w - lr gradient for what trains and has a gradient, w for the rest",),
     hints=(
         "Build a new dictionary over parameters.items(). When does w move? Two things must be true.",
-        "w moves if its name is in trainable and in gradients. Write w - lr * g: that is a new array, unlike w -= lr * g.",
+        "w moves if its name is in trainable and in gradients. Write w - lr * g, a new array, not w -= lr * g.",
         "return {n: w - lr * gradients[n] if n in trainable and n in gradients else w for n, w in parameters.items()}",
     ),
     wrong={

@@ -17,7 +17,8 @@ def _judge(exercise: Exercise, case: Case, call: Call) -> None:
     alpha, r, new_r, use_rslora = (case[name] for name in ("alpha", "r", "new_r", "use_rslora"))
     s = call("lora_scaling", alpha=alpha, r=r, use_rslora=use_rslora)
     rule = "s = alpha / sqrt(r) with use_rslora" if use_rslora else "s = alpha / r"
-    check_equal(rule, _scaling(alpha, r, use_rslora), s, rounding(case, s))
+    expected = _scaling(alpha, r, use_rslora)
+    check_equal(rule, expected, s, rounding(case, expected))
     new_alpha = call("same_scaling", alpha=alpha, r=r, new_r=new_r, use_rslora=use_rslora)
     expected = _same(alpha, r, new_r, use_rslora)
     rule = "rank new_r gets the s of rank r" + (" with use_rslora" if use_rslora else "")

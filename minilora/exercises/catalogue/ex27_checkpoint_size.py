@@ -22,7 +22,7 @@ EXERCISE = Exercise(
     outputs=("the result = bytes of all the A and B",),
     hints=(
         "Start with one adapted matrix: A is (r, d_model), B is (d_model, r). How many numbers are in both?",
-        "2 d_model r numbers a matrix, n_layer * matrices of them. (In 2 x L x d_model x r, L counts matrices, not layers.)",
+        "2 d_model r numbers a matrix, n_layer * matrices of them. (In 2 x L x d_model x r, L is not the layers.)",
         "return 2 * n_layer * matrices * d_model * r * bytes_per_number",
     ),
     wrong={
