@@ -109,7 +109,7 @@ class Sandbox:
     def _start(self, file: Path) -> None:
         limits = self.limits
         self._process = subprocess.Popen(
-            [sys.executable, "-IB", worker.__file__, file, str(limits.cpu_seconds), str(limits.memory_bytes)],
+            [sys.executable, "-IBu", worker.__file__, file, str(limits.cpu_seconds), str(limits.memory_bytes)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
