@@ -1,4 +1,4 @@
-"""The command line: `minilora demo`, `train`, `generate`, `merge`, `info`, `export`, `import`, `pretrain`.
+"""The command line: the core's commands here; `cli_hf` and `exercises.commands` add their own.
 
 Results go to stdout, progress and errors to stderr. Exit code 0, or 2 with one line that says what to do, or 130
 after Ctrl-C.
@@ -20,6 +20,7 @@ from minilora import cli_hf
 from minilora.checkpoint import BASE_PATH, read_file
 from minilora.cli_hf import load_base
 from minilora.demo import QUICK, Size, demo
+from minilora.exercises import commands as classroom
 from minilora.pretrain import STEPS, pretrain
 from minilora.text import read_text, split
 
@@ -150,6 +151,7 @@ def parser() -> Parser:
     p.add_argument("--steps", type=positive_int, default=STEPS, help="default: %(default)s")
     p.add_argument("--resume", action="store_true", help="continue a run that was cut off")
     add_seed_and_workers(p)
+    classroom.add_commands(commands)
     return top
 
 
