@@ -49,7 +49,7 @@ def load_model(path: str | Path, allow_nonfinite: bool = False) -> GPT:
         if len(base) != tensor_count or sum(tensors[name].size for name in base) != config.parameter_count:
             raise CheckpointError(f"{path}: its tensors are not those of {config}: make it again")
         _check_dtype(tensors, config.dtype, path)
-        model = GPT(config)
+        model = GPT(config, seed=None)
         if lora is not None:
             _check_shapes({name: a for name, a in tensors.items() if name not in base}, lora_shapes(model, lora), path)
             add_lora(model, lora)

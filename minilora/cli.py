@@ -1,4 +1,4 @@
-"""The command line: `minilora demo`, `train`, `generate`, `merge`, `info`, `pretrain`, `adapters`.
+"""The command line: the core's commands here; `cli_adapters`, `cli_hf` and `exercises.commands` add their own.
 
 Results go to stdout, progress and errors to stderr. Exit code 0, or 2 with one line that says what to do, or 130
 after Ctrl-C.
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import minilora as ml
-from minilora import cli_adapters, data_parallel
+from minilora import cli_adapters, cli_hf, data_parallel
 from minilora.checkpoint import BASE_PATH
 from minilora.cli_arguments import (
     Parser,
@@ -24,18 +24,19 @@ from minilora.cli_arguments import (
     add_command,
     add_seed_and_workers,
     check_out,
-    load_model,
     positive_float,
     positive_int,
     seed,
 )
+from minilora.cli_hf import load_base
 from minilora.container import read_file
 from minilora.demo import QUICK, Size, demo
+from minilora.exercises import commands as classroom
 from minilora.pretrain import STEPS, pretrain
 from minilora.text import read_text, split
 
 INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
-DATA_MINIMUM = 100  # bytes: a tenth is held out, and must still hold a few targets
+DATA_MINIMUM = 100  # tokens: a tenth is held out, and must still hold a few targets
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -52,7 +53,7 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our pipe has gone, as in `minilora info | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains at exit
         return 0
-    except (OSError, ValueError, RuntimeError, MemoryError) as error:
+    except (OSError, ValueError, RuntimeError, MemoryError, ImportError) as error:
         print(f"minilora: error: {one_line(error)}", file=sys.stderr)
         return 2
     return 0
@@ -79,6 +80,7 @@ def parser() -> Parser:
     top = Parser(prog="minilora", description="LoRA from the inside. Try `minilora demo` first.")
     top.add_argument("--version", action="version", version=f"minilora {ml.__version__}")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
+
     command = partial(add_command, commands)
 
     p = command(run_demo, "measure LoRA's claims on real text, in about two minutes", "minilora demo --out demo.png")
@@ -100,7 +102,12 @@ def parser() -> Parser:
     p.add_argument("--targets", default="q_proj,k_proj,v_proj,o_proj", help="layers to adapt (default: %(default)s)")
     p.add_argument("--lr", type=positive_float, default=1e-2, help="peak learning rate (default: 0.01)")
     p.add_argument("--batch-size", type=positive_int, default=16, help="windows in a step (default: 16)")
-    p.add_argument("--block-size", type=positive_int, default=128, help="bytes in a window (default: 128)")
+    p.add_argument(
+        "--block-size",
+        type=positive_int,
+        default=128,
+        help="tokens (bytes, on the shipped base) in a window (default: 128)",
+    )
     p.add_argument("--mpi", action="store_true", help="share the batches out: mpirun -n 2 minilora train --mpi ...")
     add_seed_and_workers(p)
 
@@ -112,9 +119,9 @@ def parser() -> Parser:
     p.add_argument("--prompt", required=True, metavar="TEXT", help="what to continue")
     p.add_argument("--adapter", type=Path, metavar="FILE", help="a LoRA from `minilora train` (default: none)")
     add_base(p)
-    p.add_argument("--bytes", type=positive_int, default=200, help="how much to write at most (default: 200)")
-    p.add_argument("--temperature", type=float, default=0.8, help="0 takes the likeliest byte (default: 0.8)")
-    p.add_argument("--top-k", type=positive_int, default=40, help="draw from the K likeliest bytes (default: 40)")
+    p.add_argument("--bytes", type=positive_int, default=200, help="how many tokens to write at most (default: 200)")
+    p.add_argument("--temperature", type=float, default=0.8, help="0 takes the likeliest token (default: 0.8)")
+    p.add_argument("--top-k", type=positive_int, default=40, help="draw from the K likeliest tokens (default: 40)")
     p.add_argument("--seed", type=seed, default=0, help="same seed, same text (default: 0)")
 
     p = command(
@@ -124,10 +131,13 @@ def parser() -> Parser:
     )
     p.add_argument("--adapter", type=Path, required=True, metavar="FILE", help="a LoRA from `minilora train`")
     add_base(p)
-    p.add_argument("--out", type=Path, required=True, metavar="FILE", help="the merged model")
+    p.add_argument("--out", type=Path, required=True, metavar="FILE", help="the merged model; a folder if the base is")
 
     p = command(run_info, "what a model, adapter or training state holds", "minilora info a.npz")
     p.add_argument("file", type=Path, nargs="?", default=BASE_PATH, metavar="FILE", help="default: the shipped base")
+
+    cli_adapters.add_commands(commands)
+    cli_hf.add_commands(commands, add_base)
 
     p = command(
         run_pretrain,
@@ -138,8 +148,7 @@ def parser() -> Parser:
     p.add_argument("--steps", type=positive_int, default=STEPS, help="default: %(default)s")
     p.add_argument("--resume", action="store_true", help="continue a run that was cut off")
     add_seed_and_workers(p)
-
-    cli_adapters.add_commands(commands)
+    classroom.add_commands(commands)
     return top
 
 
@@ -166,10 +175,13 @@ def run_train(a: argparse.Namespace) -> None:
 def train(a: argparse.Namespace, comm: Any = None) -> None:
     """Train and save; `comm` is the MPI communicator whose processes share the batches out."""
     check_out(a.out, a.data, a.base)
-    tokens = ml.ByteTokenizer().encode(read_text(a.data))
+    text = read_text(a.data)
+    model, tokenizer = load_base(a.base)
+    tokens = tokenizer.encode(text)
     if len(tokens) < DATA_MINIMUM:
-        raise ValueError(f"{a.data} holds {len(tokens)} bytes: give at least {DATA_MINIMUM}, as a tenth is held out")
-    model = load_model(a.base)
+        raise ValueError(
+            f"{a.data} holds {len(tokens)} {tokenizer.unit}s: give at least {DATA_MINIMUM}, as a tenth is held out"
+        )
     if a.block_size > model.config.block_size:
         raise ValueError(f"--block-size {a.block_size} is more than the base's {model.config.block_size}")
     training, held_out = (ml.TextData(part, a.block_size) for part in split(tokens))
@@ -198,25 +210,35 @@ def train(a: argparse.Namespace, comm: Any = None) -> None:
         return
     ml.save_adapter(model, a.out)
     curve = ", ".join(f"{loss:.3f} at {step}" for step, loss in run.val_losses)
-    print(f"held-out loss, nats per byte: {curve}")
+    print(f"held-out loss, nats per {tokenizer.unit}: {curve}")
     print(f"wrote {a.out} ({a.out.stat().st_size:,} bytes)")
 
 
 def run_generate(a: argparse.Namespace) -> None:
-    model = load_model(a.base)
+    model, tokenizer = load_base(a.base)
     if a.adapter is not None:
         ml.load_adapter(model, a.adapter)
-    tokenizer = ml.ByteTokenizer()
     tokens = ml.generate(
-        model, tokenizer.encode(a.prompt), a.bytes, temperature=a.temperature, top_k=a.top_k, seed=a.seed
+        model,
+        tokenizer.encode(a.prompt),
+        a.bytes,
+        temperature=a.temperature,
+        top_k=a.top_k,
+        stop=tokenizer.end_of_text,
+        seed=a.seed,
     )
     print(tokenizer.decode(tokens))
 
 
 def run_merge(a: argparse.Namespace) -> None:
-    check_out(a.out, a.adapter, a.base)
-    model = ml.load_adapter(load_model(a.base), a.adapter)
-    ml.remove_lora(ml.merge(model, keep_base=False))
+    to_folder = a.base is not None and a.base.is_dir()
+    if not to_folder:
+        check_out(a.out, a.adapter, a.base)
+    model, tokenizer = load_base(a.base)
+    ml.remove_lora(ml.merge(ml.load_adapter(model, a.adapter), keep_base=False))
+    if to_folder:
+        cli_hf.write_gpt2(model, tokenizer, a.out)
+        return
     ml.save_model(model, a.out)
     print(f"wrote {a.out} ({a.out.stat().st_size:,} bytes), a plain model: use it with --base {a.out}")
 

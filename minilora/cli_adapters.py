@@ -14,7 +14,8 @@ from typing import Any
 from minilora.adapter_math import compress, weighted_sum
 from minilora.adapters import AdapterBank
 from minilora.checkpoint import Adapter, read_adapter, save_model, write_adapter
-from minilora.cli_arguments import Parser, add_base, add_command, check_out, load_model, positive_int
+from minilora.cli_arguments import Parser, add_base, add_command, check_out, positive_int
+from minilora.cli_hf import load_base
 
 Rows = list[dict[str, Any]]
 
@@ -78,7 +79,7 @@ def run_list(a: argparse.Namespace) -> None:
 
 def run_merge(a: argparse.Namespace) -> None:
     check_out(a.out, *a.files, a.base)
-    bank = AdapterBank(load_model(a.base))
+    bank = AdapterBank(load_base(a.base)[0])
     for path in a.files:
         bank.load_adapter(path.stem, path)
     save_model(bank.merged_copy(*(path.stem for path in a.files)), a.out)
@@ -114,7 +115,7 @@ def run_compress(a: argparse.Namespace) -> None:
 
 
 def run_verify(a: argparse.Namespace) -> None:
-    bank = None if a.base is None else AdapterBank(load_model(a.base))
+    bank = None if a.base is None else AdapterBank(load_base(a.base)[0])
     rows = [verified(path, bank) for path in a.files]
     report(rows, a.json)
     if bad := sum(row["state"] != "ok" for row in rows):

@@ -8,8 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-import minilora as ml
-
 
 class Parser(argparse.ArgumentParser):
     """argparse with its errors on one line."""
@@ -32,7 +30,12 @@ def add_command(commands: Any, run: Callable[[argparse.Namespace], None], help: 
 
 
 def add_base(p: Parser) -> None:
-    p.add_argument("--base", type=Path, metavar="FILE", help="a model file (default: the shipped base)")
+    p.add_argument(
+        "--base",
+        type=Path,
+        metavar="FILE",
+        help="a model file or a Hugging Face GPT-2 folder (default: the shipped base)",
+    )
 
 
 def add_seed_and_workers(p: Parser) -> None:
@@ -68,8 +71,3 @@ def check_out(out: Path, *inputs: Path | None) -> None:
     for path in inputs:
         if path is not None and path.exists() and out.exists() and out.samefile(path):
             raise ValueError(f"--out {out} is a file that this command reads: choose another name")
-
-
-def load_model(path: Path | None) -> ml.GPT:
-    """The model in a file, or the shipped base."""
-    return ml.load_base()[0] if path is None else ml.load_model(path)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +62,7 @@ def loss_and_grads(
     if not model.trainable:
         raise ValueError("no parameter trains: call model.unfreeze() or add_lora(model, config) first")
     total = float(weights.sum())
-    B, T = tokens.shape
-    pieces = piece_slices(B, T, model.config.n_embd)
+    pieces = piece_slices(len(tokens), tokens.shape[1], model.config.n_embd)
     keep_freed_memory()
     seeds = [None] * len(pieces) if rng is None else rng.integers(2**63, size=len(pieces))
 
@@ -76,28 +75,27 @@ def loss_and_grads(
         return loss, grads
 
     mine = range(len(pieces)) if comm is None else process_share(len(pieces), comm)
-    loss, grads = _over_threads(work, mine, workers)
-    return (loss, grads) if comm is None else all_reduce(comm, model, loss, grads)
-
-
-def _over_threads(
-    work: Callable[[range], tuple[float, Gradients]], pieces: range, workers: int
-) -> tuple[float, Gradients]:
-    """`work` on all pieces, a share of them on each of up to `workers` threads; the sum of what they return."""
-    workers = max(1, min(workers, len(pieces)))
-    if workers == 1:
-        return work(pieces)
-    cuts = [len(pieces) * w // workers for w in range(workers + 1)]
-    with single_threaded_blas(), ThreadPoolExecutor(workers - 1) as pool:
-        shares = [pieces[a:b] for a, b in pairwise(cuts)]
-        others = [pool.submit(work, share) for share in shares[1:]]
-        results = [work(shares[0])] + [future.result() for future in others]
-    loss, grads = results[0]
-    for other_loss, other_grads in results[1:]:
+    (loss, grads), *others = _share(mine, workers, work)
+    for other_loss, other_grads in others:
         loss += other_loss
         for name, g in other_grads.items():
             grads[name] += g
-    return loss, grads
+    return (loss, grads) if comm is None else all_reduce(comm, model, loss, grads)
+
+
+def _share(pieces: range, workers: int, work: Callable[[range], Any]) -> list[Any]:
+    """work(share) for `workers` consecutive shares of the pieces, each on a thread of its own; the results in order.
+
+    The pieces' products are too small to be cut again, so each stays on its worker's thread; a single piece has
+    the BLAS's own threads to itself.
+    """
+    if len(pieces) <= 1:
+        return [work(pieces)]
+    workers = max(1, min(workers, len(pieces)))
+    shares = [pieces[a:b] for a, b in pairwise(len(pieces) * w // workers for w in range(workers + 1))]
+    with single_threaded_blas(), ThreadPoolExecutor(workers) as pool:
+        others = [pool.submit(work, share) for share in shares[1:]]
+        return [work(shares[0])] + [other.result() for other in others]
 
 
 def piece_slices(B: int, T: int, width: int) -> list[slice]:
@@ -136,25 +134,34 @@ def checked_batch(tokens, targets, weights, vocab_size: int) -> tuple[np.ndarray
     return tokens, targets, weights
 
 
-def evaluate(model: GPT, data: Any, *, batch_size: int = 16, max_batches: int | None = None) -> float:
+def evaluate(model: GPT, data: Any, *, batch_size: int = 16, max_batches: int | None = None, workers: int = 1) -> float:
     """The loss over `data`, sum(w * NLL) / sum(w) in nats per token, without dropout.
 
     data: anything with `batches(batch_size)` such as `TextData`, or a 1-D array of tokens.
-    `max_batches` stops after so many, for a quick estimate.
+    `max_batches` stops after so many, for a quick estimate.  ValueError if there is nothing to evaluate.
     """
     total = weight_sum = 0.0
-    for i, (tokens, targets, weights) in enumerate(as_data(data, model).batches(batch_size)):
-        if i == max_batches:
-            break
-        tokens, targets, weights = checked_batch(tokens, targets, weights, model.config.vocab_size)
-        logits = model(tokens)
-        xp = array_module(logits)
-        nll, _ = ops.cross_entropy(logits.reshape(-1, logits.shape[-1]), xp.asarray(targets.reshape(-1)))
-        total += float(xp.asarray(weights.reshape(-1)) @ nll)
+    keep_freed_memory()
+    for batch in islice(as_data(data, model).batches(batch_size), max_batches):
+        tokens, targets, weights = checked_batch(batch.tokens, batch.targets, batch.weights, model.config.vocab_size)
+        pieces = piece_slices(len(tokens), tokens.shape[1], model.config.n_embd)
+
+        def work(share: range, tokens=tokens, targets=targets, weights=weights, pieces=pieces) -> float:
+            return sum(_weighted_nll(model, tokens[pieces[i]], targets[pieces[i]], weights[pieces[i]]) for i in share)
+
+        total += sum(_share(range(len(pieces)), workers, work))
         weight_sum += float(weights.sum())
     if not weight_sum:
         raise ValueError("there is no batch to evaluate: give data that is not empty, and max_batches of at least 1")
     return total / weight_sum
+
+
+def _weighted_nll(model: GPT, tokens, targets, weights) -> float:
+    """sum(weights * NLL) of some rows."""
+    logits = model(tokens)
+    xp = array_module(logits)
+    nll, _ = ops.cross_entropy(logits.reshape(-1, logits.shape[-1]), xp.asarray(targets.reshape(-1)))
+    return float(xp.asarray(weights.reshape(-1)) @ nll)
 
 
 def as_data(data: Any, model: GPT) -> Any:
@@ -232,7 +239,7 @@ def fit(
 
     def validate(step: int) -> bool:
         """Note the validation loss at `step`; whether it has failed to improve for `patience` evaluations."""
-        loss = evaluate(model, validation, batch_size=batch_size, max_batches=eval_batches)
+        loss = evaluate(model, validation, batch_size=batch_size, max_batches=eval_batches, workers=workers)
         if patience is not None and all(loss < other for _, other in result.val_losses):
             result.best_step = step
             best.update({name: p.data.copy() for name, p in trainable.items()})

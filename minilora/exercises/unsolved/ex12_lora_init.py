@@ -1,0 +1,15 @@
+"""Exercise 12 (lesson 5): how LoRA starts (Hu et al. 2021, section 4.1)."""
+
+import numpy as np
+
+
+def lora_init(d: int, k: int, r: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The factors at the start of training, such that B A = 0 and yet B receives a gradient.
+
+    d, k   the adapted weight is (d, k)
+    r      the rank
+    seed   equal seeds give equal factors, different seeds different ones (np.random.default_rng(seed))
+
+    Returns A (r, k), Gaussian with mean 0 and standard deviation 1 / sqrt(k), and B (d, r), all zeros.
+    """
+    raise NotImplementedError

@@ -1,0 +1,16 @@
+"""Exercise 23 (lesson 11): BitFit, which trains the biases and nothing else (Ben Zaken et al. 2022)."""
+
+import numpy as np
+
+
+def bitfit_step(
+    parameters: dict[str, np.ndarray], gradients: dict[str, np.ndarray], lr: float
+) -> dict[str, np.ndarray]:
+    """One step of gradient descent, w - lr * gradient, on every parameter whose last name is "bias".
+
+    parameters   all parameters by name, "blocks.0.ln_1.bias" say; the arrays must be as before when you return
+    gradients    a gradient for each of them
+
+    Returns all parameters by name.
+    """
+    raise NotImplementedError
