@@ -89,8 +89,8 @@ class LoraConfig:
 
     def scaling(self, path: str) -> float:
         """alpha / r, or alpha / sqrt(r) with `use_rslora`, for the layer at this path."""
-        alpha, r = self.alpha(path), self.rank(path)
-        return float(alpha / math.sqrt(r) if self.use_rslora else alpha / r)
+        alpha, r = float(self.alpha(path)), int(self.rank(path))
+        return alpha / math.sqrt(r) if self.use_rslora else alpha / r
 
 
 def _by_pattern(pattern: Mapping[str, Any], path: str, default: Any) -> Any:

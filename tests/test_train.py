@@ -82,7 +82,7 @@ def test_the_number_of_workers_changes_only_the_order_of_addition(many_pieces, s
         loss, grads = loss_and_grads(model, tokens, targets, weights)
         other_loss, other_grads = loss_and_grads(model, tokens, targets, weights, workers=workers)
         losses, parts = [], []
-        for rows in train._pieces(*tokens.shape, TINY.n_embd):
+        for rows in train.piece_slices(*tokens.shape, TINY.n_embd):
             part: dict[str, np.ndarray] = {}
             losses.append(train._piece(model, tokens[rows], targets[rows], weights[rows] / weights.sum(), part, None))
             parts.append(part)
@@ -131,7 +131,7 @@ def test_loss_and_grads_is_pure():
 
 @given(st.integers(1, 40), st.integers(1, 700), st.integers(1, 1000))
 def test_pieces_cover_every_row_once_and_two_workers_can_share_them(B, T, width):
-    pieces = train._pieces(B, T, width)
+    pieces = train.piece_slices(B, T, width)
     assert [row for piece in pieces for row in range(B)[piece]] == list(range(B))
     assert len(pieces) >= min(B, 2)
 
