@@ -1,4 +1,4 @@
-"""The command line: the core's commands here; `cli_hf` and `exercises.commands` add their own.
+"""The command line: the core's commands here; `cli_hf`, `cli_adapters` and `exercises.commands` add their own.
 
 Results go to stdout, progress and errors to stderr. Exit code 0, or 2 with one line that says what to do, or 130
 after Ctrl-C.
@@ -11,14 +11,25 @@ import contextlib
 import io
 import os
 import sys
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import minilora as ml
-from minilora import cli_hf
-from minilora.checkpoint import BASE_PATH, read_file
+from minilora import cli_adapters, cli_hf, data_parallel
+from minilora.checkpoint import BASE_PATH
+from minilora.cli_arguments import (
+    Parser,
+    add_base,
+    add_command,
+    add_seed_and_workers,
+    check_out,
+    positive_float,
+    positive_int,
+    seed,
+)
 from minilora.cli_hf import load_base
+from minilora.container import read_file
 from minilora.demo import QUICK, Size, demo
 from minilora.exercises import commands as classroom
 from minilora.pretrain import STEPS, pretrain
@@ -64,29 +75,12 @@ def one_line(error: BaseException) -> str:
 # ------------------------------------------------------------------------------------------- the arguments
 
 
-class Parser(argparse.ArgumentParser):
-    """argparse with its errors on one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
-
-
 def parser() -> Parser:
     """The whole command line."""
     top = Parser(prog="minilora", description="LoRA from the inside. Try `minilora demo` first.")
     top.add_argument("--version", action="version", version=f"minilora {ml.__version__}")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
-
-    def command(run: Callable[[argparse.Namespace], None], help: str, example: str) -> Parser:
-        added = commands.add_parser(
-            run.__name__.removeprefix("run_"),
-            help=help,
-            description=help,
-            epilog=f"example:\n  {example}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        added.set_defaults(run=run)
-        return added
+    command = partial(add_command, commands)
 
     p = command(run_demo, "measure LoRA's claims on real text, in about two minutes", "minilora demo --out demo.png")
     p.add_argument("--out", type=Path, default=Path("minilora-demo.png"), metavar="FIGURE", help="the figure (PNG)")
@@ -113,6 +107,7 @@ def parser() -> Parser:
         default=128,
         help="tokens (bytes, on the shipped base) in a window (default: 128)",
     )
+    p.add_argument("--mpi", action="store_true", help="share the batches out: mpirun -n 2 minilora train --mpi ...")
     add_seed_and_workers(p)
 
     p = command(
@@ -140,7 +135,7 @@ def parser() -> Parser:
     p = command(run_info, "what a model, adapter or training state holds", "minilora info a.npz")
     p.add_argument("file", type=Path, nargs="?", default=BASE_PATH, metavar="FILE", help="default: the shipped base")
 
-    cli_hf.add_commands(commands, add_base)
+    cli_hf.add_commands(commands)
 
     p = command(
         run_pretrain,
@@ -151,52 +146,9 @@ def parser() -> Parser:
     p.add_argument("--steps", type=positive_int, default=STEPS, help="default: %(default)s")
     p.add_argument("--resume", action="store_true", help="continue a run that was cut off")
     add_seed_and_workers(p)
+    cli_adapters.add_commands(commands)
     classroom.add_commands(commands)
     return top
-
-
-def add_base(p: Parser) -> None:
-    p.add_argument(
-        "--base",
-        type=Path,
-        metavar="FILE",
-        help="a model file or a Hugging Face GPT-2 folder (default: the shipped base)",
-    )
-
-
-def add_seed_and_workers(p: Parser) -> None:
-    p.add_argument("--seed", type=seed, default=0, help="same seed and workers, same numbers (default: 0)")
-    p.add_argument("--workers", type=positive_int, default=2, help="threads (default: 2)")
-
-
-def positive_int(text: str) -> int:
-    return checked_number(int, text, "a whole number of at least 1", lambda value: value >= 1)
-
-
-def positive_float(text: str) -> float:
-    return checked_number(float, text, "a finite number above 0", lambda value: 0 < value < float("inf"))
-
-
-def seed(text: str) -> int:
-    return checked_number(int, text, "a whole number of at least 0", lambda value: value >= 0)
-
-
-def checked_number(kind: Callable[[str], Any], text: str, expected: str, fits: Callable[[Any], bool]) -> Any:
-    with contextlib.suppress(ValueError):
-        if fits(value := kind(text)):
-            return value
-    raise argparse.ArgumentTypeError(f"{text!r} is not {expected}")
-
-
-def check_out(out: Path, *inputs: Path | None) -> None:
-    """ValueError before the work begins, rather than after it, if `out` cannot be written or is an input."""
-    if out.is_dir():
-        raise ValueError(f"--out {out} is a folder: name a file in it")
-    if not out.absolute().parent.is_dir():
-        raise ValueError(f"--out {out}: there is no folder {out.absolute().parent}: make it first")
-    for path in inputs:
-        if path is not None and path.exists() and out.exists() and out.samefile(path):
-            raise ValueError(f"--out {out} is a file that this command reads: choose another name")
 
 
 # -------------------------------------------------------------------------------------------- the commands
@@ -208,6 +160,19 @@ def run_demo(a: argparse.Namespace) -> None:
 
 
 def run_train(a: argparse.Namespace) -> None:
+    if not a.mpi:
+        return train(a)
+    comm = data_parallel.world()
+    try:
+        with contextlib.redirect_stdout(sys.stdout if comm.rank == 0 else io.StringIO()):
+            train(a, comm)
+    except Exception as error:  # in one process: the others would wait for it for ever
+        print(f"minilora: error: process {comm.rank}: {one_line(error)}", file=sys.stderr, flush=True)
+        comm.Abort(2)
+
+
+def train(a: argparse.Namespace, comm: Any = None) -> None:
+    """Train and save; `comm` is the MPI communicator whose processes share the batches out."""
     check_out(a.out, a.data, a.base)
     text = read_text(a.data)
     model, tokenizer = load_base(a.base)
@@ -218,17 +183,19 @@ def run_train(a: argparse.Namespace) -> None:
         )
     if a.block_size > model.config.block_size:
         raise ValueError(f"--block-size {a.block_size} is more than the base's {model.config.block_size}")
-    train, held_out = (ml.TextData(part, a.block_size) for part in split(tokens))
+    training, held_out = (ml.TextData(part, a.block_size) for part in split(tokens))
     alpha = a.r if a.alpha is None else a.alpha
     ml.add_lora(model, ml.LoraConfig(r=a.r, lora_alpha=alpha, target_modules=tuple(a.targets.split(","))), a.seed)
     print(ml.trainable_report(model), flush=True)
+    if comm is not None:
+        print(data_parallel.report(model, comm), flush=True)
 
     def schedule(step: int) -> float:
         return ml.warmup_cosine(step, a.steps, a.lr, warmup=a.steps // 30)
 
     run = ml.fit(
         model,
-        train,
+        training,
         steps=a.steps,
         lr=schedule,
         batch_size=a.batch_size,
@@ -236,7 +203,10 @@ def run_train(a: argparse.Namespace) -> None:
         eval_every=max(1, a.steps // 5),
         seed=a.seed,
         workers=a.workers,
+        comm=comm,
     )
+    if comm is not None and comm.rank:
+        return
     ml.save_adapter(model, a.out)
     curve = ", ".join(f"{loss:.3f} at {step}" for step, loss in run.val_losses)
     print(f"held-out loss, nats per {tokenizer.unit}: {curve}")

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -83,9 +83,13 @@ class LoraConfig:
         """The rank r for the layer at this path."""
         return _by_pattern(self.rank_pattern, path, self.r)
 
+    def alpha(self, path: str) -> float:
+        """lora_alpha for the layer at this path."""
+        return _by_pattern(self.alpha_pattern, path, self.lora_alpha)
+
     def scaling(self, path: str) -> float:
         """alpha / r, or alpha / sqrt(r) with `use_rslora`, for the layer at this path."""
-        alpha, r = _by_pattern(self.alpha_pattern, path, self.lora_alpha), self.rank(path)
+        alpha, r = self.alpha(path), self.rank(path)
         return float(alpha / math.sqrt(r) if self.use_rslora else alpha / r)
 
 
@@ -109,46 +113,21 @@ class BranchCache(NamedTuple):
     mask: Any  # (..., k) the dropout mask, if dropout was on
 
 
-class LoraLayer(Module):
-    """What LoRA adds to a layer with a weight W0 (d, k): A (r, k), B (d, r), their branch, and the merge.
+class LoraBranch(Module):
+    """The update apart from the weight it is for: A (r, k), B (d, r) and their scaling, s = alpha / r.
 
-    `base_weight` is the array of W0 while the layer is merged and W0 was kept aside; else None.
+    On vectors x it is s (x A^T) B^T; looked up in a table whose rows B is for, it is s B[tokens] A.
     """
 
-    weight: Parameter
-
-    def plain(self) -> Module:
-        """The layer without its LoRA, with the weight as it now is."""
-        raise NotImplementedError
-
-    def init_lora(self, config: LoraConfig, rng: np.random.Generator, path: str) -> None:
-        """Draw A with std 1/sqrt(k), so that x A^T has the scale of x, and set B = 0, so that dW = 0."""
-        d, k = self.weight.shape
-        xp, dtype = array_module(self.weight.data), self.weight.data.dtype
-        self.config, self.r, self.scaling = config, config.rank(path), config.scaling(path)
-        self.lora_A = Parameter(xp.asarray(normal(rng, (self.r, k), 1 / math.sqrt(k), dtype.name)))
-        self.lora_B = Parameter(xp.zeros((d, self.r), dtype))
-        self.merged = False
-        self.base_weight: Array | None = None
+    def __init__(self, config: LoraConfig, scaling: float, A: Parameter, B: Parameter) -> None:
+        self.config, self.r, self.scaling = config, A.shape[0], scaling
+        self.lora_A, self.lora_B = A, B
 
     def delta(self) -> Array:
         """dW = scaling * B A, (d, k): the update, of rank at most r (section 4.1)."""
         dW = self.lora_B.data @ self.lora_A.data
         dW *= self.scaling
         return dW
-
-    def merge(self, keep_base: bool) -> None:
-        """weight <- W0 + dW, with W0 kept aside or, as in the paper, not."""
-        W0 = self.weight.data
-        self.weight.data = W0 + self.delta()
-        self.base_weight = W0 if keep_base else None
-        self.merged = True
-
-    def unmerge(self) -> None:
-        """weight <- the W0 that was kept, bit for bit; or, where none was, weight - dW, which rounds."""
-        self.weight.data = self.weight.data - self.delta() if self.base_weight is None else self.base_weight
-        self.base_weight = None
-        self.merged = False
 
     def branch(self, x: Array, rng: Any) -> tuple[Array, BranchCache]:
         """z = scaling (x A^T) B^T.  x (..., k) -> z (..., d).
@@ -185,6 +164,66 @@ class LoraLayer(Module):
         if cache.mask is not None:
             dx *= cache.mask
         return dx
+
+    def lookup(self, tokens: Array) -> tuple[Array, Any]:
+        """z = h A with h = scaling B[tokens].  tokens (...) int -> z (..., k).  A token has no entry to drop."""
+        h = ops.embedding(tokens, self.lora_B.data)
+        h *= self.scaling
+        return ops.linear(h, self.lora_A.data.T), (tokens, h)
+
+    def lookup_backward(self, dz: Array, cache: Any, grads: Gradients) -> None:
+        """dA = h^T dz,  dB[token] += scaling dz A^T.  dz (..., k)."""
+        tokens, h = cache
+        if self.lora_A.trainable:
+            accumulate(grads, self.lora_A, ops.linear_dW(h, dz))
+        if self.lora_B.trainable:
+            dh = ops.linear(dz, self.lora_A.data)
+            dh *= self.scaling
+            accumulate(grads, self.lora_B, ops.embedding_dW(dh, tokens, self.lora_B.shape[0]))
+
+
+class MergeableLayer(Module):
+    """A layer with a weight and an update dW that can be written into it and taken out again.
+
+    `base_weight` is the array of W0 while the layer is merged and W0 was kept aside; else None.
+    """
+
+    weight: Parameter
+    merged: bool = False
+    base_weight: Array | None = None
+
+    def delta(self) -> Array:
+        """dW (d, k)."""
+        raise NotImplementedError
+
+    def merge(self, keep_base: bool) -> None:
+        """weight <- W0 + dW, with W0 kept aside or, as in the paper, not."""
+        W0 = self.weight.data
+        self.weight.data = W0 + self.delta()
+        self.base_weight = W0 if keep_base else None
+        self.merged = True
+
+    def unmerge(self) -> None:
+        """weight <- the W0 that was kept, bit for bit; or, where none was, weight - dW, which rounds."""
+        self.weight.data = self.weight.data - self.delta() if self.base_weight is None else self.base_weight
+        self.base_weight = None
+        self.merged = False
+
+
+class LoraLayer(LoraBranch, MergeableLayer):
+    """What LoRA makes of a layer with a weight W0 (d, k): the branch beside it, and the merge into it."""
+
+    def plain(self) -> Module:
+        """The layer without its LoRA, with the weight as it now is."""
+        raise NotImplementedError
+
+    def init_lora(self, config: LoraConfig, rng: np.random.Generator, path: str) -> None:
+        """Draw A with std 1/sqrt(k), so that x A^T has the scale of x, and set B = 0, so that dW = 0."""
+        d, k = self.weight.shape
+        xp, dtype = array_module(self.weight.data), self.weight.data.dtype
+        r = config.rank(path)
+        A = Parameter(xp.asarray(normal(rng, (r, k), 1 / math.sqrt(k), dtype.name)))
+        LoraBranch.__init__(self, config, config.scaling(path), A, Parameter(xp.zeros((d, r), dtype)))
 
 
 class LoraLinear(LoraLayer, Linear):
@@ -231,25 +270,19 @@ class LoraEmbedding(LoraLayer, Embedding):
         return Embedding(self.weight)
 
     def forward(self, tokens: Array, rng: Any = None) -> tuple[Array, Any]:
-        """tokens (...) int -> y (..., d).  Dropout is for the branch's input x; a token has none to drop."""
+        """tokens (...) int -> y (..., d)."""
         y, base = Embedding.forward(self, tokens)
         if self.merged:
             return y, (base, None)
-        h = ops.embedding(tokens, self.lora_B.data)
-        h *= self.scaling
-        y += ops.linear(h, self.lora_A.data.T)
-        return y, (base, (tokens, h))
+        z, branch = self.lookup(tokens)
+        y += z
+        return y, (base, branch)
 
     def backward(self, dy: Array, cache: Any, grads: Gradients) -> None:
-        """With h = scaling B[tokens] and y = W0[tokens] + h A:  dA = h^T dy,  dB[t] += scaling dy A^T."""
-        base, (tokens, h) = cache
+        """dy (..., d): the table's term and the branch's get the same dy."""
+        base, branch = cache
         Embedding.backward(self, dy, base, grads)
-        if self.lora_A.trainable:
-            accumulate(grads, self.lora_A, ops.linear_dW(h, dy))
-        if self.lora_B.trainable:
-            dh = ops.linear(dy, self.lora_A.data)
-            dh *= self.scaling
-            accumulate(grads, self.lora_B, ops.embedding_dW(dh, tokens, self.weight.shape[0]))
+        self.lookup_backward(dy, branch, grads)
 
     def unembed(self, x: Array, rng: Any = None) -> tuple[Array, Any]:
         """x (..., d) -> logits (..., V)."""
@@ -275,9 +308,27 @@ def lora_layers(model: Module) -> Iterator[tuple[str, LoraLayer]]:
     return ((path, module) for path, module in model.named_modules() if isinstance(module, LoraLayer))
 
 
+def mergeable_layers(model: Module) -> Iterator[tuple[str, MergeableLayer]]:
+    """(path, layer) of every layer with an update that can be merged: those of `lora_layers`, or of a bank."""
+    return ((path, module) for path, module in model.named_modules() if isinstance(module, MergeableLayer))
+
+
 def lora_config(model: Module) -> LoraConfig | None:
     """The config that the model's LoRA was added with, or None if it has none."""
     return next((layer.config for _, layer in lora_layers(model)), None)
+
+
+def resolved_config(model: Module) -> LoraConfig | None:
+    """`lora_config` in plain names: each regular expression gives way to the paths that it chose."""
+    config, paths = lora_config(model), [path for path, _ in lora_layers(model)]
+    if config is None:
+        return None
+    return replace(
+        config,
+        target_modules=tuple(paths) if isinstance(config.target_modules, str) else config.target_modules,
+        rank_pattern={path: config.rank(path) for path in paths if config.rank(path) != config.r},
+        alpha_pattern={path: config.alpha(path) for path in paths if config.alpha(path) != config.lora_alpha},
+    )
 
 
 def add_lora(model: Model, config: LoraConfig, seed: int = 0) -> Model:
@@ -348,8 +399,8 @@ def unmerge(model: Model) -> Model:
     return model
 
 
-def _lora_layers_in_state(model: Module, merged: bool, cure: str) -> list[LoraLayer]:
-    layers = [layer for _, layer in lora_layers(model)]
+def _lora_layers_in_state(model: Module, merged: bool, cure: str) -> list[MergeableLayer]:
+    layers = [layer for _, layer in mergeable_layers(model)]
     if not layers:
         raise LoraError("the model has no LoRA: call add_lora(model, config) first")
     if any(layer.merged != merged for layer in layers):
@@ -359,7 +410,7 @@ def _lora_layers_in_state(model: Module, merged: bool, cure: str) -> list[LoraLa
 
 def is_merged(model: Module) -> bool:
     """Whether a LoRA is merged into the model's weights now."""
-    return any(layer.merged for _, layer in lora_layers(model))
+    return any(layer.merged for _, layer in mergeable_layers(model))
 
 
 def remove_lora(model: Model) -> Model:

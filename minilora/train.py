@@ -20,6 +20,7 @@ import numpy as np
 from minilora import ops
 from minilora.backend import Array, array_module, keep_freed_memory, single_threaded_blas
 from minilora.checkpoint import load_training, save_training
+from minilora.data_parallel import all_reduce, process_share
 from minilora.lora import LoraError, is_merged
 from minilora.nn import Gradients
 from minilora.optim import Adam, clip_grad_norm
@@ -43,6 +44,7 @@ def loss_and_grads(
     weights: Array | None = None,
     workers: int = 1,
     rng: np.random.Generator | None = None,
+    comm: Any = None,
 ) -> tuple[float, Gradients]:
     """The loss sum(w * NLL) / sum(w), in nats, and the gradient of every trainable parameter by name.
 
@@ -50,15 +52,17 @@ def loss_and_grads(
     The rows are cut into pieces, small enough that their activations stay near a core's own cache, and `workers`
     threads share them out; W0 is read by all and nothing is written but each worker's own gradients.
     Equal inputs and an equal number of workers give equal bits; another number agrees to rounding.
+    `comm` is an MPI communicator whose processes all make this call with equal arguments: they share the pieces out
+    too, and each gets the sums over all (see `data_parallel`).
     LoraError while a LoRA is merged; ValueError for wrong shapes, weights without a sum, or nothing to train.
     """
-    tokens, targets, weights = _checked_batch(tokens, targets, weights, model.config.vocab_size)
+    tokens, targets, weights = checked_batch(tokens, targets, weights, model.config.vocab_size)
     if is_merged(model):
         raise LoraError("the LoRA is merged into the weights: call unmerge(model) before you train")
     if not model.trainable:
         raise ValueError("no parameter trains: call model.unfreeze() or add_lora(model, config) first")
     total = float(weights.sum())
-    pieces = _pieces(len(tokens), tokens.shape[1], model.config.n_embd)
+    pieces = piece_slices(len(tokens), tokens.shape[1], model.config.n_embd)
     keep_freed_memory()
     seeds = [None] * len(pieces) if rng is None else rng.integers(2**63, size=len(pieces))
 
@@ -70,30 +74,31 @@ def loss_and_grads(
             loss += _piece(model, tokens[rows], targets[rows], weights[rows] / total, grads, piece_rng)
         return loss, grads
 
-    (loss, grads), *others = _share(len(pieces), workers, work)
+    mine = range(len(pieces)) if comm is None else process_share(len(pieces), comm)
+    (loss, grads), *others = _share(mine, workers, work)
     for other_loss, other_grads in others:
         loss += other_loss
         for name, g in other_grads.items():
             grads[name] += g
-    return loss, grads
+    return (loss, grads) if comm is None else all_reduce(comm, model, loss, grads)
 
 
-def _share(n: int, workers: int, work: Callable[[range], Any]) -> list[Any]:
-    """work(share) for `workers` consecutive shares of range(n), each on a thread of its own; the results in order.
+def _share(pieces: range, workers: int, work: Callable[[range], Any]) -> list[Any]:
+    """work(share) for `workers` consecutive shares of the pieces, each on a thread of its own; results in order.
 
     The pieces' products are too small to be cut again, so each stays on its worker's thread; a single piece has
     the BLAS's own threads to itself.
     """
-    if n == 1:
-        return [work(range(1))]
-    workers = max(1, min(workers, n))
-    shares = [range(a, b) for a, b in pairwise(n * w // workers for w in range(workers + 1))]
+    if len(pieces) <= 1:
+        return [work(pieces)]
+    workers = max(1, min(workers, len(pieces)))
+    shares = [pieces[a:b] for a, b in pairwise(len(pieces) * w // workers for w in range(workers + 1))]
     with single_threaded_blas(), ThreadPoolExecutor(workers) as pool:
         others = [pool.submit(work, share) for share in shares[1:]]
         return [work(shares[0])] + [other.result() for other in others]
 
 
-def _pieces(B: int, T: int, width: int) -> list[slice]:
+def piece_slices(B: int, T: int, width: int) -> list[slice]:
     """Cut B rows of T tokens into slices of about ELEMENTS_PER_PIECE, two at least: by shape alone, so that the
     pieces are the same for every number of workers."""
     rows = max(1, min(B // 2, ELEMENTS_PER_PIECE // (T * width)))
@@ -112,7 +117,7 @@ def _piece(model: GPT, tokens, targets, weights, grads: Gradients, rng) -> float
     return float(weights @ nll)
 
 
-def _checked_batch(tokens, targets, weights, vocab_size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def checked_batch(tokens, targets, weights, vocab_size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     tokens, targets = np.asarray(tokens), np.asarray(targets)
     weights = np.ones(tokens.shape) if weights is None else np.asarray(weights, dtype=np.float64)
     if tokens.ndim != 2 or targets.shape != tokens.shape or weights.shape != tokens.shape or not tokens.size:
@@ -137,14 +142,14 @@ def evaluate(model: GPT, data: Any, *, batch_size: int = 16, max_batches: int | 
     """
     total = weight_sum = 0.0
     keep_freed_memory()
-    for batch in islice(_as_data(data, model).batches(batch_size), max_batches):
-        tokens, targets, weights = _checked_batch(batch.tokens, batch.targets, batch.weights, model.config.vocab_size)
-        pieces = _pieces(len(tokens), tokens.shape[1], model.config.n_embd)
+    for batch in islice(as_data(data, model).batches(batch_size), max_batches):
+        tokens, targets, weights = checked_batch(batch.tokens, batch.targets, batch.weights, model.config.vocab_size)
+        pieces = piece_slices(len(tokens), tokens.shape[1], model.config.n_embd)
 
         def work(share: range, tokens=tokens, targets=targets, weights=weights, pieces=pieces) -> float:
             return sum(_weighted_nll(model, tokens[pieces[i]], targets[pieces[i]], weights[pieces[i]]) for i in share)
 
-        total += sum(_share(len(pieces), workers, work))
+        total += sum(_share(range(len(pieces)), workers, work))
         weight_sum += float(weights.sum())
     if not weight_sum:
         raise ValueError("there is no batch to evaluate: give data that is not empty, and max_batches of at least 1")
@@ -159,7 +164,7 @@ def _weighted_nll(model: GPT, tokens, targets, weights) -> float:
     return float(xp.asarray(weights.reshape(-1)) @ nll)
 
 
-def _as_data(data: Any, model: GPT) -> Any:
+def as_data(data: Any, model: GPT) -> Any:
     """A 1-D array of tokens becomes `TextData`; a data set stays what it is."""
     return data if hasattr(data, "batches") else TextData(data, model.config.block_size)
 
@@ -196,6 +201,7 @@ def fit(
     resume: bool = False,
     progress: bool = True,
     label: str = "step",
+    comm: Any = None,
 ) -> FitResult:
     """Train the model's trainable parameters with Adam for `steps` steps, in place.
 
@@ -206,11 +212,13 @@ def fit(
     patience    stop when so many evaluations in a row bring nothing better, and put the best weights back
     checkpoint  a file that is written every `checkpoint_every` steps and at the end; with `resume=True` the run
                 continues from it, bit for bit as if it had never stopped
+    comm        an MPI communicator: its processes share every batch out, and the first of them reports and writes
 
     NonFiniteLossError names the step and leaves the last good weights in the model. FileExistsError if there is
     a checkpoint and `resume` does not say what to do with it.
     """
-    data = _as_data(data, model)
+    data = as_data(data, model)
+    leads = comm is None or comm.rank == 0
     optimizer = Adam(model, weight_decay=weight_decay)
     rng = np.random.default_rng(seed)
     result = FitResult()
@@ -221,11 +229,10 @@ def fit(
             raise FileExistsError(f"{checkpoint} exists: pass resume=True to continue it, or remove it")
         record, best = load_training(checkpoint, model, optimizer)
         result = FitResult(**record["result"])
-        result.val_losses = [(step, loss) for step, loss in result.val_losses]  # JSON made lists of the pairs
         rng.bit_generator.state = record["rng"]
 
     def save() -> None:
-        if checkpoint is not None:
+        if checkpoint is not None and leads:
             record = {"result": asdict(result), "rng": rng.bit_generator.state}
             save_training(checkpoint, model, optimizer, record, best)
 
@@ -242,12 +249,12 @@ def fit(
     done = len(result.losses)
     if validation is not None and done == 0:
         validate(0)
-    bar = Progress(steps, label) if progress else None
+    bar = Progress(steps, label) if progress and leads else None
     last_good: dict[str, Array] = {}
     tokens_done = 0
     while done < steps and not result.stopped_early:
         batch = data.sample(rng, batch_size)
-        loss, grads = loss_and_grads(model, batch.tokens, batch.targets, batch.weights, workers=workers, rng=rng)
+        loss, grads = loss_and_grads(model, batch.tokens, batch.targets, batch.weights, workers, rng, comm)
         norm = clip_grad_norm(grads, math.inf if clip is None else clip)
         if not (math.isfinite(loss) and math.isfinite(norm)):
             for name, array in last_good.items():

@@ -6,10 +6,11 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from minilora.cli_arguments import add_command
 from minilora.exercises import spec
 
 if TYPE_CHECKING:
@@ -22,17 +23,7 @@ POLL_SECONDS = 0.3
 def add_commands(commands: Any) -> None:
     """Add the four commands to the subparsers of `minilora`."""
 
-    def command(run: Callable[[argparse.Namespace], None], help: str, example: str) -> argparse.ArgumentParser:
-        added: argparse.ArgumentParser = commands.add_parser(
-            run.__name__.removeprefix("run_"),
-            help=help,
-            description=help,
-            epilog=f"example:\n  {example}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        added.set_defaults(run=run)
-        return added
-
+    command = partial(add_command, commands)
     p = command(run_exercises, "small tasks to solve: the list, your score, what comes next", "minilora exercises")
     actions = p.add_subparsers(metavar="ACTION")
     action = actions.add_parser("start", help="put the unsolved files into a folder of your own")

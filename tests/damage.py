@@ -1,0 +1,258 @@
+"""Ways to damage a minilora file, from a flipped bit to a header written by an enemy.
+
+Each way is a function from a generator and two honest files, as bytes, to the bytes of a damaged one. `WAYS` are
+drawn at random by the fuzz test; `crafted` yields what chance would not find.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import io
+import json
+import pickle
+import struct
+import zipfile
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+Members = list[tuple[str, bytes]]
+
+# ----------------------------------------------------------------------------------------- bytes, blindly
+
+
+def flip_bits(rng: np.random.Generator, file: bytes, other: bytes) -> bytes:
+    damaged = bytearray(file)
+    for _ in range(rng.integers(1, 9)):
+        damaged[rng.integers(len(file))] ^= 1 << rng.integers(8)
+    return bytes(damaged)
+
+
+def truncate(rng: np.random.Generator, file: bytes, other: bytes) -> bytes:
+    return file[: rng.integers(len(file))]
+
+
+def insert(rng: np.random.Generator, file: bytes, other: bytes) -> bytes:
+    at = rng.integers(len(file) + 1)
+    return file[:at] + rng.bytes(rng.integers(1, 200)) + file[at:]
+
+
+def remove(rng: np.random.Generator, file: bytes, other: bytes) -> bytes:
+    at = rng.integers(len(file))
+    return file[:at] + file[at + rng.integers(1, 200) :]
+
+
+def overwrite(rng: np.random.Generator, file: bytes, other: bytes) -> bytes:
+    at, n = rng.integers(len(file)), rng.integers(1, 200)
+    filling = (bytes(n), b"\xff" * n, rng.bytes(n))[rng.integers(3)]
+    return (file[:at] + filling + file[at + n :])[: len(file)]
+
+
+def splice(rng: np.random.Generator, file: bytes, other: bytes) -> bytes:
+    """The beginning of one file and the end of another, cut at the same place or not."""
+    at = rng.integers(min(len(file), len(other)))
+    return file[:at] + other[at if rng.integers(2) else rng.integers(len(other)) :]
+
+
+def flip_directory_bits(rng: np.random.Generator, file: bytes, other: bytes) -> bytes:
+    """In the zip's directory and end record, where sizes and offsets stand."""
+    start = file.index(b"PK\x01\x02")
+    return file[:start] + flip_bits(rng, file[start:], other)
+
+
+# ------------------------------------------------------------------------------- zips that are well-formed
+
+
+def members_of(file: bytes) -> Members:
+    with zipfile.ZipFile(io.BytesIO(file)) as archive:
+        return [(info.filename, archive.read(info)) for info in archive.infolist()]
+
+
+def zipped(members: Members, compression: int = zipfile.ZIP_STORED) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", compression) as archive:
+        for name, data in members:
+            archive.writestr(zipfile.ZipInfo(name), data, compression)
+    return buffer.getvalue()
+
+
+def swap_members(rng: np.random.Generator, file: bytes, other: bytes) -> bytes:
+    """Two tensors of one shape change places, with their checksums."""
+    members = members_of(file)
+    i = rng.integers(1, len(members))
+    same = [j for j in range(1, len(members)) if j != i and len(members[j][1]) == len(members[i][1])]
+    j = rng.choice(same) if same else 0
+    members[i], members[j] = (members[i][0], members[j][1]), (members[j][0], members[i][1])
+    return zipped(members)
+
+
+def foreign_member(rng: np.random.Generator, file: bytes, other: bytes) -> bytes:
+    """A tensor of the same name from another file."""
+    members, foreign = members_of(file), dict(members_of(other))
+    i = rng.integers(1, len(members))
+    name = members[i][0]
+    members[i] = (name, foreign.get(name, next(iter(foreign.values()))))
+    return zipped(members)
+
+
+def flip_inside_member(rng: np.random.Generator, file: bytes, other: bytes) -> bytes:
+    """Flipped bits whose checksum is right: what a CRC-32 cannot find."""
+    members = members_of(file)
+    i = rng.integers(len(members))
+    members[i] = (members[i][0], flip_bits(rng, members[i][1], other))
+    return zipped(members)
+
+
+def lose_or_double_member(rng: np.random.Generator, file: bytes, other: bytes) -> bytes:
+    members = members_of(file)
+    i = rng.integers(len(members))
+    changed = (members[:i] + members[i + 1 :], [*members, members[i]], [*members, ("odd.npy", members[i][1])])
+    return zipped(changed[rng.integers(3)])
+
+
+def nasty_npy_header(rng: np.random.Generator, file: bytes, other: bytes) -> bytes:
+    members = members_of(file)
+    i = rng.integers(len(members))
+    headers = list(npy_headers())
+    name, data = members[i]
+    body = data[10 + int.from_bytes(data[8:10], "little") :]
+    members[i] = (name, headers[rng.integers(len(headers))] + body)
+    return zipped(members)
+
+
+def npy_headers() -> Iterator[bytes]:
+    """Headers that lie, overflow or would run code if they were evaluated or unpickled."""
+
+    def npy(text: str, version: bytes = b"\x01\x00", length: int | None = None) -> bytes:
+        encoded = text.encode()
+        return b"\x93NUMPY" + version + struct.pack("<H", len(encoded) if length is None else length) + encoded
+
+    def usual(descr: str = "'<f4'", fortran: str = "False", shape: str = "(4, 4)") -> str:
+        return f"{{'descr': {descr}, 'fortran_order': {fortran}, 'shape': {shape}, }}\n"
+
+    for shape in ("(-1,)", "(0,)", "(4,)", "()", "(10000000000, 10000000000)", "(9" + "9" * 5000 + ",)", "(1e9,)", "4"):
+        yield npy(usual(shape=shape))
+    for descr in ("'|O'", "'<U8'", "'|V8'", "'>f4'", "'<c8'", "'<M8[s]'", "[('a', '<f4')]", "'<f4' * 99", "object"):
+        yield npy(usual(descr))
+    yield npy(usual(fortran="True"))
+    yield npy(usual(fortran="__import__('os').mkdir('pwned')"))
+    yield npy("(" * 4000 + ")" * 4000 + "\n")
+    yield npy("-" * 9000 + "1\n")
+    yield npy(usual(), version=b"\x02\x00")
+    yield npy(usual(), length=65535)
+    yield npy(usual(), length=0)
+    yield npy(usual("'|O'", shape="()")) + pickle.dumps(_Evil())
+
+
+class _Evil:
+    """What a pickle does when somebody loads it."""
+
+    def __reduce__(self) -> Any:
+        return __import__("os").mkdir, ("pwned",)
+
+
+WAYS: list[Callable[[np.random.Generator, bytes, bytes], bytes]] = [
+    flip_bits,
+    truncate,
+    insert,
+    remove,
+    overwrite,
+    splice,
+    flip_directory_bits,
+    swap_members,
+    foreign_member,
+    flip_inside_member,
+    lose_or_double_member,
+    nasty_npy_header,
+]
+
+# ------------------------------------------------------------------------------------------ what an enemy writes
+
+
+def crafted(file: bytes) -> Iterator[tuple[str, bytes]]:
+    """(what it is, bytes): zip bombs and overlaps, and headers whose hash is right and whose content is impossible."""
+    yield from crafted_zips(file)
+    for key, value in impossible_values(header_of(file)):
+        yield f"header {'.'.join(key)} = {str(value)[:40]}", signed(file, key, value)
+
+
+def crafted_zips(file: bytes) -> Iterator[tuple[str, bytes]]:
+    members, size = members_of(file), len(file)
+    yield "nothing", b""
+    yield "an empty zip", zipped([])
+    yield "a zip bomb", zipped([*members, ("bomb.npy", bytes(50_000_000))], zipfile.ZIP_DEFLATED)
+    yield "its members compressed", zipped(members, zipfile.ZIP_DEFLATED)
+    yield "a directory bomb", directory_bomb(size)
+    yield "a header bomb of lists", zipped([("header.npy", npy_bytes(b"[" + b"[]," * (size // 3) + b"1]"))])
+    yield "a deep header", zipped([("header.npy", npy_bytes(b"[" * (size // 8)))])
+    yield "a header bomb of strings", zipped([("header.npy", npy_bytes(b'["a' + b'","ab' * (size // 5) + b'"]'))])
+    yield "one member in two places", overlapping(file)
+    yield "a comment behind it", file[:-2] + struct.pack("<H", 1000) + bytes(1000)
+    yield "encrypted", file.replace(b"PK\x01\x02\x14\x03\x14\x00\x00\x00", b"PK\x01\x02\x14\x03\x14\x00\x01\x00")
+
+
+def npy_bytes(data: bytes) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, np.frombuffer(data, dtype=np.uint8))
+    return buffer.getvalue()
+
+
+def directory_bomb(size: int) -> bytes:
+    """As many directory entries as fit, each some hundred bytes of Python objects."""
+    entry = struct.pack("<4s6H3L5H2L", b"PK\x01\x02", *[0] * 6, 0, 0, 0, 1, *[0] * 4, 0, 0) + b"x"
+    n = min(size // len(entry), 65535)
+    return entry * n + struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, n, n, n * len(entry), 0, 0)
+
+
+def overlapping(file: bytes) -> bytes:
+    """The directory's last entry points to where its first does."""
+    first = file.index(b"PK\x01\x02")
+    last = file.rindex(b"PK\x01\x02")
+    offset, damaged = file[first + 42 : first + 46], bytearray(file)
+    damaged[last + 42 : last + 46] = offset
+    damaged[last + 16 : last + 28] = file[first + 16 : first + 28]  # its checksum and sizes too
+    return bytes(damaged)
+
+
+def header_of(file: bytes) -> dict[str, Any]:
+    data = dict(members_of(file))["header.npy"]
+    return json.loads(data[10 + int.from_bytes(data[8:10], "little") :])
+
+
+def impossible_values(header: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """(key path, value) for every entry of the header, and for some of them values that aim at something."""
+    odd = [None, True, -1, 0, 3.5, 10**9, 10**400, float("nan"), float("inf"), "x", "x" * 5000, [], {}, [[]], {"x": 1}]
+    places: list[tuple[str, ...]] = [(key,) for key in header if key != "sha256"]
+    places += [(group, key) for group in ("config", "lora") for key in header[group] or {}]
+    places += [("tensors", name) for name in list(header["tensors"])[:2]] + [("lora", "odd"), ("config", "odd")]
+    for place in places:
+        if place[0] in header and (len(place) == 1 or isinstance(header[place[0]], dict)):
+            for value in odd:
+                yield place, value
+    if header["lora"]:
+        catastrophe = "((((.*)*)*)*)*x"  # a regular expression that tries every split of a path
+        yield ("lora", "target_modules"), catastrophe
+        yield ("lora", "target_modules"), [catastrophe]
+        yield ("lora", "target_modules"), ["q_proj", 5]
+        yield ("lora", "rank_pattern"), {catastrophe: 1}
+        yield ("lora", "rank_pattern"), {"blocks.0.attn.q_proj": 10**9}
+        yield ("lora", "rank_pattern"), {"(" * 5000: 1}
+        yield ("lora", "alpha_pattern"), {catastrophe: 1}
+    yield ("config", "dtype"), "float64"
+    yield ("config", "dtype"), "float16"
+
+
+def signed(file: bytes, place: tuple[str, ...], value: Any) -> bytes:
+    """The file with one entry of its header changed, and its hash made right again as whoever wrote it would."""
+    members = members_of(file)
+    header = copy.deepcopy(header_of(file))
+    inner = header[place[0]] if len(place) == 2 else header
+    inner[place[-1]] = value
+    del header["sha256"]
+    digest = hashlib.sha256(json.dumps(header).encode())
+    for _, data in members[1:]:
+        digest.update(data[10 + int.from_bytes(data[8:10], "little") :])
+    header["sha256"] = digest.hexdigest()
+    return zipped([("header.npy", npy_bytes(json.dumps(header).encode())), *members[1:]])
