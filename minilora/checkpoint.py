@@ -184,7 +184,7 @@ def load_model(path: str | Path, allow_nonfinite: bool = False) -> GPT:
         base = [name for name in tensors if not name.endswith((".lora_A", ".lora_B"))]
         if sum(tensors[name].size for name in base) != config.parameter_count:
             raise CheckpointError(f"{path}: its tensors are not those of {config}: make it again")
-        model = GPT(config)
+        model = GPT(config, seed=None)
         if header["lora"]:
             lora = LoraConfig(**header["lora"])
             _check_shapes({name: a for name, a in tensors.items() if name not in base}, lora_shapes(model, lora), path)

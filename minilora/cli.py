@@ -1,4 +1,4 @@
-"""The command line: `minilora demo`, `train`, `generate`, `merge`, `info`, `pretrain`, and the classroom's commands.
+"""The command line: the core's commands here; `cli_hf` and `exercises.commands` add their own.
 
 Results go to stdout, progress and errors to stderr. Exit code 0, or 2 with one line that says what to do, or 130
 after Ctrl-C.
@@ -16,14 +16,16 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import minilora as ml
+from minilora import cli_hf
 from minilora.checkpoint import BASE_PATH, read_file
+from minilora.cli_hf import load_base
 from minilora.demo import QUICK, Size, demo
 from minilora.exercises import commands as classroom
 from minilora.pretrain import STEPS, pretrain
 from minilora.text import read_text, split
 
 INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
-DATA_MINIMUM = 100  # bytes: a tenth is held out, and must still hold a few targets
+DATA_MINIMUM = 100  # tokens: a tenth is held out, and must still hold a few targets
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -40,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our pipe has gone, as in `minilora info | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains at exit
         return 0
-    except (OSError, ValueError, RuntimeError, MemoryError) as error:
+    except (OSError, ValueError, RuntimeError, MemoryError, ImportError) as error:
         print(f"minilora: error: {one_line(error)}", file=sys.stderr)
         return 2
     return 0
@@ -105,7 +107,12 @@ def parser() -> Parser:
     p.add_argument("--targets", default="q_proj,k_proj,v_proj,o_proj", help="layers to adapt (default: %(default)s)")
     p.add_argument("--lr", type=positive_float, default=1e-2, help="peak learning rate (default: 0.01)")
     p.add_argument("--batch-size", type=positive_int, default=16, help="windows in a step (default: 16)")
-    p.add_argument("--block-size", type=positive_int, default=128, help="bytes in a window (default: 128)")
+    p.add_argument(
+        "--block-size",
+        type=positive_int,
+        default=128,
+        help="tokens (bytes, on the shipped base) in a window (default: 128)",
+    )
     add_seed_and_workers(p)
 
     p = command(
@@ -116,9 +123,9 @@ def parser() -> Parser:
     p.add_argument("--prompt", required=True, metavar="TEXT", help="what to continue")
     p.add_argument("--adapter", type=Path, metavar="FILE", help="a LoRA from `minilora train` (default: none)")
     add_base(p)
-    p.add_argument("--bytes", type=positive_int, default=200, help="how much to write at most (default: 200)")
-    p.add_argument("--temperature", type=float, default=0.8, help="0 takes the likeliest byte (default: 0.8)")
-    p.add_argument("--top-k", type=positive_int, default=40, help="draw from the K likeliest bytes (default: 40)")
+    p.add_argument("--bytes", type=positive_int, default=200, help="how many tokens to write at most (default: 200)")
+    p.add_argument("--temperature", type=float, default=0.8, help="0 takes the likeliest token (default: 0.8)")
+    p.add_argument("--top-k", type=positive_int, default=40, help="draw from the K likeliest tokens (default: 40)")
     p.add_argument("--seed", type=seed, default=0, help="same seed, same text (default: 0)")
 
     p = command(
@@ -128,10 +135,12 @@ def parser() -> Parser:
     )
     p.add_argument("--adapter", type=Path, required=True, metavar="FILE", help="a LoRA from `minilora train`")
     add_base(p)
-    p.add_argument("--out", type=Path, required=True, metavar="FILE", help="the merged model")
+    p.add_argument("--out", type=Path, required=True, metavar="FILE", help="the merged model; a folder if the base is")
 
     p = command(run_info, "what a model, adapter or training state holds", "minilora info a.npz")
     p.add_argument("file", type=Path, nargs="?", default=BASE_PATH, metavar="FILE", help="default: the shipped base")
+
+    cli_hf.add_commands(commands, add_base)
 
     p = command(
         run_pretrain,
@@ -147,7 +156,12 @@ def parser() -> Parser:
 
 
 def add_base(p: Parser) -> None:
-    p.add_argument("--base", type=Path, metavar="FILE", help="a model file (default: the shipped base)")
+    p.add_argument(
+        "--base",
+        type=Path,
+        metavar="FILE",
+        help="a model file or a Hugging Face GPT-2 folder (default: the shipped base)",
+    )
 
 
 def add_seed_and_workers(p: Parser) -> None:
@@ -195,10 +209,13 @@ def run_demo(a: argparse.Namespace) -> None:
 
 def run_train(a: argparse.Namespace) -> None:
     check_out(a.out, a.data, a.base)
-    tokens = ml.ByteTokenizer().encode(read_text(a.data))
+    text = read_text(a.data)
+    model, tokenizer = load_base(a.base)
+    tokens = tokenizer.encode(text)
     if len(tokens) < DATA_MINIMUM:
-        raise ValueError(f"{a.data} holds {len(tokens)} bytes: give at least {DATA_MINIMUM}, as a tenth is held out")
-    model = load_model(a.base)
+        raise ValueError(
+            f"{a.data} holds {len(tokens)} {tokenizer.unit}s: give at least {DATA_MINIMUM}, as a tenth is held out"
+        )
     if a.block_size > model.config.block_size:
         raise ValueError(f"--block-size {a.block_size} is more than the base's {model.config.block_size}")
     train, held_out = (ml.TextData(part, a.block_size) for part in split(tokens))
@@ -222,25 +239,35 @@ def run_train(a: argparse.Namespace) -> None:
     )
     ml.save_adapter(model, a.out)
     curve = ", ".join(f"{loss:.3f} at {step}" for step, loss in run.val_losses)
-    print(f"held-out loss, nats per byte: {curve}")
+    print(f"held-out loss, nats per {tokenizer.unit}: {curve}")
     print(f"wrote {a.out} ({a.out.stat().st_size:,} bytes)")
 
 
 def run_generate(a: argparse.Namespace) -> None:
-    model = load_model(a.base)
+    model, tokenizer = load_base(a.base)
     if a.adapter is not None:
         ml.load_adapter(model, a.adapter)
-    tokenizer = ml.ByteTokenizer()
     tokens = ml.generate(
-        model, tokenizer.encode(a.prompt), a.bytes, temperature=a.temperature, top_k=a.top_k, seed=a.seed
+        model,
+        tokenizer.encode(a.prompt),
+        a.bytes,
+        temperature=a.temperature,
+        top_k=a.top_k,
+        stop=tokenizer.end_of_text,
+        seed=a.seed,
     )
     print(tokenizer.decode(tokens))
 
 
 def run_merge(a: argparse.Namespace) -> None:
-    check_out(a.out, a.adapter, a.base)
-    model = ml.load_adapter(load_model(a.base), a.adapter)
-    ml.remove_lora(ml.merge(model, keep_base=False))
+    to_folder = a.base is not None and a.base.is_dir()
+    if not to_folder:
+        check_out(a.out, a.adapter, a.base)
+    model, tokenizer = load_base(a.base)
+    ml.remove_lora(ml.merge(ml.load_adapter(model, a.adapter), keep_base=False))
+    if to_folder:
+        cli_hf.write_gpt2(model, tokenizer, a.out)
+        return
     ml.save_model(model, a.out)
     print(f"wrote {a.out} ({a.out.stat().st_size:,} bytes), a plain model: use it with --base {a.out}")
 
@@ -270,8 +297,3 @@ def run_pretrain(a: argparse.Namespace) -> None:
         raise ValueError(f"--out {a.out}: end the name in .npz, as the card takes the same name with .md")
     loss = pretrain(a.out, steps=a.steps, seed=a.seed, workers=a.workers, resume=a.resume)
     print(f"validation loss {loss:.4f} nats per byte\nwrote {a.out} and {a.out.with_suffix('.md')}")
-
-
-def load_model(path: Path | None) -> ml.GPT:
-    """The model in a file, or the shipped base."""
-    return ml.load_base()[0] if path is None else ml.load_model(path)

@@ -202,7 +202,7 @@ class Linear(Module):
         return ops.linear_dx(dy, self.weight.data) if need_dx else None
 
 
-def gaussian_linear(rng: np.random.Generator, d: int, k: int, std: float, dtype: str) -> Linear:
+def gaussian_linear(rng: np.random.Generator | None, d: int, k: int, std: float, dtype: str) -> Linear:
     """A Linear from k to d with Gaussian weights and zero biases."""
     return Linear(Parameter(normal(rng, (d, k), std, dtype)), Parameter(np.zeros(d, dtype)))
 
@@ -260,6 +260,11 @@ class Embedding(Module):
         return ops.linear_dx(dlogits, self.weight.data) if need_dx else None
 
 
-def normal(rng: np.random.Generator, shape: tuple[int, ...], std: float, dtype: str) -> np.ndarray:
-    """Gaussian weights of mean 0, drawn in float64 and rounded, so that each dtype gets the same numbers."""
+def normal(rng: np.random.Generator | None, shape: tuple[int, ...], std: float, dtype: str) -> np.ndarray:
+    """Gaussian weights of mean 0, drawn in float64 and rounded, so that each dtype gets the same numbers.
+
+    Without a generator the weights are zeros, which cost neither time nor memory until they are written to.
+    """
+    if rng is None:
+        return np.zeros(shape, dtype)
     return (rng.standard_normal(shape) * std).astype(dtype)

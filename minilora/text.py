@@ -19,6 +19,8 @@ class ByteTokenizer:
     """UTF-8 bytes as tokens: 256 of them, nothing to learn and no text that cannot be written."""
 
     vocab_size = 256
+    unit = "byte"  # what a token is called in a report
+    end_of_text: int | None = None  # no token stands between two documents
 
     def encode(self, text: str) -> np.ndarray:
         """Text -> tokens (T,) uint8."""

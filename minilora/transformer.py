@@ -89,7 +89,7 @@ class AttentionCache(NamedTuple):
 class CausalSelfAttention(Module):
     """y = o_proj(concat over heads of softmax(q k^T / sqrt(D)) v), each position seeing itself and the past."""
 
-    def __init__(self, config: GPTConfig, rng: np.random.Generator) -> None:
+    def __init__(self, config: GPTConfig, rng: np.random.Generator | None) -> None:
         C, dtype = config.n_embd, config.dtype
         self.n_head = config.n_head
         self.q_proj = gaussian_linear(rng, C, C, 0.02, dtype)
@@ -166,7 +166,7 @@ class MLPCache(NamedTuple):
 class MLP(Module):
     """y = down_proj(gelu(up_proj(x))): width C -> 4C -> C."""
 
-    def __init__(self, config: GPTConfig, rng: np.random.Generator) -> None:
+    def __init__(self, config: GPTConfig, rng: np.random.Generator | None) -> None:
         C, dtype = config.n_embd, config.dtype
         self.up_proj = gaussian_linear(rng, 4 * C, C, 0.02, dtype)
         self.down_proj = gaussian_linear(rng, C, 4 * C, residual_std(config), dtype)
@@ -199,7 +199,7 @@ class BlockCache(NamedTuple):
 class Block(Module):
     """x + attn(ln_1(x)), then the same with ln_2 and the MLP: the residual stream is only ever added to."""
 
-    def __init__(self, config: GPTConfig, rng: np.random.Generator) -> None:
+    def __init__(self, config: GPTConfig, rng: np.random.Generator | None) -> None:
         self.ln_1 = LayerNorm(config.n_embd, config.dtype)
         self.attn = CausalSelfAttention(config, rng)
         self.ln_2 = LayerNorm(config.n_embd, config.dtype)
@@ -260,11 +260,12 @@ class GPT(Module):
     """A decoder-only transformer.  `model(tokens)` maps (B, T) int to logits (B, T, V).
 
     GPT(config, seed) draws its weights as GPT-2 does: Gaussian of std 0.02, biases 0, and 0.02 / sqrt(2 n_layer)
-    for the projections that write into the residual stream.
+    for the projections that write into the residual stream. With seed None nothing is drawn and every matrix is
+    zero: for a loader, which overwrites them all.
     """
 
-    def __init__(self, config: GPTConfig, seed: int = 0) -> None:
-        rng = np.random.default_rng(seed)
+    def __init__(self, config: GPTConfig, seed: int | None = 0) -> None:
+        rng = None if seed is None else np.random.default_rng(seed)
         self.config = config
         self.wte = Embedding(Parameter(normal(rng, (config.vocab_size, config.n_embd), 0.02, config.dtype)))
         self.wpe = Embedding(Parameter(normal(rng, (config.block_size, config.n_embd), 0.02, config.dtype)))

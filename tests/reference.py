@@ -1,4 +1,4 @@
-"""GPT-2 written a second time, from the papers and without minilora's code, each value with a bound on its rounding.
+"""GPT-2 written a second time, from the papers, each value with a bound on its rounding.
 
 A `Bounded` says: the exact result of these inputs is within `error` of `value`, and so is what any conventional
 computation in the given precision returns, in whatever order it adds. Two computations therefore differ by at
@@ -10,12 +10,13 @@ the last place, 8 roundings.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from hypothesis.errors import UnsatisfiedAssumption
 
+from minilora import GPT, lora_layers
 from minilora.testing import gamma
 
 FUNCTION = 8  # roundings that one call of exp, log or tanh counts as
@@ -71,8 +72,8 @@ class Reference:
         return Bounded(W0 + scaling * (B @ A), self.gamma(roundings) * (np.abs(W0) + update))
 
     def layer_norm(self, x: Bounded, weight: Bounded, bias: Bounded, eps: float = 1e-5) -> Bounded:
-        """The error of x goes through the Jacobian J_ij = rstd (delta_ij - (1 + xhat_i xhat_j) / d), whose own change on
-        the way, relative to max J < 10 rstd, is at most 10 rstd times that error; then come the roundings."""
+        """The error of x goes through the Jacobian J_ij = rstd (delta_ij - (1 + xhat_i xhat_j) / d), which itself
+        changes by less than 10 rstd times that error, relatively, on the way; then come the roundings."""
         d = x.value.shape[-1]
 
         def mean(a: np.ndarray) -> np.ndarray:
@@ -139,14 +140,11 @@ class Reference:
         return Bounded(log_sum - target, 2 * logits.error.max(axis=-1) + 2 * own)
 
 
-def gpt2_logits(
-    state: Mapping[str, np.ndarray], n_layer: int, n_head: int, tokens: np.ndarray, dtype: str = "float64", scaling=()
-) -> Bounded:
-    """The logits (B, T, V) of the weights in `state`, under minilora's parameter names.
-
-    A layer whose lora_A is in the state is adapted; `scaling` maps its path to alpha / r.
-    """
-    f = Reference(dtype)
+def reference_logits(model: GPT, tokens: np.ndarray) -> Bounded:
+    """The logits (B, T, V) of the model's weights, and of its LoRA's: merged or not, both are within the bound."""
+    state, c = model.state_dict(), model.config
+    scaling = {path: layer.scaling for path, layer in lora_layers(model)}
+    f = Reference(c.dtype)
 
     def weight(path: str) -> Bounded:
         W = state[f"{path}.weight"].astype(np.float64)
@@ -159,7 +157,7 @@ def gpt2_logits(
         return exactly(state[f"{path}.bias"])
 
     def heads(x: Bounded) -> Bounded:
-        return x.map(lambda a: np.stack(np.split(a, n_head, axis=-1), axis=1))
+        return x.map(lambda a: np.stack(np.split(a, c.n_head, axis=-1), axis=1))
 
     def unheads(x: Bounded) -> Bounded:
         return x.map(lambda a: np.concatenate(list(a.swapaxes(0, 1)), axis=-1))
@@ -172,7 +170,7 @@ def gpt2_logits(
 
     wte, wpe = weight("wte"), weight("wpe")
     x = f.add(wte.map(lambda W: W[tokens]), wpe.map(lambda W: W[: tokens.shape[1]]))
-    for i in range(n_layer):
+    for i in range(c.n_layer):
         block = f"blocks.{i}"
         n = layer_norm(x, f"{block}.ln_1")
         q, k, v = (heads(linear(n, f"{block}.attn.{name}_proj")) for name in "qkv")
@@ -180,3 +178,11 @@ def gpt2_logits(
         n = layer_norm(x, f"{block}.ln_2")
         x = f.add(x, linear(f.gelu(linear(n, f"{block}.mlp.up_proj")), f"{block}.mlp.down_proj"))
     return f.linear(layer_norm(x, "ln_f"), wte)
+
+
+def reference_loss(model: GPT, tokens: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> Bounded:
+    """sum(w * NLL) / sum(w): each of the N terms meets N additions, a product, and the roundings of w / sum(w)."""
+    nll = Reference(model.config.dtype).cross_entropy(reference_logits(model, tokens), targets)
+    w = weights / weights.sum()
+    own = gamma(2 * w.size + 3, model.config.dtype) * (w * nll.size).sum()
+    return Bounded((w * nll.value).sum(), (w * nll.error).sum() + own)

@@ -67,7 +67,9 @@ def test_adam_is_the_textbooks(seed, steps, options):
         optimizer.step(g)
     for name, after in model.state_dict().items():
         for index in np.ndindex(after.shape):
-            expected, error = textbook_adam(float(before[name][index]), [float(g[name][index]) for g in grads], **options)
+            expected, error = textbook_adam(
+                float(before[name][index]), [float(g[name][index]) for g in grads], **options
+            )
             assert abs(after[index] - expected) <= error
 
 
@@ -163,7 +165,9 @@ def test_a_gradient_of_no_trainable_parameter_is_refused_before_any_change(name)
     assert bits(model) == before and optimizer.t == 0
 
 
-@pytest.mark.parametrize("options", [{"lr": -1}, {"weight_decay": -1}, {"eps": -1}, {"lr": math.nan}, {"betas": (0.9, 1)}])
+@pytest.mark.parametrize(
+    "options", [{"lr": -1}, {"weight_decay": -1}, {"eps": -1}, {"lr": math.nan}, {"betas": (0.9, 1)}]
+)
 def test_an_impossible_setting_is_refused(options):
     with pytest.raises(ValueError, match="must"):
         Adam(Two(), **options)
@@ -206,7 +210,9 @@ def test_the_schedule_warms_up_to_lr_and_cools_down_to_min_lr(steps, data, lr, f
     min_lr = lr * fraction
     rates = [warmup_cosine(step, steps, lr, warmup, min_lr) for step in range(steps)]
     rounding = gamma(10, "float64") * lr
-    assert all(b - a == pytest.approx(lr / warmup, abs=rounding) for a, b in zip([0, *rates], rates[:warmup], strict=False))
+    assert all(
+        b - a == pytest.approx(lr / warmup, abs=rounding) for a, b in zip([0, *rates], rates[:warmup], strict=False)
+    )
     assert abs(rates[warmup] - lr) <= rounding and abs(rates[-1] - min_lr) <= rounding
     assert all(b <= a + rounding for a, b in zip(rates[warmup:], rates[warmup + 1 :], strict=False))
 

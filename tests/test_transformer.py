@@ -9,11 +9,10 @@ from hypothesis import strategies as st
 
 from minilora import GPT, GPTConfig, loss_and_grads
 from minilora.nn import cache_bytes
-from minilora.testing import gamma
 from minilora.transformer import residual_std
 from tests.finite_differences import assert_gradient
 from tests.models import TINY, batch, bits, gpt, loss_of
-from tests.reference import Bounded, Reference, gpt2_logits
+from tests.reference import reference_logits, reference_loss
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -29,19 +28,6 @@ def configs(draw) -> GPTConfig:
         n_embd=n_head * draw(st.integers(-(-4 // n_head), 4)),
         dtype=draw(st.sampled_from(("float32", "float64"))),
     )
-
-
-def reference_logits(model: GPT, tokens: np.ndarray) -> Bounded:
-    c = model.config
-    return gpt2_logits(model.state_dict(), c.n_layer, c.n_head, tokens, c.dtype)
-
-
-def reference_loss(model: GPT, tokens, targets, weights) -> Bounded:
-    """sum(w * NLL) / sum(w) with a bound on its rounding: a product and B T additions more, and the weights' own."""
-    nll = Reference(model.config.dtype).cross_entropy(reference_logits(model, tokens), targets)
-    w = weights / weights.sum()
-    own = gamma(2 * w.size + 3, model.config.dtype) * (w * nll.size).sum()
-    return Bounded((w * nll.value).sum(), (w * nll.error).sum() + own)
 
 
 # ------------------------------------------------------------------------------------------- arithmetic

@@ -1,0 +1,21 @@
+"""Real weights: Hugging Face's GPT-2 in and out, PEFT's LoRA adapters in and out, without torch.
+
+    model, tokenizer = load_gpt2("gpt2/")
+    ml.add_lora(model, ml.LoraConfig(r=8)); ml.fit(model, tokenizer.encode(text), steps=100)
+    save_peft_adapter(model, "adapter/")          # peft.PeftModel.from_pretrained(base, "adapter/")
+
+Needs the extra `hf`: pip install "minilora[hf]".
+"""
+
+from minilora.hf.bpe import BPETokenizer, load_tokenizer
+from minilora.hf.gpt2 import load_gpt2, save_gpt2
+from minilora.hf.peft import load_peft_adapter, save_peft_adapter
+
+__all__ = [
+    "BPETokenizer",
+    "load_gpt2",
+    "load_peft_adapter",
+    "load_tokenizer",
+    "save_gpt2",
+    "save_peft_adapter",
+]

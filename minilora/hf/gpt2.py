@@ -1,0 +1,224 @@
+"""GPT-2's weights, from a Hugging Face folder and back.
+
+The arithmetic is the miniature's own; only names and layout differ.
+
+    here (out, in)                                   GPT-2 (in, out), its class Conv1D
+    blocks.{i}.attn.q_proj, k_proj, v_proj           h.{i}.attn.c_attn, the three side by side
+    blocks.{i}.attn.o_proj                           h.{i}.attn.c_proj
+    blocks.{i}.mlp.up_proj, down_proj                h.{i}.mlp.c_fc, c_proj
+    wte, wpe, ln_1, ln_2, ln_f                       the same, not transposed
+
+A language model puts `transformer.` before every name, and `lm_head.weight`, where a file has it, repeats wte.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minilora.backend import to_host
+from minilora.checkpoint import CheckpointError
+from minilora.hf.bpe import BPETokenizer, load_tokenizer
+from minilora.hf.folder import StoredTensor, extra, read_json, stored_model, whole_folder
+from minilora.lora import LoraError, lora_layers
+from minilora.transformer import GPT, GPTConfig
+
+# Our layer -> GPT-2's, which holds q, k and v in this order.
+LAYERS = {
+    "attn.q_proj": "attn.c_attn",
+    "attn.k_proj": "attn.c_attn",
+    "attn.v_proj": "attn.c_attn",
+    "attn.o_proj": "attn.c_proj",
+    "mlp.up_proj": "mlp.c_fc",
+    "mlp.down_proj": "mlp.c_proj",
+}
+
+# What the miniature computes, in the words of config.json, with the value that a missing key stands for.
+FIXED = {
+    "model_type": "gpt2",
+    "activation_function": "gelu_new",
+    "layer_norm_epsilon": 1e-5,
+    "scale_attn_weights": True,
+    "scale_attn_by_inverse_layer_idx": False,
+    "reorder_and_upcast_attn": False,
+    "add_cross_attention": False,
+    "tie_word_embeddings": True,
+}
+SIZES = {"vocab_size": 50257, "n_positions": 1024, "n_layer": 12, "n_head": 12, "n_embd": 768}
+
+# The causal mask, which old files store with the weights, of 0 and 1 and of a large negative number.
+MASKS = re.compile(r"h\.\d+\.attn\.(masked_)?bias")
+
+FILES = ("config.json", "model.safetensors", "tokenizer.json", "vocab.json", "merges.txt")
+
+
+def gpt2_name(name: str) -> str:
+    """GPT-2's name for a layer or parameter of ours, without `transformer.`: q, k and v share one."""
+    block = re.fullmatch(r"blocks\.(\d+)\.(\w+(?:\.\w+_proj)?)(.*)", name)
+    if block is None:
+        return name
+    index, layer, rest = block.groups()
+    return f"h.{index}.{LAYERS.get(layer, layer)}{rest}"
+
+
+def gpt2_layout(model: GPT) -> dict[str, list[str]]:
+    """GPT-2's tensor names in the model's order -> the parameters that stand in it one below the other."""
+    layout: dict[str, list[str]] = {}
+    for name in model.named_parameters():
+        if not name.endswith((".lora_A", ".lora_B")):
+            layout.setdefault(gpt2_name(name), []).append(name)
+    return layout
+
+
+def check_is_gpt2(model: GPT) -> None:
+    """ValueError if the model has parts beside its LoRA that GPT-2 has not, or lacks some."""
+    if odd := sorted(set(gpt2_layout(model)) ^ set(gpt2_layout(GPT(model.config, seed=None)))):
+        raise ValueError(f"GPT-2 and this model differ in {odd[0]}: remove what was added to the model first")
+
+
+def is_conv1d(name: str) -> bool:
+    """Whether GPT-2 stores the tensor of this name as (in, out)."""
+    return name.endswith(".weight") and any(f".{layer}." in name for layer in LAYERS.values())
+
+
+# ------------------------------------------------------------------------------------------------ reading
+
+
+def load_gpt2(folder: str | Path, dtype: str = "float32") -> tuple[GPT, BPETokenizer | None]:
+    """The model in a Hugging Face GPT-2 folder, and its tokenizer, None where the folder has none.
+
+    Reads config.json; model.safetensors or its shards; tokenizer.json, or vocab.json and merges.txt. The model
+    computes in `dtype`, whatever the file stores. Tensors are read one by one: memory is the model's and one
+    tensor's. GPT-2's own dropout, which only its pre-training used, is left out.
+    CheckpointError if the folder is incomplete, damaged, or holds another model than the miniature can be.
+    """
+    folder = Path(folder)
+    config = _model_config(folder, dtype)
+    tokenizer = load_tokenizer(folder)
+    stored = {name.removeprefix("transformer."): tensor for name, tensor in stored_model(folder).items()}
+    stored = {name: tensor for name, tensor in stored.items() if not MASKS.fullmatch(name)}
+    _check_sizes(config, stored, folder)
+    model = GPT(config, seed=None)
+    head = stored.pop("lm_head.weight", None)
+    _check_tensors(model, stored, folder)
+    parameters = model.named_parameters()
+    for name, parts in gpt2_layout(model).items():
+        array = stored[name].read()
+        pieces = np.split(array.T if is_conv1d(name) else array, len(parts))
+        for part, piece in zip(parts, pieces, strict=True):
+            parameters[part].data[...] = piece
+        if name == "wte.weight" and head is not None and not np.array_equal(array, head.read()):
+            raise CheckpointError(
+                f"{folder}: lm_head.weight is not wte.weight, and the miniature has no head of its own"
+            )
+    return model, tokenizer
+
+
+def _model_config(folder: Path, dtype: str) -> GPTConfig:
+    """The shape in config.json.  CheckpointError, by name, for a setting that the miniature cannot follow."""
+    path = folder / "config.json"
+    found = read_json(path)
+    if "model_type" not in found:
+        raise CheckpointError(f"{path} names no model_type: it is not the configuration of a model")
+    for name, value in FIXED.items():
+        if found.get(name, value) != value:
+            raise CheckpointError(f"{path} sets {name} to {found[name]!r}: minilora computes {value!r} only")
+    sizes = SIZES | {name: found[name] for name in SIZES if name in found}
+    sizes["block_size"] = sizes.pop("n_positions")
+    try:
+        config = GPTConfig(**sizes, dtype=dtype)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+    if found.get("n_inner") not in (None, 4 * config.n_embd):
+        raise CheckpointError(
+            f"{path} sets n_inner to {found['n_inner']!r}: minilora's is 4 n_embd = {4 * config.n_embd}"
+        )
+    return config
+
+
+def _check_sizes(config: GPTConfig, stored: dict[str, StoredTensor], folder: Path) -> None:
+    """CheckpointError unless the weights have the sizes of config.json: a model is only built as large as its file."""
+    expected = {
+        "blocks": config.n_layer,
+        "wte.weight": (config.vocab_size, config.n_embd),
+        "wpe.weight": (config.block_size, config.n_embd),
+    }
+    blocks = {block[1] for name in stored if (block := re.match(r"h\.(\d+)\.", name))}
+    found = {name: stored[name].shape if name in stored else None for name in expected} | {"blocks": len(blocks)}
+    for name, value in expected.items():
+        if found[name] != value:
+            raise CheckpointError(
+                f"{folder}: config.json says {name} {value}, the weights say {found[name]}: they are not of one model"
+            )
+
+
+def _check_tensors(model: GPT, stored: dict[str, StoredTensor], folder: Path) -> None:
+    """CheckpointError unless the folder stores every tensor of this model, in its shape, and no other."""
+    parameters, layout = model.named_parameters(), gpt2_layout(model)
+    if odd := sorted(set(layout) ^ set(stored)):
+        fault = "lacks" if odd[0] in layout else "has more than GPT-2's language model:"
+        raise CheckpointError(
+            f"{folder} {fault} the tensor {odd[0]} ({len(odd)} such): config.json and the weights are not of one model"
+        )
+    for name, parts in layout.items():
+        first = parameters[parts[0]].shape
+        expected = (len(parts) * first[0], *first[1:])
+        expected = expected[::-1] if is_conv1d(name) else expected
+        if stored[name].shape != expected:
+            raise CheckpointError(
+                f"{folder}: {name} has shape {stored[name].shape}, its config.json says {expected}: "
+                "they are not of one model"
+            )
+
+
+# ------------------------------------------------------------------------------------------------ writing
+
+
+def save_gpt2(model: GPT, folder: str | Path, tokenizer: BPETokenizer | None = None) -> None:
+    """Write a folder that `transformers` loads as GPT2LMHeadModel, with the tokenizer if one is given.
+
+    A LoRA goes into the weights: `merge(model)` it first, or write it beside them with `save_peft_adapter`.
+    LoraError if there is one that is not merged; ValueError if the model has parts that GPT-2 has not;
+    FileExistsError if the folder holds other files than these. The folder appears whole or not at all.
+    """
+    if any(not layer.merged for _, layer in lora_layers(model)):
+        raise LoraError("the LoRA is not in the weights: call merge(model) first, or save_peft_adapter(model, folder)")
+    check_is_gpt2(model)
+    with whole_folder(Path(folder), FILES) as new:
+        (new / "config.json").write_text(json.dumps(_hf_config(model, tokenizer), indent=2) + "\n")
+        tensors = {f"transformer.{name}": stacked(model, name, parts) for name, parts in gpt2_layout(model).items()}
+        extra("safetensors.numpy").save_file(tensors, new / "model.safetensors", metadata={"format": "pt"})
+        if tokenizer is not None:
+            tokenizer.save(new)
+
+
+def stacked(model: GPT, name: str, parts: list[str]) -> np.ndarray:
+    """GPT-2's tensor of this name, contiguous, from the parameters that make it."""
+    parameters = model.named_parameters()
+    array = np.concatenate([to_host(parameters[part].data) for part in parts])
+    return np.ascontiguousarray(array.T if is_conv1d(name) else array)
+
+
+def _hf_config(model: GPT, tokenizer: BPETokenizer | None) -> dict[str, Any]:
+    """config.json: dropout is 0, because the miniature trains its base without."""
+    c = model.config
+    end = None if tokenizer is None else tokenizer.end_of_text
+    return {
+        **FIXED,
+        "architectures": ["GPT2LMHeadModel"],
+        "dtype": c.dtype,
+        "vocab_size": c.vocab_size,
+        "n_positions": c.block_size,
+        "n_embd": c.n_embd,
+        "n_layer": c.n_layer,
+        "n_head": c.n_head,
+        "attn_pdrop": 0.0,
+        "embd_pdrop": 0.0,
+        "resid_pdrop": 0.0,
+        "bos_token_id": end,
+        "eos_token_id": end,
+    }

@@ -1,0 +1,378 @@
+"""LoRA adapters as PEFT keeps them: `adapter_config.json` beside `adapter_model.safetensors`, out and in.
+
+PEFT adapts the layers that GPT-2 has, and GPT-2 computes q, k and v in one, c_attn. The updates of separate
+q_proj, k_proj and v_proj stand one below the other there, and are one update of the summed rank:
+
+    [ s_q B_q A_q ]       [ B_q   0   0  ] [ A_q ]
+    [ s_k B_k A_k ]  =  s [  0   B_k  0  ] [ A_k ]        with alpha = s (r_q + r_k + r_v), so that alpha/r = s
+    [ s_v B_v A_v ]       [  0    0  B_v ] [ A_v ]
+
+Nothing is approximated: a differing scaling goes into its B, and a layer without a LoRA has rows of zeros.
+The other way, one update B A of c_attn is three: each third of B's rows, all with the same A.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minilora.backend import array_module, to_host
+from minilora.checkpoint import CheckpointError
+from minilora.hf.folder import StoredTensor, extra, read_json, stored_tensors, whole_folder
+from minilora.hf.gpt2 import check_is_gpt2, gpt2_layout, gpt2_name, stacked
+from minilora.lora import LoraConfig, LoraError, LoraLayer, add_lora, lora_config, lora_layers
+from minilora.nn import Embedding, Linear
+from minilora.transformer import GPT
+
+FILES = ("adapter_config.json", "adapter_model.safetensors")
+PREFIX = "base_model.model."  # PEFT's own two wrappers around the model
+
+# Settings that are read; settings that say nothing about what the adapter computes; initialisations that leave
+# the base weights alone. Whatever else a file sets is refused by name.
+READ = {"r", "lora_alpha", "target_modules", "exclude_modules", "layers_to_transform", "rank_pattern", "alpha_pattern"}
+READ |= {"lora_dropout", "bias", "use_rslora", "peft_type", "init_lora_weights"}
+SILENT = {"auto_mapping", "base_model_name_or_path", "eva_config", "ensure_weight_tying", "fan_in_fan_out"}
+SILENT |= {"inference_mode", "layers_pattern", "megatron_core", "peft_version", "qalora_group_size", "revision"}
+SILENT |= {"task_type"}
+# What a missing key stands for, where PEFT and LoraConfig differ.
+DEFAULTS: dict[str, Any] = {"r": 8, "lora_alpha": 8, "target_modules": ["c_attn"]}
+PLAIN_INITS = (True, False, "gaussian", "eva", "orthogonal")
+
+
+class Update(NamedTuple):
+    """A layer's update dW = scaling * B A, (d, k), with A (r, k) and B (d, r)."""
+
+    A: np.ndarray
+    B: np.ndarray
+    scaling: float
+
+
+def stack(updates: list[Update | None]) -> Update:
+    """The one update of layers that stand one below the other; None where a layer has none.
+
+    n updates of (d, k) and ranks r_i -> one of (n d, k) and rank sum r_i, as at the top of this file.
+    """
+    present = [update for update in updates if update is not None]
+    scaling = max((update.scaling for update in present), key=abs)
+    A = np.concatenate([update.A for update in present])
+    d = len(present[0].B)
+    B = np.zeros((len(updates) * d, len(A)), A.dtype)
+    end = 0
+    for i, update in enumerate(updates):
+        if update is not None:
+            start, end = end, end + len(update.A)
+            B[i * d : (i + 1) * d, start:end] = update.B * (update.scaling / scaling if scaling else 1.0)
+    return Update(A, B, scaling)
+
+
+def unstack(update: Update, n: int, keep_all: bool) -> list[Update | None]:
+    """The updates of the n layers that stand one below the other in one; the inverse of `stack`.
+
+    Where each of the r components (column of B, row of A) serves one layer alone, as `stack` leaves them, each
+    layer gets its own, and a layer that has none gets None, unless `keep_all`. Otherwise all share the whole A.
+    """
+    blocks = np.split(update.B, n)
+    serves = np.array([(block != 0).any(axis=0) for block in blocks])  # (n, r)
+    if keep_all or (serves.sum(axis=0) != 1).any():
+        serves[:] = True
+    return [
+        Update(update.A[own], block[:, own], update.scaling) if own.any() else None
+        for own, block in zip(serves, blocks, strict=True)
+    ]
+
+
+def adaptable_layers(model: GPT, root: str = "transformer.") -> dict[str, list[str]]:
+    """GPT-2's path of every layer that a LoRA can adapt -> our layers that stand in it.
+
+    wte stands in two, because PEFT adapts the table and the head that is tied to it one by one.
+    """
+    layers: dict[str, list[str]] = {}
+    for path, module in model.named_modules():
+        if isinstance(module, (Linear, Embedding)):
+            layers.setdefault(root + gpt2_name(path), []).append(path)
+    return layers | {"lm_head": ["wte"]}
+
+
+def tensor_names(layer: str) -> tuple[str, str]:
+    """PEFT's names for the A and B of a layer.
+
+    It sees a table of tokens as the transposed matrix, dW^T = s A^T B^T: the roles are swapped there, and both
+    are stored transposed (see `oriented`).
+    """
+    if is_table(layer):
+        return f"{layer}.lora_embedding_B", f"{layer}.lora_embedding_A"
+    return f"{layer}.lora_A.weight", f"{layer}.lora_B.weight"
+
+
+def oriented(layer: str, array: np.ndarray) -> np.ndarray:
+    """An A or B of ours as PEFT stores it, and the other way round."""
+    return array.T if is_table(layer) else array
+
+
+def is_table(layer: str) -> bool:
+    return layer.endswith(("wte", "wpe"))
+
+
+def trained_biases(model: GPT, bias: str, adapted: Collection[str], root: str = "transformer.") -> dict[str, list[str]]:
+    """GPT-2's names of the biases that belong to an adapter -> our parameters that stand in each."""
+    return {
+        root + name: parts
+        for name, parts in gpt2_layout(model).items()
+        if name.endswith(".bias")
+        and (bias == "all" or (bias == "lora_only" and root + name.removesuffix(".bias") in adapted))
+    }
+
+
+# ------------------------------------------------------------------------------------------------ writing
+
+
+def save_peft_adapter(model: GPT, folder: str | Path, base_model: str | None = None) -> None:
+    """Write the model's LoRA as an adapter that `peft.PeftModel.from_pretrained(gpt2, folder)` loads.
+
+    On the same GPT2LMHeadModel it computes the same function. `base_model`, the base's name or folder, is noted
+    in the file for programs that find the base by it.
+    LoraError if the model has no LoRA; ValueError if it has other parts that GPT-2 has not; FileExistsError if the
+    folder holds other files than an adapter's.
+    """
+    config = lora_config(model)
+    if config is None:
+        raise LoraError("the model has no LoRA to export: call add_lora(model, config), or save_gpt2 for all of it")
+    check_is_gpt2(model)
+    layers, adapted = adaptable_layers(model), dict(lora_layers(model))
+    updates = {
+        name: stack([_update(adapted[path]) if path in adapted else None for path in paths])
+        for name, paths in layers.items()
+        if any(path in adapted for path in paths)
+    }
+    tensors = {}
+    for name, update in updates.items():
+        for tensor, array in zip(tensor_names(name), (update.A, update.B), strict=True):
+            tensors[tensor] = oriented(name, array)
+    for name, parts in trained_biases(model, config.bias, updates).items():
+        layer = name.removesuffix(".bias")
+        tensors[f"{layer}.base_layer.bias" if layer in updates else name] = stacked(model, name, parts)
+    settings = {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": base_model,
+        **_common_settings(config, updates, layers),
+        "fan_in_fan_out": True,  # Conv1D stores (in, out)
+        "ensure_weight_tying": "lm_head" in updates,
+        "inference_mode": True,
+    }
+    with whole_folder(Path(folder), FILES) as new:
+        (new / "adapter_config.json").write_text(json.dumps(settings, indent=2) + "\n")
+        extra("safetensors.numpy").save_file(
+            {PREFIX + name: np.ascontiguousarray(array) for name, array in tensors.items()},
+            new / "adapter_model.safetensors",
+            metadata={"format": "pt"},
+        )
+
+
+def _update(layer: LoraLayer) -> Update:
+    return Update(to_host(layer.lora_A.data), to_host(layer.lora_B.data), layer.scaling)
+
+
+def _common_settings(config: LoraConfig, updates: Mapping[str, Update], layers: Collection[str]) -> dict[str, Any]:
+    """What a LoraConfig of ours and one of PEFT's both say of these updates, which are among these layers."""
+    ranks = {path: len(update.A) for path, update in updates.items()}
+    alphas = {
+        path: update.scaling * (math.sqrt(ranks[path]) if config.use_rslora else ranks[path])
+        for path, update in updates.items()
+    }
+    r, rank_pattern = _pattern(ranks)
+    alpha, alpha_pattern = _pattern({path: int(a) if a == int(a) else a for path, a in alphas.items()})
+    partly = {_ending(path) for path in layers if path not in updates}
+    return {
+        "r": r,
+        "lora_alpha": alpha,
+        "target_modules": list(dict.fromkeys(p if _ending(p) in partly else _ending(p) for p in updates)),
+        "lora_dropout": config.lora_dropout,
+        "bias": config.bias,
+        "use_rslora": config.use_rslora,
+        "rank_pattern": rank_pattern,
+        "alpha_pattern": alpha_pattern,
+    }
+
+
+def _ending(path: str) -> str:
+    """The shortest ending that tells a layer from those of its block: attention and MLP both have a c_proj."""
+    parts = path.split(".")
+    return ".".join(parts[-2:] if parts[-1] == "c_proj" else parts[-1:])
+
+
+def _pattern(values: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """(the commonest value, the exceptions to it), by ending where all blocks agree, else path by path."""
+    commonest = Counter(values.values()).most_common(1)[0][0]
+    of_ending: dict[str, set[Any]] = {}
+    for path, value in values.items():
+        of_ending.setdefault(_ending(path), set()).add(value)
+    return commonest, {
+        _ending(path) if len(of_ending[_ending(path)]) == 1 else path: value
+        for path, value in values.items()
+        if value != commonest
+    }
+
+
+# ------------------------------------------------------------------------------------------------ reading
+
+
+def load_peft_adapter(model: GPT, folder: str | Path) -> GPT:
+    """Add the LoRA that PEFT saved in a folder to the model, and return the model.
+
+    Reads adapters of GPT-2's layers, ranks and alphas by pattern, rsLoRA and trained biases. An adapter of c_attn
+    becomes one each of q_proj, k_proj and v_proj (see `unstack`).
+    CheckpointError, before any change, if the folder is incomplete or damaged, does not fit this model, or sets
+    something that changes what is computed and that minilora lacks; LoraError if the model has a LoRA already.
+    """
+    folder = Path(folder)
+    if any(lora_layers(model)):
+        raise LoraError("the model has a LoRA already: call remove_lora(model) first")
+    settings_path, path = folder / "adapter_config.json", folder / "adapter_model.safetensors"
+    settings, stored = _checked_settings(settings_path), _stored_adapter(path)
+    root = "transformer." if any(name.startswith("transformer.") for name in stored) else ""  # GPT2Model has none
+    layers = adaptable_layers(model, root)
+    plan = _planned(settings, layers, settings_path)
+    arrays = _checked_tensors(model, stored, plan, root, path)
+    updates: dict[str, Update] = {}
+    for layer, (_, scaling) in plan.adapted.items():
+        A, B = (oriented(layer, arrays[tensor]) for tensor in tensor_names(layer))
+        parts = unstack(Update(A, B, scaling), len(layers[layer]), keep_all=plan.config.bias == "lora_only")
+        updates |= {name: part for name, part in zip(layers[layer], parts, strict=True) if part is not None}
+    values = {f"{name}.lora_{which}": getattr(u, which) for name, u in updates.items() for which in "AB"}
+    for name, names in trained_biases(model, plan.config.bias, plan.adapted, root).items():
+        values |= zip(names, np.split(arrays[name], len(names)), strict=True)
+    ours = [name for names in layers.values() for name in names]
+    add_lora(model, LoraConfig(**_common_settings(plan.config, updates, ours)))
+    parameters = model.named_parameters()
+    for name, array in values.items():
+        data = parameters[name].data
+        data[...] = array_module(data).asarray(array, dtype=data.dtype)
+    return model
+
+
+def _stored_adapter(path: Path) -> dict[str, StoredTensor]:
+    """The tensors of an adapter under the names of the model it adapts, PEFT's wrappers left out."""
+    if not path.exists() and path.with_suffix(".bin").exists():
+        raise CheckpointError(
+            f"{path.parent} holds {path.stem}.bin, a pickle, which minilora never opens: load it with PEFT and "
+            "save_pretrained() it to a new folder"
+        )
+    return {
+        name.removeprefix(PREFIX).replace(".base_layer.", "."): tensor for name, tensor in stored_tensors(path).items()
+    }
+
+
+def _checked_settings(path: Path) -> dict[str, Any]:
+    """adapter_config.json, once nothing in it is beyond plain LoRA.  CheckpointError, by name, for what is."""
+    settings = read_json(path)
+    if settings.get("peft_type") != "LORA":
+        raise CheckpointError(f"{path}: peft_type is {settings.get('peft_type')!r}, and minilora reads 'LORA' only")
+    beyond = {name: value for name, value in settings.items() if name not in READ | SILENT and value}
+    if settings.get("init_lora_weights", True) not in PLAIN_INITS:
+        beyond["init_lora_weights"] = settings["init_lora_weights"]
+    for name, value in beyond.items():
+        raise CheckpointError(
+            f"{path} sets {name} to {value!r}, which changes more than minilora's LoRA can: "
+            "merge it into its base with PEFT's merge_and_unload(), save_pretrained() that, and load it as a model"
+        )
+    return settings
+
+
+class _Plan(NamedTuple):
+    """What the settings ask of a model: the config in PEFT's terms, and (rank, scaling) of each layer it adapts."""
+
+    config: LoraConfig
+    adapted: dict[str, tuple[int, float]]
+
+
+def _planned(settings: Mapping[str, Any], layers: Collection[str], path: Path) -> _Plan:
+    """Apply the settings to these layers.  A LoraConfig of ours has PEFT's rules for names and patterns.
+
+    CheckpointError if a setting makes no sense, or no layer is adapted, or wte without the head or the reverse.
+    """
+    names = ("r", "lora_alpha", "target_modules", "lora_dropout", "bias", "use_rslora", "rank_pattern", "alpha_pattern")
+    given = {name: settings[name] for name in names if settings.get(name) is not None}
+    try:
+        config = LoraConfig(**(DEFAULTS | given))
+        adapted = {
+            layer: (config.rank(layer), config.scaling(layer))
+            for layer in layers
+            if _is_targeted(layer, settings, config)
+        }
+        table = next(layer for layer in layers if layer.endswith("wte"))
+        if table in adapted and settings.get("ensure_weight_tying"):
+            # The head then comes along with its table, and PEFT has taken its name off the list.
+            adapted["lm_head"] = (config.rank("lm_head"), config.scaling("lm_head"))
+    except (TypeError, ValueError, AttributeError, re.error) as error:
+        raise CheckpointError(f"{path} is damaged: {error}. Fetch it again") from None
+    if not adapted:
+        raise CheckpointError(
+            f"{path} targets {settings.get('target_modules')!r}, and GPT-2 has none of these: "
+            "the adapter belongs to another kind of model"
+        )
+    if ("lm_head" in adapted) != (table in adapted):
+        raise CheckpointError(
+            f"{path} adapts one of wte and lm_head alone, and minilora's head is tied to its table: "
+            'train the adapter with target_modules=["wte", "lm_head"] and ensure_weight_tying=True'
+        )
+    return _Plan(config, adapted)
+
+
+def _is_targeted(layer: str, settings: Mapping[str, Any], config: LoraConfig) -> bool:
+    """PEFT's rule: targeted by name, and not excepted by name nor by the number of its block."""
+    excluded, blocks = settings.get("exclude_modules"), settings.get("layers_to_transform")
+    if excluded and LoraConfig(target_modules=excluded).targets(layer):
+        return False
+    block = re.search(r"\bh\.(\d+)\.", layer)
+    if blocks not in (None, []) and (block is None or int(block[1]) not in np.atleast_1d(blocks)):
+        return False
+    return config.targets(layer)
+
+
+def _checked_tensors(
+    model: GPT, stored: dict[str, StoredTensor], plan: _Plan, root: str, path: Path
+) -> dict[str, np.ndarray]:
+    """The tensors that the plan asks for.  CheckpointError unless just these are stored, in the model's shapes."""
+    layers, parameters = adaptable_layers(model, root), model.named_parameters()
+    expected: dict[str, tuple[int, ...]] = {}
+    for layer, (r, _) in plan.adapted.items():
+        d, k = parameters[f"{layers[layer][0]}.weight"].shape
+        shapes = [(r, k), (len(layers[layer]) * d, r)]
+        expected |= zip(tensor_names(layer), (s[::-1] if is_table(layer) else s for s in shapes), strict=True)
+    for name, parts in trained_biases(model, plan.config.bias, plan.adapted, root).items():
+        expected[name] = (sum(parameters[part].size for part in parts),)
+    # PEFT may store the frozen table beside its adapter: that is another way to say which base it belongs to.
+    for table in {f"{root}wte.weight", "lm_head.weight"} & set(stored):
+        if not np.array_equal(stored.pop(table).read(), to_host(model.wte.weight.data)):
+            raise CheckpointError(f"{path} brings a {table} that is not this model's: load the base it was trained on")
+    if odd := sorted(set(stored) ^ set(expected)):
+        fault = "lacks" if odd[0] in expected else "holds, against its configuration,"
+        raise CheckpointError(
+            f"{path} {fault} {odd[0]} ({len(odd)} such): it was written half, or belongs to another model than this"
+        )
+    for name, shape in expected.items():
+        if stored[name].shape != shape:
+            raise CheckpointError(
+                f"{path}: {name} has shape {stored[name].shape}, expected {shape} by its configuration and this model: "
+                "it belongs to another model, or to another adapter_config.json"
+            )
+    arrays = {name: stored[name].read() for name in expected}
+    if "lm_head" in plan.adapted:
+        table = f"{root}wte"
+        pairs = zip(tensor_names("lm_head"), tensor_names(table), strict=True)
+        if plan.adapted["lm_head"] != plan.adapted[table] or not all(
+            np.array_equal(arrays[head], oriented(table, arrays[name])) for head, name in pairs
+        ):
+            raise CheckpointError(
+                f"{path} adapts wte and lm_head differently, and minilora's head is tied to its table: "
+                "train the adapter with ensure_weight_tying=True"
+            )
+    return arrays

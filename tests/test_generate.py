@@ -1,0 +1,172 @@
+"""The cache changes no logit, the seed decides every token, and the text ends where the rule says."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minilora import GPT, GPTConfig, LoraConfig, add_lora, generate, merge
+from minilora.generate import sample_token
+from tests.models import TINY, gpt, scramble
+from tests.reference import reference_logits
+
+seeds = st.integers(0, 2**32 - 1)
+PROMPT = np.array([1, 2])
+
+
+def adapted() -> GPT:
+    return scramble(add_lora(gpt(), LoraConfig(r=2, lora_alpha=2, target_modules=".*")))
+
+
+# ---------------------------------------------------------------------------------------------- the cache
+
+
+@given(seeds, st.sampled_from(("float32", "float64")), st.lists(st.integers(1, 3), min_size=1, max_size=3))
+def test_cached_logits_are_the_uncached_ones(seed, dtype, chunks):
+    """Fed a few tokens at a time, the model computes what it does with all of them, up to rounding."""
+    model = gpt(GPTConfig(**{**TINY.__dict__, "dtype": dtype, "block_size": 9}), seed)
+    tokens = np.random.default_rng(seed).integers(7, size=(2, sum(chunks)))
+    expected, past = reference_logits(model, tokens), model.new_past(2)
+    ends = np.cumsum(chunks)
+    cached = [model.forward(tokens[:, end - n : end], past=past)[0] for n, end in zip(chunks, ends, strict=True)]
+    for logits in (model(tokens), np.concatenate(cached, axis=1)):
+        assert (np.abs(logits - expected.value) <= 2 * expected.error).all()
+
+
+def test_a_cache_that_is_full_is_refused():
+    model = gpt()
+    past = model.new_past(1)
+    model.forward(np.zeros((1, 5), int), past=past)
+    with pytest.raises(ValueError, match="6 tokens do not fit: give 1 to block_size=5"):
+        model.forward(np.zeros((1, 1), int), past=past)
+
+
+@pytest.mark.parametrize("make", [gpt, adapted, lambda: merge(adapted())])
+def test_at_temperature_zero_each_token_is_the_likeliest(make):
+    model = make()
+    text = generate(model, PROMPT, temperature=0)
+    for t in range(len(PROMPT), len(text)):
+        assert text[t] == model(text[None, :t])[0, -1].argmax()
+
+
+# ----------------------------------------------------------------------------------------------- drawing
+
+
+@given(seeds, st.floats(0.1, 3))
+def test_the_seed_decides_every_token(seed, temperature):
+    first, again = (generate(gpt(), PROMPT, temperature=temperature, seed=seed) for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+
+
+def test_another_seed_draws_another_text():
+    texts = {tuple(generate(gpt(), PROMPT, temperature=5.0, seed=seed)) for seed in range(10)}
+    assert len(texts) > 1
+
+
+def test_a_generator_goes_on_where_it_is():
+    rng = np.random.default_rng(3)
+    texts = [generate(gpt(), PROMPT, temperature=5.0, seed=rng) for _ in range(10)]
+    np.testing.assert_array_equal(texts[0], generate(gpt(), PROMPT, temperature=5.0, seed=3))
+    assert any(not np.array_equal(texts[0], text) for text in texts)
+
+
+@pytest.mark.parametrize(("temperature", "top_k"), [(1.0, None), (0.5, None), (2.0, 3)])
+def test_tokens_are_drawn_with_the_softmaxs_frequencies(temperature, top_k):
+    """n draws hit a token of probability p n p times, give or take sqrt(n p (1 - p)); five of those are allowed."""
+    n, logits = 20_000, np.array([2.0, 1.0, 0.0, -1.0, 0.5])
+    p = np.exp(logits / temperature)
+    if top_k is not None:
+        p[np.argsort(logits)[:-top_k]] = 0
+    p /= p.sum()
+    drawn = sample_token(np.tile(logits, (n, 1)), temperature, top_k, np.random.default_rng(0))
+    counts = np.bincount(drawn, minlength=5)
+    assert (np.abs(counts - n * p) <= 5 * np.sqrt(n * p * (1 - p))).all()
+
+
+@given(seeds, st.integers(1, 6), st.integers(1, 9))
+def test_only_the_top_k_are_drawn(seed, V, top_k):
+    rng = np.random.default_rng(seed)
+    logits = rng.standard_normal((50, V))
+    drawn = sample_token(logits, 100.0, top_k, rng)
+    above = (logits > logits[np.arange(50), drawn][:, None]).sum(axis=1)
+    assert (above < top_k).all()
+
+
+def test_top_one_is_the_likeliest_at_any_temperature():
+    np.testing.assert_array_equal(
+        generate(gpt(), PROMPT, temperature=9.0, top_k=1), generate(gpt(), PROMPT, temperature=0)
+    )
+
+
+# ------------------------------------------------------------------------------------ where a text ends
+
+
+@given(st.integers(1, 4), st.none() | st.integers(0, 9))
+def test_a_text_ends_at_max_new_tokens_or_at_block_size(length, max_new_tokens):
+    prompt = np.arange(length)
+    text = generate(gpt(), prompt, max_new_tokens)
+    assert len(text) == min(TINY.block_size, length + (math.inf if max_new_tokens is None else max_new_tokens))
+    np.testing.assert_array_equal(text[:length], prompt)
+
+
+def favouring(token: int) -> GPT:
+    """A model whose likeliest token is always this one."""
+    model = gpt()
+    model.ln_f.weight.data[:] = 0
+    model.ln_f.bias.data[:] = 100 * model.wte.weight.data[token] / np.linalg.norm(model.wte.weight.data[token]) ** 2
+    model.wte.weight.data[np.arange(7) != token] *= 0.1
+    return model
+
+
+def test_a_text_ends_with_the_stop_token():
+    np.testing.assert_array_equal(generate(favouring(4), PROMPT, temperature=0, stop=4), [1, 2, 4])
+
+
+def test_a_stop_token_in_the_prompt_does_not_count():
+    assert len(generate(favouring(4), PROMPT, temperature=0, stop=1)) == TINY.block_size
+
+
+def test_a_row_that_has_stopped_is_filled_up_until_all_have():
+    rows = generate(gpt(), np.tile(PROMPT, (20, 1)), temperature=5.0, stop=3)
+    first = [list(row[2:]).index(3) if 3 in row[2:] else 3 for row in rows]
+    assert len(set(first)) > 1
+    for row, at in zip(rows, first, strict=True):
+        assert (row[2 + at :] == 3).all()
+
+
+# --------------------------------------------------------------------------------------------- in batches
+
+
+def test_one_sequence_in_one_sequence_out_and_many_for_many():
+    assert generate(gpt(), PROMPT, 2).shape == (4,)
+    assert generate(gpt(), [[1, 2]], 2).shape == (1, 4)
+    assert generate(gpt(), np.tile(PROMPT, (3, 1)), 2).shape == (3, 4)
+
+
+def test_a_sequence_is_continued_as_if_it_were_alone():
+    prompts = np.array([[1, 2], [3, 0], [6, 6]])
+    together = generate(gpt(), prompts, temperature=0)
+    for prompt, text in zip(prompts, together, strict=True):
+        np.testing.assert_array_equal(generate(gpt(), prompt, temperature=0), text)
+
+
+# ------------------------------------------------------------------------------------------------- errors
+
+
+@pytest.mark.parametrize(
+    ("prompt", "options", "message"),
+    [
+        ([], {}, "give 1 to 4, so that at least one more fits into block_size=5"),
+        ([0] * 5, {}, "the prompt has 5 tokens"),
+        ([9], {}, "vocabulary is 0 to 6"),
+        ([1], {"temperature": -1}, "must be at least 0"),
+        ([1], {"temperature": math.nan}, "must be at least 0"),
+        ([1], {"top_k": 0}, "at least 1, or None"),
+        ([1], {"max_new_tokens": -1}, "must not be negative"),
+    ],
+)
+def test_what_cannot_be_continued_is_refused(prompt, options, message):
+    with pytest.raises(ValueError, match=message):
+        generate(gpt(), prompt, **options)

@@ -1,0 +1,132 @@
+"""Bytes are tokens; the corpora come with Python; every window is a piece of the text and the piece one further on."""
+
+import sys
+import sysconfig
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minilora import ByteTokenizer, TextData, python_docs, python_source
+from minilora.text import read_text, split
+
+seeds = st.integers(0, 2**32 - 1)
+lengths = st.integers(2, 40)
+texts = st.text(st.characters(exclude_categories=["Cs"]))  # surrogates are not text: UTF-8 has no bytes for them
+
+
+# ------------------------------------------------------------------------------------------- tokenizer
+
+
+@given(texts)
+def test_decoding_undoes_encoding(text):
+    tokens = ByteTokenizer().encode(text)
+    assert tokens.dtype == np.uint8 and len(tokens) == len(text.encode())
+    assert ByteTokenizer().decode(tokens) == text
+
+
+def test_half_a_character_is_a_replacement_character():
+    assert ByteTokenizer().decode(ByteTokenizer().encode("aé")[:-1]) == "a\ufffd"
+
+
+# --------------------------------------------------------------------------------------------- corpora
+
+
+def test_the_documentation_is_english_and_always_the_same():
+    docs = python_docs()
+    assert len(docs) > 100_000 and docs == python_docs()
+    assert docs.count(" the ") > 1000
+
+
+def test_the_source_is_code_and_always_the_same():
+    source = python_source()
+    assert len(source) > 100_000 and source == python_source()
+    assert source.count("\ndef ") > 100
+
+
+@pytest.mark.parametrize("max_bytes", [50_000, 200_000])
+def test_the_source_is_whole_files_up_to_the_given_size(max_bytes):
+    source = python_source(max_bytes)
+    assert 0 < len(source.encode()) <= 1.01 * max_bytes  # blank lines between the files come on top
+    assert python_source().startswith(source)
+
+
+def test_a_python_without_documentation_is_told_what_to_do(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pydoc_data.topics", None)
+    with pytest.raises(RuntimeError, match="--data FILE"):
+        python_docs()
+
+
+def test_a_python_without_sources_is_told_what_to_do(monkeypatch, tmp_path):
+    monkeypatch.setattr(sysconfig, "get_path", lambda name: str(tmp_path))
+    with pytest.raises(RuntimeError, match="--data FILE"):
+        python_source()
+
+
+# ------------------------------------------------------------------------------------ a user's own file
+
+
+@pytest.mark.parametrize("data", ["Grüße\n".encode(), b"\xef\xbb\xbf" + "Grüße\n".encode()])
+def test_a_utf8_file_is_read_with_or_without_a_byte_order_mark(tmp_path, data):
+    (tmp_path / "text").write_bytes(data)
+    assert read_text(tmp_path / "text") == "Grüße\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [(b"", "is empty"), (b" \n\n", "is empty"), (b"ab\xff", r"not UTF-8 text \(byte 2\)"), (b"a\0b", "is binary")],
+)
+def test_a_file_that_is_no_text_is_refused(tmp_path, data, message):
+    (tmp_path / "text").write_bytes(data)
+    with pytest.raises(ValueError, match=message):
+        read_text(tmp_path / "text")
+
+
+def test_a_file_that_is_not_there_is_an_oserror(tmp_path):
+    with pytest.raises(OSError):
+        read_text(tmp_path / "none")
+
+
+# ----------------------------------------------------------------------------------------------- split
+
+
+@given(lengths, st.floats(0, 1))
+def test_the_held_out_part_is_the_end(length, held_out):
+    tokens = np.arange(length)
+    training, validation = split(tokens, held_out)
+    np.testing.assert_array_equal(np.concatenate([training, validation]), tokens)
+    assert len(validation) == int(length * held_out)
+
+
+# -------------------------------------------------------------------------------------------- TextData
+
+
+@given(lengths, st.integers(1, 9), st.integers(1, 5), seeds)
+def test_a_sample_is_windows_of_the_text_and_their_next_tokens(length, block_size, batch_size, seed):
+    data = TextData(np.arange(length), block_size)  # token i stands at position i
+    tokens, targets, weights = data.sample(np.random.default_rng(seed), batch_size)
+    assert tokens.shape == targets.shape == (batch_size, min(block_size, length - 1)) and weights is None
+    np.testing.assert_array_equal(tokens, tokens[:, :1] + np.arange(tokens.shape[1]))
+    np.testing.assert_array_equal(targets, tokens + 1)
+
+
+def test_every_window_of_the_text_is_drawn():
+    starts = TextData(np.arange(10), 4).sample(np.random.default_rng(0), 200).tokens[:, 0]
+    assert set(starts) == set(range(6))
+
+
+@given(lengths, st.integers(1, 9), st.integers(1, 5), seeds)
+def test_batches_hold_every_next_token_once_and_in_order(length, block_size, batch_size, seed):
+    text = np.random.default_rng(seed).integers(256, size=length)
+    batches = list(TextData(text, block_size).batches(batch_size))
+    counted = [part[b.weights == 1] for b in batches for part in (b.tokens, b.targets)]
+    np.testing.assert_array_equal(np.concatenate(counted[0::2]), text[:-1])
+    np.testing.assert_array_equal(np.concatenate(counted[1::2]), text[1:])
+    assert all(len(b.tokens) <= batch_size and set(b.weights.ravel()) <= {0, 1} for b in batches)
+
+
+@pytest.mark.parametrize("tokens", [np.zeros(1, int), np.zeros((3, 3), int), np.zeros(5), "text"])
+def test_what_is_no_text_of_tokens_is_refused(tokens):
+    with pytest.raises(ValueError, match=r"at least 2 tokens|encode the text first"):
+        TextData(tokens, 4)

@@ -1,0 +1,387 @@
+"""The loss is the paper's objective, gradients do not depend on who computes them, and a run can be cut anywhere."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minilora import (
+    GPT,
+    LoraConfig,
+    NonFiniteLossError,
+    TextData,
+    add_lora,
+    evaluate,
+    fit,
+    loss_and_grads,
+    train,
+)
+from minilora.backend import single_threaded_blas
+from minilora.checkpoint import read_file
+from minilora.testing import gamma
+from minilora.text import Batch
+from tests.models import TINY, batch, bits, gpt
+from tests.reference import Reference, reference_logits, reference_loss
+
+seeds = st.integers(0, 2**32 - 1)
+TEXT = np.array([0, 1, 2, 3, 4, 5] * 10)
+NOISE = np.random.default_rng(0).integers(7, size=60)
+
+
+def adapted(**config) -> GPT:
+    return add_lora(gpt(), LoraConfig(**{"r": 2, "bias": "lora_only", **config}))
+
+
+@pytest.fixture
+def many_pieces(monkeypatch):
+    """Pieces of two sequences of four tokens, so that small batches are cut too."""
+    monkeypatch.setattr(train, "ELEMENTS_PER_PIECE", 8 * TINY.n_embd)
+
+
+# ------------------------------------------------------------------------------------------------- loss
+
+
+@given(seed=seeds, B=st.integers(1, 7))
+def test_the_loss_is_the_weighted_mean_of_minus_the_log_probability(many_pieces, seed, B):
+    model, (tokens, targets, weights) = gpt(seed=seed), batch(seed, B)
+    expected = reference_loss(model, tokens, targets, weights)
+    assert abs(loss_and_grads(model, tokens, targets, weights)[0] - expected.value) <= 2 * expected.error
+
+
+def test_without_weights_every_target_counts_the_same():
+    tokens, targets, weights = batch()
+    plain, weighted = (loss_and_grads(gpt(), tokens, targets, w) for w in (None, np.full_like(weights, 4.0)))
+    assert plain[0] == weighted[0]
+    for name, g in plain[1].items():
+        np.testing.assert_array_equal(g, weighted[1][name])
+
+
+def test_a_target_of_weight_zero_does_not_count():
+    tokens, targets, weights = batch()
+    other = targets.copy()
+    other[0, 0] = (other[0, 0] + 1) % 7  # where the weight is 0
+    loss, grads = loss_and_grads(gpt(), tokens, targets, weights)
+    other_loss, other_grads = loss_and_grads(gpt(), tokens, other, weights)
+    assert loss == other_loss
+    for name, g in grads.items():
+        np.testing.assert_array_equal(g, other_grads[name])
+
+
+@given(seed=seeds, B=st.integers(2, 7), workers=st.integers(2, 4))
+def test_the_number_of_workers_changes_only_the_order_of_addition(many_pieces, seed, B, workers):
+    """The pieces are the same; P numbers added in two orders are at most 2 gamma_P times the sum of their sizes apart.
+
+    The table is frozen, because each piece adds to its gradient twice, from the lookup and from the head.
+    """
+    model, (tokens, targets, weights) = gpt(seed=seed), batch(seed, B)
+    model.wte.freeze()
+    with single_threaded_blas():  # which is what several workers use
+        loss, grads = loss_and_grads(model, tokens, targets, weights)
+        other_loss, other_grads = loss_and_grads(model, tokens, targets, weights, workers=workers)
+        losses, parts = [], []
+        for rows in train._pieces(*tokens.shape, TINY.n_embd):
+            part: dict[str, np.ndarray] = {}
+            losses.append(train._piece(model, tokens[rows], targets[rows], weights[rows] / weights.sum(), part, None))
+            parts.append(part)
+    bound = 2 * gamma(len(parts), "float64")
+    assert abs(loss - other_loss) <= bound * sum(losses)
+    for name, g in grads.items():
+        assert (np.abs(g - other_grads[name]) <= bound * sum(np.abs(part[name]) for part in parts)).all()
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_the_same_number_of_workers_gives_the_same_bits(many_pieces, workers):
+    runs = [
+        loss_and_grads(adapted(lora_dropout=0.3), *batch(B=7), workers=workers, rng=np.random.default_rng(0))
+        for _ in range(2)
+    ]
+    assert runs[0][0] == runs[1][0]
+    for name, g in runs[0][1].items():
+        np.testing.assert_array_equal(g, runs[1][1][name])
+
+
+def test_dropout_masks_do_not_depend_on_the_number_of_workers(many_pieces):
+    """Another mask would move the loss in its first digits, another order of addition in its last."""
+    model = adapted(lora_dropout=0.5, r=4)
+    for _, parameter in model.named_parameters().items():
+        parameter.data += 0.1
+    losses = [
+        loss_and_grads(model, *batch(B=7), workers=workers, rng=np.random.default_rng(seed))[0]
+        for workers, seed in [(1, 0), (2, 0), (3, 0), (1, 1)]
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=gamma(16, "float64"))
+    assert losses[0] == pytest.approx(losses[2], rel=gamma(16, "float64"))
+    assert losses[0] != pytest.approx(losses[3], rel=1e-6)
+
+
+def test_loss_and_grads_is_pure():
+    model, arrays = gpt(), batch()
+    before = bits(model)
+    for array in arrays:
+        array.setflags(write=False)
+    first, second = (loss_and_grads(model, *arrays) for _ in range(2))
+    assert bits(model) == before and first[0] == second[0]
+    for name, g in first[1].items():
+        np.testing.assert_array_equal(g, second[1][name])
+        assert not np.shares_memory(g, second[1][name])
+
+
+@given(st.integers(1, 40), st.integers(1, 700), st.integers(1, 1000))
+def test_pieces_cover_every_row_once_and_two_workers_can_share_them(B, T, width):
+    pieces = train._pieces(B, T, width)
+    assert [row for piece in pieces for row in range(B)[piece]] == list(range(B))
+    assert len(pieces) >= min(B, 2)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"targets": np.zeros((2, 3), int)}, r"must all be the same \(B, T\)"),
+        ({"weights": np.ones((2, 1))}, r"must all be the same \(B, T\)"),
+        ({"weights": np.zeros((2, 4))}, "at least one target must count"),
+        ({"weights": np.full((2, 4), np.nan)}, "at least one target must count"),
+        ({"targets": np.full((2, 4), 7)}, "from 0 to 6"),
+        ({"targets": np.full((2, 4), -1)}, "set its weight to 0"),
+        ({"targets": np.zeros((2, 4))}, "whole numbers"),
+        ({"tokens": np.full((2, 4), 7)}, "vocabulary is 0 to 6"),
+    ],
+)
+def test_a_batch_that_makes_no_sense_is_refused(change, message):
+    arguments = dict(zip(("tokens", "targets", "weights"), batch(), strict=True)) | change
+    with pytest.raises(ValueError, match=message):
+        loss_and_grads(gpt(), **arguments)
+
+
+def test_a_model_in_which_nothing_trains_is_refused():
+    model = gpt()
+    model.freeze()
+    with pytest.raises(ValueError, match=r"model.unfreeze\(\) or add_lora"):
+        loss_and_grads(model, *batch())
+
+
+# --------------------------------------------------------------------------------------------- evaluate
+
+
+@given(st.integers(2, 23), st.integers(1, 4), seeds)
+def test_evaluating_a_text_is_the_mean_over_its_every_next_token(length, batch_size, seed):
+    """Window by window, and the last one as short as it is."""
+    model, text = gpt(), np.random.default_rng(seed).integers(7, size=length)
+    T, nll = min(TINY.block_size, length - 1), []
+    for start in range(0, length - 1, T):
+        window = text[None, start : start + T + 1]
+        nll.append(Reference().cross_entropy(reference_logits(model, window[:, :-1]), window[:, 1:]))
+    values, errors = (np.concatenate([getattr(part, field)[0] for part in nll]) for field in ("value", "error"))
+    assert len(values) == length - 1
+    rounding = errors.mean() + gamma(length + 2, "float64") * np.abs(values).mean()
+    assert abs(evaluate(model, text, batch_size=batch_size) - values.mean()) <= 2 * rounding
+
+
+def test_evaluating_a_few_batches_is_evaluating_their_text():
+    text = TextData(NOISE, TINY.block_size)
+    first = evaluate(gpt(), NOISE[: 2 * 3 * 5 + 1], batch_size=3)
+    assert evaluate(gpt(), text, batch_size=3, max_batches=2) == first
+
+
+def test_evaluating_nothing_is_refused():
+    with pytest.raises(ValueError, match="no batch to evaluate"):
+        evaluate(gpt(), TEXT, max_batches=0)
+
+
+# -------------------------------------------------------------------------------------------------- fit
+
+
+@pytest.mark.parametrize("make", [lambda: GPT(TINY), lambda: add_lora(GPT(TINY), LoraConfig(r=4, target_modules=".*"))])
+def test_training_lowers_the_loss(make):
+    model = make()
+    before = evaluate(model, TEXT)
+    result = fit(model, TEXT, steps=40, lr=0.03, batch_size=4, progress=False)
+    assert len(result.losses) == 40 and result.seconds > 0
+    assert evaluate(model, TEXT) < before / 2
+
+
+def test_the_seed_decides_the_whole_run():
+    def run(seed: int) -> tuple[dict[str, bytes], list[float]]:
+        model = adapted(lora_dropout=0.2)
+        losses = fit(model, NOISE, steps=3, batch_size=2, seed=seed, progress=False).losses
+        return bits(model), losses
+
+    assert run(0) == run(0) and run(0)[1] != run(1)[1]
+
+
+def test_the_learning_rate_may_be_a_function_of_the_step():
+    asked = []
+    fit(gpt(), TEXT, steps=3, lr=lambda step: asked.append(step) or 0.0, batch_size=2, progress=False)
+    assert asked == [0, 1, 2]
+
+
+def test_at_learning_rate_zero_no_bit_moves():
+    model = gpt()
+    before = bits(model)
+    fit(model, TEXT, steps=2, lr=0.0, batch_size=2, weight_decay=0.1, progress=False)
+    assert bits(model) == before
+
+
+def test_validation_comes_first_in_between_and_last():
+    result = fit(gpt(), TEXT, steps=5, batch_size=2, validation=NOISE, eval_every=2, progress=False)
+    assert [step for step, _ in result.val_losses] == [0, 2, 4, 5]
+    assert result.best_step is None and not result.stopped_early
+
+
+class OneBatch(NamedTuple):
+    """The least that is a data set."""
+
+    batch: Batch
+
+    def sample(self, rng, batch_size):
+        return self.batch
+
+    def batches(self, batch_size):
+        yield self.batch
+
+
+def test_any_data_set_with_sample_and_batches_will_do_and_its_weights_count():
+    tokens, targets, _ = batch(T=2)
+    weights = np.array([[0, 1], [0, 1]])
+    data = OneBatch(Batch(tokens, targets, weights))
+    model = GPT(TINY)
+    losses = fit(model, data, steps=30, lr=0.03, validation=data, progress=False).losses
+    assert losses[-1] < 0.1 < loss_and_grads(model, tokens, targets, 1 - weights)[0]
+
+
+# --------------------------------------------------------------------------------------- stopping early
+
+
+def test_stopping_early_puts_the_best_weights_back():
+    """It learns TEXT, and is ever more surprised by NOISE."""
+    model = adapted()
+    options = {"lr": 0.05, "batch_size": 4, "validation": NOISE, "eval_every": 2, "progress": False}
+    result = fit(model, TEXT, steps=200, patience=3, **options)
+    losses = [loss for _, loss in result.val_losses]
+    best = int(np.argmin(losses))
+    assert result.stopped_early and len(result.losses) < 200
+    assert len(losses) == best + 1 + 3
+    assert result.best_step == result.val_losses[best][0]
+    assert evaluate(model, NOISE, batch_size=4) == losses[best]
+
+
+def test_a_run_to_the_end_with_patience_keeps_the_best_weights_too():
+    model = adapted()
+    result = fit(model, TEXT, steps=6, lr=0.05, validation=NOISE, eval_every=2, patience=9, progress=False)
+    assert not result.stopped_early
+    assert evaluate(model, NOISE) == min(loss for _, loss in result.val_losses)
+
+
+# ----------------------------------------------------------------------------------------------- resume
+
+
+class Killed(Exception):
+    """The process ends here."""
+
+
+RUNS = {
+    "all weights": (gpt, {"weight_decay": 0.1}),
+    "LoRA with dropout": (lambda: adapted(lora_dropout=0.3), {}),
+    "two workers": (lambda: adapted(lora_dropout=0.3), {"workers": 2}),
+    "validation": (adapted, {"validation": NOISE, "eval_every": 2}),
+    "an early stop": (adapted, {"lr": 0.1, "validation": NOISE, "eval_every": 1, "patience": 2}),
+    "a schedule": (adapted, {"lr": lambda step: 0.1 / (step + 1)}),
+}
+
+
+@pytest.mark.parametrize("killed_at", [0, 1, 4, 7])
+@pytest.mark.parametrize("kind", RUNS)
+def test_a_run_that_was_cut_off_goes_on_bit_for_bit(many_pieces, tmp_path, kind, killed_at):
+    """Weights, Adam, generator, history: whatever the file of a whole run holds, and all but the time that it took."""
+    make, options = RUNS[kind]
+    options = {"steps": 8, "batch_size": 5, "checkpoint_every": 2, "progress": False, "lr": 0.01, **options}
+    rate = options["lr"] if callable(options["lr"]) else lambda step: options["lr"]
+
+    def killing(step: int) -> float:
+        if step == killed_at:
+            raise Killed
+        return rate(step)
+
+    whole = make()
+    expected = fit(whole, TEXT, checkpoint=tmp_path / "whole.npz", **options)
+    if len(expected.losses) > killed_at:
+        with pytest.raises(Killed):
+            fit(make(), TEXT, checkpoint=tmp_path / "cut.npz", **{**options, "lr": killing})
+    resumed = make()
+    result = fit(resumed, TEXT, checkpoint=tmp_path / "cut.npz", resume=True, **options)
+
+    assert bits(resumed) == bits(whole)
+    result.seconds = expected.seconds
+    assert result == expected
+    (header, tensors), (other_header, other_tensors) = (
+        read_file(tmp_path / f"{name}.npz") for name in ("whole", "cut")
+    )
+    assert header["record"]["rng"] == other_header["record"]["rng"]
+    assert tensors.keys() == other_tensors.keys()
+    for name, array in tensors.items():
+        assert array.tobytes() == other_tensors[name].tobytes()
+
+
+def test_a_finished_run_that_is_resumed_is_finished(tmp_path):
+    path, model = tmp_path / "run.npz", gpt()
+    result = fit(model, TEXT, steps=3, batch_size=2, checkpoint=path, progress=False)
+    again = gpt()
+    assert fit(again, TEXT, steps=3, batch_size=2, checkpoint=path, resume=True, progress=False) == result
+    assert bits(again) == bits(model)
+
+
+def test_a_checkpoint_is_not_overwritten_unasked(tmp_path):
+    path = tmp_path / "run.npz"
+    fit(gpt(), TEXT, steps=1, checkpoint=path, progress=False)
+    before = path.read_bytes()
+    with pytest.raises(FileExistsError, match="pass resume=True"):
+        fit(gpt(), TEXT, steps=2, checkpoint=path, progress=False)
+    assert path.read_bytes() == before
+
+
+# ------------------------------------------------------------------------------------- losses that blow up
+
+
+def test_a_loss_that_is_not_finite_names_its_step_and_leaves_the_last_good_weights():
+    """Step 2 takes the weights to infinity, which step 3 finds out; the weights of step 2 had a finite loss."""
+    good, model = gpt(), gpt()
+    fit(good, TEXT, steps=2, lr=0.01, batch_size=2, progress=False)
+    with (
+        pytest.raises(NonFiniteLossError, match=r"step 3: the loss is .* Try a lower learning rate"),
+        np.errstate(all="ignore"),
+    ):
+        fit(model, TEXT, steps=9, lr=lambda step: 0.01 if step < 2 else 1e300, batch_size=2, progress=False)
+    assert bits(model) == bits(good)
+
+
+def test_a_gradient_that_is_not_finite_is_found_too(monkeypatch):
+    model = gpt()
+    before = bits(model)
+
+    def broken(model, *args, **options):
+        loss, grads = loss_and_grads(model, *args, **options)
+        grads["ln_f.bias"][0] = math.inf
+        return loss, grads
+
+    monkeypatch.setattr(train, "loss_and_grads", broken)
+    with pytest.raises(NonFiniteLossError, match=r"step 0: .* gradients' norm"), np.errstate(all="ignore"):
+        fit(model, TEXT, steps=1, progress=False)
+    assert bits(model) == before
+
+
+# --------------------------------------------------------------------------------------------- progress
+
+
+def test_progress_goes_to_stderr_and_says_loss_speed_and_time(capsys):
+    fit(gpt(), TEXT, steps=2, batch_size=2, label="training")
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("training 2/2  loss ")
+    assert "tokens/s" in captured.err and "took" in captured.err
+
+
+def test_without_progress_nothing_is_said(capsys):
+    fit(gpt(), TEXT, steps=1, progress=False)
+    assert capsys.readouterr() == ("", "")

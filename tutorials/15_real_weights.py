@@ -1,0 +1,280 @@
+# %% [markdown]
+# # 15 · Real weights: fine-tune GPT-2 with NumPy alone
+#
+# **After this lesson you can**
+# - open a Hugging Face GPT-2 folder and say what every tensor in it is, and why it is transposed or cut;
+# - fine-tune it with LoRA on a laptop, without PyTorch;
+# - write separate LoRAs of q, k and v as *one exact* adapter of GPT-2's fused layer, and prove it;
+# - hand that adapter to PEFT, which the rest of the world uses, and take one back.
+#
+# **You need** `pip install "minilora[hf,plots]"`, and `peft` and `torch` for the hand-over in section 5, which is
+# skipped without them. Lesson 5 (what LoRA is) comes before; sections 1 and 4 only need matrices.
+#
+# **Run it** on the GPT-2 folder that you have, `python tutorials/15_real_weights.py FOLDER` (in a notebook: set
+# the environment variable `MINILORA_GPT2`), or without one: then a GPT-2 of two small blocks is made on the spot.
+
+# %%
+import importlib.util
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from safetensors import safe_open
+from tokenizers import ByteLevelBPETokenizer
+
+import minilora as ml
+from minilora.hf import load_gpt2, load_peft_adapter, load_tokenizer, save_gpt2, save_peft_adapter
+
+matplotlib.use("Agg")  # no window: the figure goes to a file
+import matplotlib.pyplot as plt
+
+HERE = Path(__file__).parent if "__file__" in globals() else Path("tutorials")
+temporary = tempfile.TemporaryDirectory(prefix="minilora-lesson-15-")  # gone when the lesson ends
+WORK = Path(temporary.name)
+arguments = sys.argv[1:] if "ipykernel" not in sys.modules else []
+given = arguments[0] if arguments else os.environ.get("MINILORA_GPT2")
+
+# %% [markdown]
+# ## A GPT-2 made on the spot
+# GPT-2's tokenizer is byte-pair encoding: it begins with the 256 bytes and joins the commonest neighbours, again
+# and again (Radford et al. 2019, section 2.2). Ours learns 511 tokens from Python's language reference. The model is
+# GPT-2 in every respect but size, pre-trained on the same text for a few seconds.
+
+
+# %%
+def make_gpt2(folder: Path) -> None:
+    """A tokenizer and a model of 137 thousand parameters, pre-trained, in Hugging Face's format."""
+    docs = ml.python_docs()
+    folder.mkdir()
+    bpe = ByteLevelBPETokenizer()
+    bpe.train_from_iterator([docs], vocab_size=512, special_tokens=["<|endoftext|>"], show_progress=False)
+    bpe.save_model(str(folder))
+    tokenizer = load_tokenizer(folder)
+    model = ml.GPT(ml.GPTConfig(tokenizer.vocab_size, block_size=64, n_layer=2, n_head=4, n_embd=64))
+    ml.fit(model, tokenizer.encode(docs), steps=400, lr=3e-3, batch_size=8, workers=2, label="pre-training")
+    save_gpt2(model, folder, tokenizer)
+
+
+folder = Path(given) if given else WORK / "gpt2"
+if not given:
+    make_gpt2(folder)
+print("GPT-2", folder if given else "made here", "with", ", ".join(sorted(path.name for path in folder.iterdir())))
+
+# %% [markdown]
+# ## 1. What is in the file?
+# **Question.** A GPT-2 block has six weight matrices here, $W_q, W_k, W_v, W_o$ and two in the MLP. The file has four.
+# Where are the others, and which way round is each?
+#
+# **Formula.** We write $y = x W^\top$ with $W$ of shape (out, in), as the LoRA paper does. GPT-2's own class `Conv1D`
+# writes $y = x M$ with $M = W^\top$ of shape (in, out), and computes q, k and v in one product:
+#
+# $$ M_{\text{c\_attn}} = \big[\, W_q^\top \;\; W_k^\top \;\; W_v^\top \,\big] \in \mathbb{R}^{C \times 3C} $$
+
+# %%
+model, tokenizer = load_gpt2(folder)
+C, V = model.config.n_embd, model.config.vocab_size
+print(model.config)
+
+if (folder / "model.safetensors").exists():  # a large model is stored in several files
+    with safe_open(folder / "model.safetensors", framework="numpy") as file:
+        prefix = "transformer." if "transformer.wte.weight" in file.keys() else ""  # noqa: SIM118
+        for name in file.keys():  # noqa: SIM118
+            if name.startswith(f"{prefix}h.0.") or ".h." not in f".{name}":
+                print(f"  {name:<40}{file.get_slice(name).get_shape()}")
+        c_attn = file.get_tensor(f"{prefix}h.0.attn.c_attn.weight").astype(np.float32)
+    assert c_attn.shape == (C, 3 * C)
+    for name, columns in zip("qkv", np.split(c_attn, 3, axis=1), strict=True):
+        layer = model.get_submodule(f"blocks.0.attn.{name}_proj")
+        assert np.array_equal(layer.weight.data, columns.T), "a third of c_attn, transposed, is one projection"
+
+# %% [markdown]
+# No output matrix is stored: the head is `wte` a second time (*weight tying*). The parameters can be counted from the
+# config alone: the embeddings $(V + T_{\max})\,C$; in each block the matrices $4C^2 + 8C^2$, their biases $9C$ and two
+# LayerNorms $4C$; one last LayerNorm $2C$. For GPT-2 small this is 124,439,808.
+
+# %%
+L, T_max = model.config.n_layer, model.config.block_size
+counted = (V + T_max) * C + L * (12 * C * C + 13 * C) + 2 * C
+assert counted == sum(p.size for p in model.named_parameters().values())
+assert (50257 + 1024) * 768 + 12 * (12 * 768**2 + 13 * 768) + 2 * 768 == 124_439_808
+print(f"{counted:,} parameters")
+
+# %% [markdown]
+# ## 2. Does it know anything?
+# **Question.** Are these weights more than noise?
+#
+# **Formula.** A model that knows nothing gives every token the probability $1/V$: a loss of $\log V$ nats.
+
+# %%
+docs = tokenizer.encode(ml.python_docs()[:20_000])
+T = min(64, T_max)
+knows = ml.evaluate(model, ml.TextData(docs, T), batch_size=4, max_batches=8)
+print(f"language reference: {knows:.2f} nats per token; knowing nothing: {np.log(V):.2f}")
+assert knows < 0.9 * np.log(V)
+
+
+def continuation(prompt: str) -> str:
+    tokens = ml.generate(model, tokenizer.encode(prompt), 30, temperature=0.8, top_k=20, stop=tokenizer.end_of_text)
+    return tokenizer.decode(tokens)
+
+
+print(repr(continuation("The statement ")))
+
+# %% [markdown]
+# ## 3. Fine-tune it
+# **Question.** It has read prose about Python. Can LoRA, with a few hundredths of its parameters, teach it code?
+#
+# **Formula.** $h = W_0 x + \frac{\alpha}{r} B A x$ on $W_q$ and $W_v$ of every block (Hu et al. 2021, section 4.2):
+# $2L$ pairs $A \in \mathbb{R}^{r \times C}$, $B \in \mathbb{R}^{C \times r}$, so $4 L r C$ numbers train.
+#
+# The learning rate is the smallest of three that were tried on the small model: twice as much did as well, four times
+# as much did worse.
+
+# %%
+code = tokenizer.encode(ml.python_source(200_000))
+held_out = ml.TextData(code[: len(code) // 10], T)
+train = ml.TextData(code[len(code) // 10 :], T)
+
+r = 8
+ml.add_lora(model, ml.LoraConfig(r=r, lora_alpha=2 * r, target_modules=("q_proj", "v_proj")))
+print(ml.trainable_report(model))
+trainable = sum(p.size for p in model.named_parameters().values() if p.trainable)
+assert trainable == 4 * L * r * C
+
+before = ml.evaluate(model, held_out, batch_size=4, max_batches=16)
+steps = 30 if given else 120  # a step of GPT-2 small takes some seconds
+ml.fit(model, train, steps=steps, lr=5e-3, batch_size=8, workers=2, label="LoRA")
+after = ml.evaluate(model, held_out, batch_size=4, max_batches=16)
+print(f"held-out code: {before:.3f} -> {after:.3f} nats per token")
+assert after < before
+print(repr(continuation("def ")))
+
+# %% [markdown]
+# ## 4. Three updates are one
+# **Question.** The world keeps adapters in PEFT's format, and PEFT adapts the layers that GPT-2 *has*: `c_attn`, not
+# $W_q$ and $W_v$. Is our pair of LoRAs an adapter of `c_attn`? Of what rank? Exactly, or nearly?
+#
+# **Formula.** The outputs stand one below the other, so the updates do, and a product of two block matrices says it
+# all. With $s = \alpha/r$:
+#
+# $$ \begin{bmatrix} s B_q A_q \\ 0 \\ s B_v A_v \end{bmatrix}
+#  = s \begin{bmatrix} B_q & 0 \\ 0 & 0 \\ 0 & B_v \end{bmatrix} \begin{bmatrix} A_q \\ A_v \end{bmatrix}
+#  \qquad r' = 2r, \quad \alpha' = s\,r' = 2\alpha $$
+#
+# Exactly: each entry of the right side is the same sum of products, and zeros. PEFT will divide $\alpha'$ by $r'$, so
+# $\alpha$ must grow with the rank.
+
+# %%
+adapter = WORK / "adapter"
+save_peft_adapter(model, adapter)
+with safe_open(adapter / "adapter_model.safetensors", framework="numpy") as file:
+    name = "base_model.model.transformer.h.0.attn.c_attn"
+    A, B = (file.get_tensor(f"{name}.lora_{which}.weight") for which in "AB")
+q, k, v = (model.get_submodule(f"blocks.0.attn.{which}_proj") for which in "qkv")
+assert A.shape == (2 * r, C)
+assert B.shape == (3 * C, 2 * r)
+assert np.array_equal(A, np.concatenate([q.lora_A.data, v.lora_A.data]))
+assert np.array_equal(B[:C, :r], q.lora_B.data)
+assert np.array_equal(B[2 * C :, r:], v.lora_B.data)
+assert not B[:C, r:].any()
+assert not B[C : 2 * C].any()
+assert not B[2 * C :, :r].any()
+# Each entry is a sum of r' products on one side and of r on the other: each rounds at most r' + 1 times.
+rows = np.split(q.scaling * B @ A, 3)
+bound = np.split(2 * (2 * r + 1) * 2.0**-24 * q.scaling * np.abs(B) @ np.abs(A), 3)
+assert (np.abs(rows[0] - q.delta()) <= bound[0]).all()
+assert (np.abs(rows[2] - v.delta()) <= bound[2]).all()
+assert not rows[1].any(), "W_k has no LoRA: its rows stay as they were"
+size = sum(path.stat().st_size for path in adapter.iterdir())
+print(f"rank {r} + {r} = {len(A)}; adapter folder {size:,} bytes, model {4 * counted:,}: 1/{4 * counted // size}")
+
+# %% [markdown]
+# The picture: what PEFT will see of block 0. Half of $B$'s columns serve q, the other half v, and nobody serves k.
+
+# %%
+figure, (left, right) = plt.subplots(1, 2, figsize=(7, 3.2), width_ratios=(1, 2), layout="constrained")
+largest = np.abs(B).max()
+image = left.imshow(np.abs(B), aspect="auto", cmap="Greys", vmax=largest, interpolation="nearest")
+left.set_yticks([C / 2, 3 * C / 2, 5 * C / 2], ["q", "k", "v"])
+left.set_xticks([r / 2 - 0.5, 3 * r / 2 - 0.5], ["$r$ of q", "$r$ of v"])
+for edge in (C, 2 * C):
+    left.axhline(edge - 0.5, color="black", linewidth=0.8)
+left.axvline(r - 0.5, color="black", linewidth=0.8)
+left.set_title(f"|B|, {3 * C} × {2 * r}")
+figure.colorbar(image, ax=left, label="magnitude")
+right.imshow(np.abs(A), aspect="auto", cmap="Greys", interpolation="nearest")
+right.set_yticks([r / 2 - 0.5, 3 * r / 2 - 0.5], ["$A_q$", "$A_v$"])
+right.axhline(r - 0.5, color="black", linewidth=0.8)
+right.set_xlabel("input dimension")
+right.set_title(f"|A|, {2 * r} × {C}")
+(HERE / "figures").mkdir(exist_ok=True)
+if not given:  # the figure that the lesson shows is of the model that anyone can make
+    figure.savefig(HERE / "figures" / "15_one_adapter_of_c_attn.png", dpi=150)
+
+# %% [markdown]
+# ![one adapter of c_attn](figures/15_one_adapter_of_c_attn.png)
+#
+# ## 5. Hand it to PEFT
+# **Question.** Does PEFT, on PyTorch, compute what we computed in NumPy?
+#
+# **Number.** The largest difference between the logits, relative to the largest logit. float32 has 24 bits, about
+# $6 \cdot 10^{-8}$, and the two add up in different orders: $10^{-5}$ is allowed.
+
+# %%
+tokens = train.tokens[: min(32, T_max)].reshape(1, -1)
+ours = model(tokens)
+if importlib.util.find_spec("peft") and importlib.util.find_spec("torch"):
+    os.environ["HF_HUB_OFFLINE"] = "1"  # nothing is fetched
+    import peft
+    import torch
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    base = transformers.GPT2LMHeadModel.from_pretrained(folder, dtype=torch.float32)
+    adapted = peft.PeftModel.from_pretrained(base, adapter).eval()
+    with torch.no_grad():
+        theirs = adapted(torch.from_numpy(tokens)).logits.numpy()
+    error = np.abs(theirs - ours).max() / np.abs(ours).max()
+    print(f"PEFT {peft.__version__} computes the same logits to {error:.1e}")
+    assert error < 1e-5
+else:
+    print('section 5 skipped: peft is not installed (pip install "minilora[parity]")')
+
+# %% [markdown]
+# ## 6. And back
+# **Question.** Someone sends you an adapter. What does an adapter of `c_attn` become here?
+#
+# **Formula.** Cut $B$ into its three thirds of rows; each is an update with the same $A$:
+# $W_q \mathrel{+}= s B_{1} A$, $W_k \mathrel{+}= s B_{2} A$, $W_v \mathrel{+}= s B_{3} A$. Where every column of $B$
+# serves one third alone, as in ours, the parts that are nothing but zeros can be left out, and the LoRA that comes
+# back is the one that went, to the bit.
+
+# %%
+again = load_peft_adapter(load_gpt2(folder)[0], adapter)
+assert [path for path, _ in ml.lora_layers(again)] == [path for path, _ in ml.lora_layers(model)]
+assert np.array_equal(again(tokens), ours)
+
+# %% [markdown]
+# Whoever wants no adapter at all merges it (lesson 7) and gets a folder like the one we began with, no larger and no
+# slower, which `transformers` loads as any GPT-2.
+
+# %%
+save_gpt2(ml.merge(again), WORK / "merged", tokenizer)
+merged, _ = load_gpt2(WORK / "merged")
+difference = np.abs(merged(tokens) - ours).max() / np.abs(ours).max()
+print(f"merged, written, read: the same logits to {difference:.1e}")
+assert difference < 1e-5
+
+# %% [markdown]
+# ## What to try next
+# - Give the lesson the real thing: download the folder `openai-community/gpt2` once, and pass its path.
+# - Adapt all six matrices. How large is the adapter of `c_attn` now, and how large are the three LoRAs it stands for?
+#   Why is the difference all zeros?
+# - Load the adapter in PEFT with `is_trainable=True` and train on. The zero blocks of $B$ do not stay zero: write down
+#   $\partial L / \partial B$ (lesson 5) and see why. The *function* was handed over exactly; the *parametrisation*,
+#   which says what training may change, was not.
+# - Give $W_q$ and $W_v$ different $\alpha/r$ with `alpha_pattern`. One adapter has one scaling: where did the other go?
