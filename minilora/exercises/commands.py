@@ -132,7 +132,8 @@ def run_check(a: argparse.Namespace) -> None:
         watch(folder, names or spec.names())
         return
     if not names:
-        names = [name for name, verdict in folder.verdicts().items() if verdict.status != NOT_STARTED]
+        started = [name for name, verdict in folder.verdicts().items() if verdict.status != NOT_STARTED]
+        names = [name for name in started if folder.file(name).exists()]
     verdicts = {name: folder.verdict(name, again=True) for name in names}
     shown = False
     for name, verdict in verdicts.items():
