@@ -83,7 +83,13 @@ class AdapterBank:
             raise CheckpointError(f"{name!r} does not have the tensors that its LoRA config gives on this base")
 
     def _trained_on(self, parent: str | None) -> str:
-        return self.base_sha256 if parent is None else self.adapter(parent).sha256
+        """The hash of what a child of `parent` stands on, as that is now."""
+        return self.base_sha256 if parent is None else self._as_it_is(parent).sha256
+
+    def _as_it_is(self, name: str) -> Adapter:
+        """The adapter with the present hash of what it stands on: its ancestors may have moved under it."""
+        adapter = self.adapter(name)
+        return replace(adapter, base_sha256=self._trained_on(adapter.parent))
 
     def adapter(self, name: str) -> Adapter:
         """The adapter of this name, with the very arrays that its views compute with.  ValueError if unknown."""
@@ -202,8 +208,8 @@ class AdapterBank:
     # ------------------------------------------------------------------------------------- files
 
     def save_adapter(self, name: str, path: str | Path) -> None:
-        """Write one adapter to a file."""
-        write_adapter(self.adapter(name), path)
+        """Write one adapter to a file, which belongs to the base and to its ancestors as they are now."""
+        write_adapter(self._as_it_is(name), path)
 
     def load_adapter(self, name: str, path: str | Path) -> None:
         """Take in an adapter from a file.  CheckpointError if it is damaged or does not belong to this base."""

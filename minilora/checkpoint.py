@@ -251,15 +251,7 @@ def save_training(
     tensors = {f"param.{name}": array for name, array in trainable.items()}
     tensors |= {f"adam.{name}": array for name, array in optimizer.state_dict().items()}
     tensors |= {f"best.{name}": to_host(array) for name, array in best.items()}
-    # What grows with the steps is numbers, and goes where numbers go: a header has to stay small.
-    result = dict(record["result"])
-    tensors["losses"] = np.array(result.pop("losses"), dtype=np.float64)
-    tensors["val_losses"] = np.array(result.pop("val_losses"), dtype=np.float64).reshape(-1, 2)
-    header = {
-        **_description(model),
-        "base_sha256": base_hash(model, list(trainable)),
-        "record": {**record, "result": result},
-    }
+    header = {**_description(model), "base_sha256": base_hash(model, list(trainable)), "record": record}
     write_file(path, "training", header, tensors)
 
 
@@ -275,8 +267,6 @@ def load_training(path: str | Path, model: GPT, optimizer: Adam) -> tuple[dict[s
         _check_setup(*_config_and_lora(header), model, resolved_config(model), path)
         # Adam may not have met a parameter yet, and there may be no best weights: those may lack, no others.
         groups = ("param", "adam.m", "adam.v", "best")
-        record["result"]["losses"] = tensors.pop("losses").tolist()
-        record["result"]["val_losses"] = [(int(step), loss) for step, loss in tensors.pop("val_losses").tolist()]
         known = {f"{group}.{name}": p.shape for group in groups for name, p in trainable.items()} | {"adam.t": ()}
         needed = [f"param.{name}" for name in trainable] + ["adam.t"]
         _check_shapes(tensors, {key: known[key] for key in known if key in tensors or key in needed}, path)

@@ -229,6 +229,7 @@ def fit(
             raise FileExistsError(f"{checkpoint} exists: pass resume=True to continue it, or remove it")
         record, best = load_training(checkpoint, model, optimizer)
         result = FitResult(**record["result"])
+        result.val_losses = [(step, loss) for step, loss in result.val_losses]  # JSON made lists of the pairs
         rng.bit_generator.state = record["rng"]
 
     def save() -> None:

@@ -1,7 +1,10 @@
 """Files that can be trusted: every damage is found, every crash leaves a whole file, and loading runs no code."""
 
+import json
 import os
 import signal
+import subprocess
+import sys
 import tracemalloc
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,9 +20,11 @@ from minilora import (
     add_lora,
     load_adapter,
     load_model,
+    lora_layers,
     save_adapter,
     save_model,
 )
+from minilora.container import read_file
 from tests import damage
 from tests.models import scramble
 
@@ -27,7 +32,7 @@ from tests.models import scramble
 CASES = int(os.environ.get("MINILORA_FUZZ", "2000"))
 SMALL = 16384  # a file under 16 KiB counts as 16 KiB: Python's own objects are no smaller for it
 SECONDS = 20  # no case takes a hundredth of it; a loader that hangs takes more
-CONFIG = GPTConfig(vocab_size=64, block_size=16, n_layer=2, n_head=2, n_embd=16)
+CONFIG = GPTConfig(vocab_size=64, block_size=16, n_layer=1, n_head=2, n_embd=16)
 LORA = LoraConfig(r=4, lora_alpha=8, target_modules=("q_proj", "v_proj", "up_proj"))
 
 
@@ -151,3 +156,51 @@ def test_every_crafted_file_loads_equal_or_is_refused(kind, files, examiner):
         except Exception as error:
             raise AssertionError(f"{what}: {type(error).__name__}: {error}") from error
     assert refused > 300 and not Path("pwned").exists()
+
+
+# --------------------------------------------------------------------------------------------------- faults
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="each kill needs a fork of the saving process")
+def test_a_process_killed_at_any_line_of_saving_leaves_a_whole_file(tmp_path):
+    """The old file until the rename, the new one after it; what the killed left beside it is read by nothing."""
+    command = [sys.executable, "-m", "tests.killed_while_saving", str(tmp_path)]
+    counts = json.loads(subprocess.run(command, check=True, capture_output=True, timeout=300).stdout)
+    assert counts["old"] > 100 and counts["new"] >= 1 and counts["killed from outside"] == 20
+    assert {path.suffix for path in tmp_path.iterdir()} == {".npz", ".tmp"}
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_nan_and_infinity_are_refused_unless_asked_for(value, tmp_path):
+    model = base()
+    model.ln_f.bias.data[3] = value
+    save_model(model, tmp_path / "file")
+    with pytest.raises(CheckpointError, match=r"ln_f\.bias holds NaN or infinity"):
+        load_model(tmp_path / "file")
+    loaded = load_model(tmp_path / "file", allow_nonfinite=True)
+    np.testing.assert_array_equal(loaded.ln_f.bias.data, model.ln_f.bias.data)
+
+
+def test_equal_content_is_an_equal_file_that_numpy_reads(files, tmp_path):
+    save_adapter(adapted(2), tmp_path / "again")
+    assert (tmp_path / "again").read_bytes() == files["adapter"]
+    with np.load(tmp_path / "again") as archive:
+        for name, parameter in adapted(2).named_parameters().items():
+            if name.endswith(("lora_A", "lora_B")):
+                np.testing.assert_array_equal(archive[name], parameter.data)
+
+
+@pytest.mark.parametrize("targets", [r"blocks\.[0-9]\.attn\.[qv]_proj", r".*up_proj|wte"])
+def test_a_regular_expression_is_saved_as_the_layers_that_it_chose(targets, tmp_path):
+    """And may be loaded into a model that was set up with the expression, or into a plain one."""
+    config = LoraConfig(r=2, target_modules=targets, rank_pattern={".*v_proj": 3}, alpha_pattern={".*q_proj": 5})
+    model = add_lora(base(), config)
+    save_adapter(model, tmp_path / "file")
+    header, _ = read_file(tmp_path / "file")
+    assert all("*" not in name and "[" not in name for name in header["lora"]["target_modules"])
+    for other in (base(), add_lora(base(), config, seed=5)):
+        loaded = load_adapter(other, tmp_path / "file")
+        assert equal(loaded.state_dict(), model.state_dict())
+        assert [(p, a.r, a.scaling) for p, a in lora_layers(loaded)] == [
+            (p, a.r, a.scaling) for p, a in lora_layers(model)
+        ]

@@ -1,0 +1,146 @@
+"""`minilora adapters`: tables for people, JSON for programs, one line and exit code 2 for what cannot be."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from minilora import GPT, GPTConfig, LoraConfig, add_lora, cli, load_base, load_model, save_adapter, save_model
+from minilora.adapter_math import compress, weighted_sum
+from minilora.adapters import AdapterBank
+from minilora.checkpoint import read_adapter
+from minilora.cli import main
+
+ACTIONS = ("list", "merge", "sum", "compress", "verify")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A base, two adapters of it and the child of one, an adapter of the shipped base, and a damaged file."""
+    folder = tmp_path_factory.mktemp("adapters")
+    base = GPT(GPTConfig(vocab_size=256, block_size=16, n_layer=1, n_head=2, n_embd=8))
+    save_model(base, folder / "base.model")
+    bank = AdapterBank(base)
+    bank.add_adapter("a", LoraConfig(r=2))
+    bank.add_adapter("b", LoraConfig(r=3, target_modules=("up_proj", "v_proj")))
+    bank.add_adapter("child", LoraConfig(r=1), parent="a")
+    for seed, name in enumerate(bank.adapters):
+        for array in bank.adapter(name).tensors.values():
+            array += np.random.default_rng(seed).standard_normal(array.shape).astype(array.dtype)
+        bank.save_adapter(name, folder / f"{name}.npz")
+    save_adapter(add_lora(load_base()[0], LoraConfig(r=1)), folder / "shipped.npz")
+    (folder / "cut.npz").write_bytes((folder / "a.npz").read_bytes()[:-9])
+    return folder
+
+
+def run(capsys, *arguments) -> str:
+    """What the command prints; it must succeed."""
+    assert main(["adapters", *map(str, arguments)]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    return captured.out
+
+
+def rows(capsys, *arguments) -> list[dict]:
+    return json.loads(run(capsys, *arguments, "--json"))
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_help_shows_an_example_that_the_parser_accepts(action, capsys):
+    with pytest.raises(SystemExit) as exit:
+        main(["adapters", action, "--help"])
+    example = capsys.readouterr().out.partition("example:\n")[2].split()
+    assert exit.value.code == 0 and example[:3] == ["minilora", "adapters", action]
+    assert cli.parser().parse_args(example[1:]).run.__name__ == f"run_{action}"
+
+
+def test_list_shows_every_file_and_why_one_is_refused(folder, capsys):
+    table = run(capsys, "list", folder).splitlines()
+    assert table[0].split()[:4] == ["file", "state", "r", "alpha"]
+    by_file = {row["file"]: row for row in rows(capsys, "list", folder)}
+    assert list(by_file) == ["a.npz", "b.npz", "child.npz", "cut.npz", "shipped.npz"]
+    assert [line.split()[0] for line in table[1:]] == list(by_file)
+    b = by_file["b.npz"]
+    assert (b["state"], b["r"], b["targets"], b["layers"]) == ("ok", 3, ["up_proj", "v_proj"], 2)
+    assert b["parameters"] == 3 * (8 + 32) + 3 * (8 + 8) and b["bytes"] == 4 * b["parameters"]
+    assert by_file["child.npz"]["parent"] == "a" and "damaged" in by_file["cut.npz"]["state"]
+
+
+def test_merge_writes_the_sum_into_a_plain_model(folder, tmp_path, capsys):
+    files = [folder / f"{name}.npz" for name in ("a", "child", "b")]
+    assert "merged.npz" in run(
+        capsys, "merge", *files, "--base", folder / "base.model", "--out", tmp_path / "merged.npz"
+    )
+    bank = AdapterBank(load_model(folder / "base.model"))
+    for path in files:
+        bank.load_adapter(path.stem, path)
+    expected = bank.merged_copy("a", "child", "b").state_dict()
+    for name, array in load_model(tmp_path / "merged.npz").state_dict().items():
+        np.testing.assert_array_equal(array, expected[name])
+
+
+def test_merge_takes_the_shipped_base_by_default(folder, tmp_path, capsys):
+    run(capsys, "merge", folder / "shipped.npz", "--out", tmp_path / "merged.npz")
+    assert load_model(tmp_path / "merged.npz").config == load_base()[0].config
+
+
+def test_sum_writes_the_weighted_sum(folder, tmp_path, capsys):
+    files = [folder / "a.npz", folder / "b.npz"]
+    (row,) = rows(capsys, "sum", *files, "--weights", "0.5,-2", "--out", tmp_path / "sum.npz")
+    assert (row["file"], row["r"]) == ("sum.npz", 5)  # v_proj, in both, has rank 2 + 3
+    expected = weighted_sum([read_adapter(path) for path in files], [0.5, -2]).tensors
+    for name, array in read_adapter(tmp_path / "sum.npz").tensors.items():
+        np.testing.assert_array_equal(array, expected[name])
+
+
+def test_compress_says_what_each_layer_lost(folder, tmp_path, capsys):
+    lost = rows(capsys, "compress", folder / "b.npz", "--r", "2", "--out", tmp_path / "small.npz")
+    smaller, expected = compress(read_adapter(folder / "b.npz"), 2)
+    assert {row["layer"]: (row["rank"], row["new rank"], row["lost"]) for row in lost} == {
+        path: (3, 2, layer.error) for path, layer in expected.items()
+    }
+    assert all(0 < row["ratio"] < 1 for row in lost)
+    assert read_adapter(tmp_path / "small.npz").lora == smaller.lora
+
+
+def test_verify_tells_whole_files_of_this_base_from_others(folder, capsys):
+    whole = [folder / f"{name}.npz" for name in ("a", "b", "child", "shipped")]
+    assert [row["state"] for row in rows(capsys, "verify", *whole)] == ["ok"] * 4
+    assert main(["adapters", "verify", "--json", *map(str, [*whole, folder / "cut.npz"])]) == 2
+    captured = capsys.readouterr()
+    assert [row["state"] == "ok" for row in json.loads(captured.out)] == [True] * 4 + [False]
+    assert captured.err == "minilora: error: 1 of 5 files are refused\n"
+    assert main(["adapters", "verify", "--base", str(folder / "base.model"), *map(str, whole)]) == 2
+    captured = capsys.readouterr()
+    states = [line.split(maxsplit=1)[1] for line in captured.out.splitlines()[1:]]
+    assert [state.startswith("ok") for state in states] == [True, True, True, False] and "for a base of" in states[3]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["list", "nothing"], "holds no .npz files"),
+        (["merge", "a.npz", "--out", "m"], "base"),
+        (["merge", "child.npz", "--base", "base.model", "--out", "m"], "no adapter 'a'"),
+        (["merge", "a.npz", "--base", "base.model", "--out", "a.npz"], "a file that this command reads"),
+        (["sum", "a.npz", "shipped.npz", "--out", "s"], "different bases"),
+        (["sum", "a.npz", "--weights", "1,2", "--out", "s"], "1 adapters and 2 weights"),
+        (["sum", "a.npz", "--weights", "one", "--out", "s"], "not a list of numbers"),
+        (["sum", "none.npz", "--out", "s"], "No such file"),
+        (["compress", "cut.npz", "--r", "1", "--out", "s"], "damaged"),
+        (["compress", "a.npz", "--r", "0", "--out", "s"], "at least 1"),
+        (["compress", "a.npz", "--r", "1", "--out", "none/s"], "there is no folder"),
+    ],
+)
+def test_what_cannot_be_is_one_line_and_exit_code_2(arguments, message, folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    try:
+        code = main(["adapters", *arguments])
+    except SystemExit as exit:
+        code = exit.code
+    captured = capsys.readouterr()
+    assert code == 2 and captured.out == ""
+    assert captured.err.count("\n") == 1 and message in captured.err
+    assert not (folder / "s").exists() and not (folder / "m").exists()
