@@ -1,4 +1,4 @@
-"""The command line: the core's commands here; `cli_adapters`, `cli_hf` and `exercises.commands` add their own.
+"""The command line: the core's commands here; `cli_hf`, `cli_adapters` and `exercises.commands` add their own.
 
 Results go to stdout, progress and errors to stderr. Exit code 0, or 2 with one line that says what to do, or 130
 after Ctrl-C.
@@ -80,7 +80,6 @@ def parser() -> Parser:
     top = Parser(prog="minilora", description="LoRA from the inside. Try `minilora demo` first.")
     top.add_argument("--version", action="version", version=f"minilora {ml.__version__}")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
-
     command = partial(add_command, commands)
 
     p = command(run_demo, "measure LoRA's claims on real text, in about two minutes", "minilora demo --out demo.png")
@@ -136,8 +135,7 @@ def parser() -> Parser:
     p = command(run_info, "what a model, adapter or training state holds", "minilora info a.npz")
     p.add_argument("file", type=Path, nargs="?", default=BASE_PATH, metavar="FILE", help="default: the shipped base")
 
-    cli_adapters.add_commands(commands)
-    cli_hf.add_commands(commands, add_base)
+    cli_hf.add_commands(commands)
 
     p = command(
         run_pretrain,
@@ -148,6 +146,7 @@ def parser() -> Parser:
     p.add_argument("--steps", type=positive_int, default=STEPS, help="default: %(default)s")
     p.add_argument("--resume", action="store_true", help="continue a run that was cut off")
     add_seed_and_workers(p)
+    cli_adapters.add_commands(commands)
     classroom.add_commands(commands)
     return top
 

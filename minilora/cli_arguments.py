@@ -16,10 +16,12 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
 
 
-def add_command(commands: Any, run: Callable[[argparse.Namespace], None], help: str, example: str) -> Parser:
-    """A command among `commands` (argparse's subparsers), named after its function: `run_NAME`."""
+def add_command(
+    commands: Any, run: Callable[[argparse.Namespace], None], help: str, example: str, name: str | None = None
+) -> Parser:
+    """A command among `commands` (argparse's subparsers), by default named after its function: `run_NAME`."""
     added = commands.add_parser(
-        run.__name__.removeprefix("run_"),
+        name or run.__name__.removeprefix("run_"),
         help=help,
         description=help,
         epilog=f"example:\n  {example}",

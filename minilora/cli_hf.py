@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import minilora as ml
+from minilora.cli_arguments import add_base, add_command
 
 
 def load_base(path: Path | None) -> tuple[ml.GPT, Any]:
@@ -27,27 +27,27 @@ def load_base(path: Path | None) -> tuple[ml.GPT, Any]:
     return model, tokenizer
 
 
-def add_commands(commands: Any, add_base: Callable[[Any], None]) -> None:
-    """Add `export` and `import` to the command line's subparsers; `add_base` adds the option --base."""
+def add_commands(commands: Any) -> None:
+    """Add `export` and `import` to the command line's subparsers."""
     help = "write what Hugging Face's transformers and PEFT read"
     export = commands.add_parser("export", help=help, description=help).add_subparsers(required=True, metavar="FORMAT")
 
-    p = _format(
+    p = add_command(
         export,
-        "gpt2",
         run_export_gpt2,
         "a base as a GPT-2 folder (config.json, model.safetensors) that transformers loads",
         "minilora export gpt2 --out base-gpt2",
+        name="gpt2",
     )
     add_base(p)
     p.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="a new folder")
 
-    p = _format(
+    p = add_command(
         export,
-        "peft",
         run_export_peft,
         "a LoRA as an adapter folder that peft.PeftModel.from_pretrained loads on the same base",
         "minilora export peft --base gpt2 --adapter a.npz --out a-peft",
+        name="peft",
     )
     add_base(p)
     p.add_argument("--adapter", type=Path, required=True, metavar="FILE", help="a LoRA from `minilora train`")
@@ -55,28 +55,16 @@ def add_commands(commands: Any, add_base: Callable[[Any], None]) -> None:
 
     help = "read what Hugging Face's PEFT writes"
     import_ = commands.add_parser("import", help=help, description=help).add_subparsers(required=True, metavar="FORMAT")
-    p = _format(
+    p = add_command(
         import_,
-        "peft",
         run_import_peft,
         "a PEFT adapter folder as a LoRA file for `minilora generate`",
         "minilora import peft --base gpt2 --adapter a-peft --out a.npz",
+        name="peft",
     )
     add_base(p)
     p.add_argument("--adapter", type=Path, required=True, metavar="FOLDER", help="where PEFT saved it")
     p.add_argument("--out", type=Path, required=True, metavar="FILE", help="the LoRA, NAME.npz")
-
-
-def _format(formats: Any, name: str, run: Callable[[argparse.Namespace], None], help: str, example: str) -> Any:
-    added = formats.add_parser(
-        name,
-        help=help,
-        description=help,
-        epilog=f"example:\n  {example}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    added.set_defaults(run=run)
-    return added
 
 
 def run_export_gpt2(a: argparse.Namespace) -> None:

@@ -84,7 +84,7 @@ def loss_and_grads(
 
 
 def _share(pieces: range, workers: int, work: Callable[[range], Any]) -> list[Any]:
-    """work(share) for `workers` consecutive shares of the pieces, each on a thread of its own; the results in order.
+    """work(share) for `workers` consecutive shares of the pieces, each on a thread of its own; results in order.
 
     The pieces' products are too small to be cut again, so each stays on its worker's thread; a single piece has
     the BLAS's own threads to itself.

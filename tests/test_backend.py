@@ -31,12 +31,16 @@ def test_the_number_of_blas_threads_comes_back_after_an_error():
     controls = blas_thread_controls()
     if controls is None:
         pytest.skip("this NumPy's BLAS has no thread control that we know")
-    get, _ = controls
+    get, set_ = controls
     before = get()
-    with pytest.raises(RuntimeError, match="inside"), single_threaded_blas():
-        assert get() == 1
-        raise RuntimeError("inside")
-    assert get() == before
+    set_(2)
+    try:
+        with pytest.raises(RuntimeError, match="inside"), single_threaded_blas():
+            assert get() == 1
+            raise RuntimeError("inside")
+        assert get() == 2
+    finally:
+        set_(before)
 
 
 def test_a_blas_that_cannot_be_told_is_left_alone(monkeypatch):

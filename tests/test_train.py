@@ -185,6 +185,15 @@ def test_evaluating_a_few_batches_is_evaluating_their_text():
     assert evaluate(gpt(), text, batch_size=3, max_batches=2) == first
 
 
+@pytest.mark.parametrize("workers", [2, 3])
+def test_workers_evaluate_the_same_up_to_the_order_of_addition(many_pieces, workers):
+    """Every term is positive, so the sum of all of them is out by gamma of their number, relatively."""
+    expected = evaluate(gpt(), NOISE, batch_size=7)
+    assert evaluate(gpt(), NOISE, batch_size=7, workers=workers) == pytest.approx(
+        expected, rel=2 * gamma(60, "float64")
+    )
+
+
 def test_evaluating_nothing_is_refused():
     with pytest.raises(ValueError, match="no batch to evaluate"):
         evaluate(gpt(), TEXT, max_batches=0)

@@ -6,10 +6,11 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from minilora.cli_arguments import add_command
 from minilora.exercises import spec
 
 if TYPE_CHECKING:
@@ -22,17 +23,7 @@ POLL_SECONDS = 0.3
 def add_commands(commands: Any) -> None:
     """Add the four commands to the subparsers of `minilora`."""
 
-    def command(run: Callable[[argparse.Namespace], None], help: str, example: str) -> argparse.ArgumentParser:
-        added: argparse.ArgumentParser = commands.add_parser(
-            run.__name__.removeprefix("run_"),
-            help=help,
-            description=help,
-            epilog=f"example:\n  {example}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        added.set_defaults(run=run)
-        return added
-
+    command = partial(add_command, commands)
     p = command(run_exercises, "small tasks to solve: the list, your score, what comes next", "minilora exercises")
     actions = p.add_subparsers(metavar="ACTION")
     action = actions.add_parser("start", help="put the unsolved files into a folder of your own")
@@ -141,7 +132,8 @@ def run_check(a: argparse.Namespace) -> None:
         watch(folder, names or spec.names())
         return
     if not names:
-        names = [name for name, verdict in folder.verdicts().items() if verdict.status != NOT_STARTED]
+        started = [name for name, verdict in folder.verdicts().items() if verdict.status != NOT_STARTED]
+        names = [name for name in started if folder.file(name).exists()]
     verdicts = {name: folder.verdict(name, again=True) for name in names}
     shown = False
     for name, verdict in verdicts.items():

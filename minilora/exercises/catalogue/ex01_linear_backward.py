@@ -25,6 +25,7 @@ EXERCISE = Exercise(
         "dW is the mean over the rows: it must be the sum": lambda dy, x, W: (dy @ W, dy.T @ x / len(x), dy.sum(0)),
         "db is the mean over the rows: it must be the sum": lambda dy, x, W: (dy @ W, dy.T @ x, dy.mean(0)),
         "db sums over the wrong axis": lambda dy, x, W: (dy @ W, dy.T @ x, dy.sum(1)),
+        "db is one number: sum over the rows alone, axis=0": lambda dy, x, W: (dy @ W, dy.T @ x, dy.sum()),
         "dW takes the first row alone": lambda dy, x, W: (dy @ W, dy[:1].T @ x[:1], dy.sum(0)),
         "float16 is used on the way": lambda dy, x, W: (
             (dy.astype("f2") @ W.astype("f2")).astype(dy.dtype),

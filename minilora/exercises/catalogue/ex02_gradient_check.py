@@ -47,6 +47,10 @@ def _divides_by_h(f, x, h):
     return _differences(f, x, lambda e: (h * e, -h * e), h)
 
 
+def _precedence(f, x, h):
+    return _differences(f, x, lambda e: (h * e, -h * e), 2 / h)
+
+
 def _all_at_once(f, x, h):
     return _differences(f, x, lambda e: (h + 0 * e, -h + 0 * e), 2 * h)
 
@@ -100,6 +104,7 @@ EXERCISE = Exercise(
     wrong={
         "a forward difference, (f(x + h) - f(x)) / h: take the central one": _forward,
         "divided by h: the two points lie 2 h apart": _divides_by_h,
+        "/ 2 * h divides by 2 and multiplies by h: put 2 * h in brackets": _precedence,
         "all entries are moved at once: move one at a time": _all_at_once,
         "x is not put back before the next entry is moved": _not_restored,
         "x is moved in place, and adding h back does not restore its last digit": _changes_input,
