@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -178,7 +179,7 @@ def test_files_outside_stay_as_they_are(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["missing", "folder", "link", "large", "binary"])
-def test_what_is_no_file_of_an_exercise_is_an_error(kind, tmp_path):
+def test_what_is_no_file_of_an_exercise_is_an_error(kind, tmp_path, monkeypatch):
     file = tmp_path / f"{FIRST}.py"
     if kind == "folder":
         file.mkdir()
@@ -186,7 +187,11 @@ def test_what_is_no_file_of_an_exercise_is_an_error(kind, tmp_path):
         file.symlink_to(__file__)
     elif kind in ("large", "binary"):
         file.write_bytes(b"#" * 300_000 if kind == "large" else bytes(range(256)))
+    left = tmp_path / "temporary"
+    left.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(left))
     assert check_file(FIRST, file).status == ERROR
+    assert list(left.iterdir()) == []
 
 
 def test_values_survive_the_pipe():

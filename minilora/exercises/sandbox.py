@@ -90,9 +90,10 @@ class Sandbox:
         self._late = self._flooded = False
 
     def __enter__(self) -> Sandbox:
+        source = read_source(self.file)
         self._folder = Path(tempfile.mkdtemp(prefix="minilora-exercise-"))
         copied = self._folder / self.file.name
-        copied.write_bytes(read_source(self.file))
+        copied.write_bytes(source)
         self._start(copied)
         return self
 
