@@ -41,15 +41,15 @@ RANK = 4
 ALPHA = 4  # "we simply set alpha to the first r we try and do not tune it" (section 4.1)
 LEARNING_RATE = 2e-2
 FULL_LEARNING_RATE = 1e-3
-PROMPT = "def "
+PROMPT = "    def __init__(self"
 
 
 @dataclass(frozen=True)
 class Size:
     """How much the demo computes."""
 
-    steps: int = 1200  # of the main run
-    short_steps: int = 100  # of each of the many short runs
+    steps: int = 1000  # of the main run
+    short_steps: int = 80  # of each of the many short runs
     batch_size: int = 8  # windows in a step
     block_size: int = 128  # bytes in a window
     held_out: int = 32_768  # bytes that validation reads
@@ -220,7 +220,7 @@ def training(base: GPT, task: Task) -> Training:
 def sample(model: GPT, task: Task) -> str:
     """What the model writes behind PROMPT, the same random numbers for every model."""
     tokens = generate(
-        model, ByteTokenizer().encode(PROMPT), task.size.sample_bytes, temperature=0.8, top_k=40, seed=task.seed
+        model, ByteTokenizer().encode(PROMPT), task.size.sample_bytes, temperature=0.6, top_k=40, seed=task.seed
     )
     return ByteTokenizer().decode(tokens)
 

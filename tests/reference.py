@@ -10,13 +10,13 @@ the last place, 8 roundings.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
 from hypothesis.errors import UnsatisfiedAssumption
 
-from minilora import GPT, lora_layers
+from minilora import GPT, GPTConfig, lora_layers
 from minilora.testing import gamma
 
 FUNCTION = 8  # roundings that one call of exp, log or tanh counts as
@@ -142,8 +142,12 @@ class Reference:
 
 def reference_logits(model: GPT, tokens: np.ndarray) -> Bounded:
     """The logits (B, T, V) of the model's weights, and of its LoRA's: merged or not, both are within the bound."""
-    state, c = model.state_dict(), model.config
     scaling = {path: layer.scaling for path, layer in lora_layers(model)}
+    return gpt2_logits(model.state_dict(), model.config, scaling, tokens)
+
+
+def gpt2_logits(state: Mapping[str, np.ndarray], c: GPTConfig, scaling: Mapping[str, float], tokens) -> Bounded:
+    """The logits (B, T, V) of the weights in `state`; a layer whose lora_A is there is adapted, with its scaling."""
     f = Reference(c.dtype)
 
     def weight(path: str) -> Bounded:

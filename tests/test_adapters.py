@@ -58,7 +58,7 @@ def logits_of_sum(base: GPT, parts: Parts, tokens: np.ndarray) -> Bounded:
         state[f"{path}.lora_A"] = np.concatenate([tensors[f"{path}.lora_A"] for _, tensors in here])
         state[f"{path}.lora_B"] = np.concatenate([s * tensors[f"{path}.lora_B"] for s, tensors in here], axis=1)
         scaling[path] = 1.0
-    return gpt2_logits(state, TINY.n_layer, TINY.n_head, tokens, TINY.dtype, scaling)
+    return gpt2_logits(state, TINY, scaling, tokens)
 
 
 def parts_of(bank: AdapterBank, *names: str) -> Parts:
