@@ -48,14 +48,14 @@ PROMPT = "    def __init__(self"
 class Size:
     """How much the demo computes."""
 
-    steps: int = 1000  # of the main run
-    short_steps: int = 80  # of each of the many short runs
+    steps: int = 800  # of the main run
+    short_steps: int = 60  # of each of the many short runs
     batch_size: int = 8  # windows in a step
     block_size: int = 128  # bytes in a window
     held_out: int = 32_768  # bytes that validation reads
     ranks: tuple[int, ...] = (1, 4, 16, 64)
     repeats: int = 60  # of each latency
-    sample_bytes: int = 240
+    sample_bytes: int = 100  # with the prompt, no more than a window, the positions that training has met
 
 
 QUICK = Size(steps=4, short_steps=2, batch_size=4, block_size=32, held_out=256, ranks=(1, 4), repeats=3, sample_bytes=8)
