@@ -11,6 +11,8 @@ import sys
 import numpy as np
 import pytest
 
+pytest.importorskip("safetensors", reason='needs safetensors: pip install "minilora[hf,parity]"')
+
 from tests.parity.full_size import TOKENS
 from tests.parity.torch_side import loaded, logits, torch, transformers
 

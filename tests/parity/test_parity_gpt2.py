@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+pytest.importorskip("safetensors", reason='needs safetensors: pip install "minilora[hf,parity]"')
+
 from minilora import GPT, generate, loss_and_grads
 from minilora.hf import load_gpt2, load_tokenizer, save_gpt2
 from minilora.hf.gpt2 import gpt2_layout, is_conv1d
