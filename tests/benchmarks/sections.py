@@ -16,10 +16,9 @@ from minilora.backend import single_threaded_blas
 from minilora.nn import cache_bytes
 from tests.benchmarks import pytorch
 from tests.benchmarks.floor import floor_step
+from tests.benchmarks.report import Rows
 from tests.benchmarks.shapes import LORA, SHAPES, WORKERS, Shape, our_model, our_step
 from tests.benchmarks.timing import interleaved
-
-Rows = list[dict[str, Any]]
 
 
 def train_step(seconds: float) -> Rows:

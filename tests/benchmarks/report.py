@@ -1,0 +1,58 @@
+"""Run sections, print a table each, write JSON: what `python -m tests.benchmarks` and its like have in common."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Rows = list[dict[str, Any]]
+Section = Callable[[float], Rows]  # seconds to spend -> rows; its docstring stands above the table
+
+
+def markdown(rows: Rows) -> str:
+    """Rows as a Markdown table."""
+    columns = list(rows[0])
+
+    def cell(value: Any) -> str:
+        return (
+            f"{value:.3g}" if isinstance(value, float) and abs(value) < 1000 else "" if value is None else _plain(value)
+        )
+
+    lines = [columns, ["---"] * len(columns)] + [[cell(row[c]) for c in columns] for row in rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _plain(value: Any) -> str:
+    return f"{value:,.0f}" if isinstance(value, (int, float)) else str(value)
+
+
+def main(module: str, sections: Mapping[str, Section], description: str) -> None:
+    """The command line of `python -m MODULE`."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {module}",
+        description=description,
+        epilog=f"example: python -m {module} --only {next(iter(sections))} --json results.json",
+    )
+    parser.add_argument("--only", help=f"comma-separated sections out of {', '.join(sections)}")
+    parser.add_argument("--seconds", type=float, default=6.0, help="time for each group of candidates (default 6)")
+    parser.add_argument("--json", type=Path, help="write the rows, versions and machine to this file")
+    args = parser.parse_args()
+    names = args.only.split(",") if args.only else list(sections)
+    if unknown := [name for name in names if name not in sections]:
+        parser.error(f"{unknown[0]!r} is no section: choose from {', '.join(sections)}")
+    report: dict[str, Any] = {"python": platform.python_version(), "numpy": np.__version__, "cores": os.cpu_count()}
+    for name in names:
+        print(f"measuring {name} ...", file=sys.stderr, flush=True)
+        rows = sections[name](args.seconds)
+        report[name] = rows
+        print(f"\n## {name}\n\n{(sections[name].__doc__ or '').strip()}\n\n{markdown(rows)}", flush=True)
+    if args.json:
+        args.json.write_text(json.dumps(report, indent=1), encoding="utf-8")
