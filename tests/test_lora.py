@@ -1,6 +1,7 @@
 """LoRA as the paper has it: an identity at first, of rank r, merged without a difference, undone without a trace."""
 
 import re
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from minilora import (
     lora_layers,
     loss_and_grads,
     merge,
+    ops,
     remove_lora,
     trainable_report,
     unmerge,
@@ -158,7 +160,7 @@ def test_a_is_r_by_k_and_b_is_d_by_r(name):
     path = next(path for path, _ in gpt().named_modules() if path.split(".")[-1] == name)
     d, k = gpt().get_submodule(path).weight.shape
     adapted = add_lora(gpt(), LoraConfig(r=3, target_modules=(name,))).get_submodule(path)
-    assert adapted.lora_A.shape == (3, k) and adapted.lora_B.shape == (d, 3)
+    assert adapted.lora_A.shape == (3, k) and adapted.lora_B.shape == (d, 3) and adapted.r == 3
 
 
 def test_a_is_gaussian_of_variance_one_over_k():
@@ -190,6 +192,10 @@ def test_the_seed_decides_every_a():
 def test_targets_are_names_or_path_endings_or_one_regular_expression(target_modules, expected):
     model = add_lora(gpt(), LoraConfig(target_modules=target_modules))
     assert [path for path, _ in lora_layers(model)] == expected
+
+
+def test_names_may_come_in_a_list():
+    assert LoraConfig(target_modules=["q_proj", "wte"]) == LoraConfig(target_modules=("q_proj", "wte"))
 
 
 def test_a_name_is_no_regular_expression_and_no_part_of_a_name():
@@ -254,6 +260,37 @@ def test_every_entry_of_every_gradient_is_the_central_difference(name):
         return
     rounding = 2 * float(reference_loss(model, tokens, targets, weights).error)
     assert_gradient(grads[name], lambda: loss_of(model, tokens, targets, weights), parameter.data, rounding)
+
+
+@pytest.mark.parametrize("name", ["wte.weight", "wpe.weight", "blocks.0.attn.q_proj.weight"])
+def test_w0_may_train_beside_its_lora(name):
+    model, (tokens, targets, weights) = adapted(), batch()
+    parameter = model.named_parameters()[name]
+    parameter.trainable = True
+    _, grads = loss_and_grads(model, tokens, targets, weights)
+    rounding = 2 * float(reference_loss(model, tokens, targets, weights).error)
+    assert_gradient(grads[name], lambda: loss_of(model, tokens, targets, weights), parameter.data, rounding)
+
+
+@pytest.mark.parametrize(
+    ("trainable", "expected"),
+    [
+        # the head; down_proj and up_proj of block 1; its o_proj: that is how far the gradient has to come down
+        ({"lora_B"}, {"linear_dx": 4, "linear_dW": 1}),
+        ({"lora_A", "lora_B"}, {"linear_dx": 5, "linear_dW": 2}),  # and dh = dz B, which A's gradient is made of
+        ({"lora_A"}, {"linear_dx": 5, "linear_dW": 1}),
+    ],
+)
+def test_backward_makes_no_product_that_no_trainable_matrix_needs(monkeypatch, trainable, expected):
+    model = add_lora(gpt(), LoraConfig(r=2, target_modules=("1.attn.q_proj",)))
+    for name, parameter in model.named_parameters().items():
+        parameter.trainable = name.rpartition(".")[2] in trainable
+    logits, cache = model.forward(batch()[0])
+    spies = {op: Mock(wraps=getattr(ops, op)) for op in expected}
+    for op, spy in spies.items():
+        monkeypatch.setattr(ops, op, spy)
+    model.backward(np.ones_like(logits), cache, {})
+    assert {op: spy.call_count for op, spy in spies.items()} == expected
 
 
 def test_gradients_with_dropout_are_those_of_the_masks_that_were_drawn():

@@ -276,6 +276,11 @@ def test_stopping_early_puts_the_best_weights_back():
     assert evaluate(model, NOISE, batch_size=4) == losses[best]
 
 
+def test_a_run_that_never_gets_better_stops_after_as_many_evaluations_as_it_has_patience():
+    result = fit(gpt(), TEXT, steps=9, lr=0.0, validation=NOISE, eval_every=1, patience=3, progress=False)
+    assert result.stopped_early and len(result.losses) == 3 and result.best_step == 0
+
+
 def test_a_run_to_the_end_with_patience_keeps_the_best_weights_too():
     model = adapted()
     result = fit(model, TEXT, steps=6, lr=0.05, validation=NOISE, eval_every=2, patience=9, progress=False)
@@ -295,18 +300,24 @@ RUNS = {
     "LoRA with dropout": (lambda: adapted(lora_dropout=0.3), {}),
     "two workers": (lambda: adapted(lora_dropout=0.3), {"workers": 2}),
     "validation": (adapted, {"validation": NOISE, "eval_every": 2}),
-    "an early stop": (adapted, {"lr": 0.1, "validation": NOISE, "eval_every": 1, "patience": 2}),
+    "an early stop": (adapted, {"lr": 0.1, "validation": NOISE, "eval_every": 2, "patience": 4}),
     "a schedule": (adapted, {"lr": lambda step: 0.1 / (step + 1)}),
 }
 
 
-@pytest.mark.parametrize("killed_at", [0, 1, 4, 7])
+@pytest.mark.parametrize("killed_at", [0, 1, 4, 5])
 @pytest.mark.parametrize("kind", RUNS)
 def test_a_run_that_was_cut_off_goes_on_bit_for_bit(many_pieces, tmp_path, kind, killed_at):
     """Weights, Adam, generator, history: whatever the file of a whole run holds, and all but the time that it took."""
     make, options = RUNS[kind]
     options = {"steps": 8, "batch_size": 5, "checkpoint_every": 2, "progress": False, "lr": 0.01, **options}
     rate = options["lr"] if callable(options["lr"]) else lambda step: options["lr"]
+
+    asked = []
+
+    def asking(step: int) -> float:
+        asked.append(step)
+        return rate(step)
 
     def killing(step: int) -> float:
         if step == killed_at:
@@ -315,12 +326,13 @@ def test_a_run_that_was_cut_off_goes_on_bit_for_bit(many_pieces, tmp_path, kind,
 
     whole = make()
     expected = fit(whole, TEXT, checkpoint=tmp_path / "whole.npz", **options)
-    if len(expected.losses) > killed_at:
-        with pytest.raises(Killed):
-            fit(make(), TEXT, checkpoint=tmp_path / "cut.npz", **{**options, "lr": killing})
+    with pytest.raises(Killed):
+        fit(make(), TEXT, checkpoint=tmp_path / "cut.npz", **{**options, "lr": killing})
     resumed = make()
-    result = fit(resumed, TEXT, checkpoint=tmp_path / "cut.npz", resume=True, **options)
+    result = fit(resumed, TEXT, checkpoint=tmp_path / "cut.npz", resume=True, **{**options, "lr": asking})
 
+    saved = killed_at // 2 * 2
+    assert asked == list(range(saved, len(expected.losses)))
     assert bits(resumed) == bits(whole)
     result.seconds = expected.seconds
     assert result == expected
