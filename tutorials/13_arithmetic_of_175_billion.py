@@ -287,7 +287,8 @@ assert all(quotient > 3 * family[name].n_embd / r for name, quotient in quotient
 # ![memory and quotient](figures/13_arithmetic.png)
 #
 # The points lie above the line because the embeddings count in $N$ too: much for a small model, nothing for GPT-3.
-# **"10,000 times" is a statement about width.** On GPT-2 small the same LoRA is not a thousand times smaller than its model.
+# **"10,000 times" is a statement about width.** On GPT-2 small the same LoRA is not a thousand times smaller than its
+# model.
 #
 # ## 5. The same formulas, in bytes that exist
 # **Question.** Do they hold for a program that runs? minilora keeps all in float32: $w = g = 4$, $a = 8$, so we expect
