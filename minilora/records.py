@@ -2,8 +2,9 @@
 
 Names and values are drawn at random, so the second telling can be known from the first and from nothing else. This
 is a skill of large language models that documentation alone does not teach a small one, and that adaptation does not
-add. It is part of the general-domain corpus and is no task's training data: fields, templates and words are its own.
-It holds no restaurants, no `slot[value]`, no SQL, no premise and hypothesis, no summary.
+add. It is part of the general-domain corpus and no task's training data. Its templates and schemas are its own, though
+a common noun such as "colour" may be in a task too: no restaurants, no `slot[value]`, no SQL, no premise and
+hypothesis, no summary.
 """
 
 from __future__ import annotations
