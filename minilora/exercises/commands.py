@@ -45,7 +45,7 @@ def add_commands(commands: Any) -> None:
     p.add_argument("--csv", type=Path, default=Path("grades.csv"), metavar="FILE", help="default: grades.csv")
     p.add_argument("--jobs", type=_positive_int, default=os.cpu_count() or 2, help="processes (default: %(default)s)")
     p.add_argument(
-        "--seconds", type=_positive_int, default=2, help="computing time an exercise may take (default: %(default)s)"
+        "--seconds", type=_positive_int, default=1, help="computing time an exercise may take (default: %(default)s)"
     )
 
 
