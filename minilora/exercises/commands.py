@@ -216,7 +216,7 @@ def run_grade(a: argparse.Namespace) -> None:
         if sys.stderr.isatty() or done == all:
             print(f"\r{done} of {all} graded, {time.monotonic() - start:.0f} s", end="", file=sys.stderr, flush=True)
 
-    limits = Limits(cpu_seconds=a.seconds, wall_seconds=7.5 * a.seconds)
+    limits = Limits(cpu_seconds=a.seconds, wall_seconds=15.0 * a.seconds)
     try:
         results = grading.grade(a.submissions, log, a.jobs, limits, progress)
     except KeyboardInterrupt:
