@@ -192,17 +192,24 @@ def score(examples: Sequence[Example], answers: Sequence[str], values: dict[str,
 
 FAMILY = r"famil|child|kid"
 NO = r"\b(no|not|non|isn't|aren't|don't|doesn't|never)\b"
-NOT_FOR_FAMILIES = rf"{NO}.{{0,40}}({FAMILY})|({FAMILY}).{{0,20}}{NO}|adult"
+NOT_FOR_FAMILIES = rf"{NO}.{{0,40}}({FAMILY})|({FAMILY}).{{0,20}}{NO}|adult|unfriendly"
+CHEAP = r"cheap|inexpensive|affordable|low[- ]?(cost|price)|price.{0,12}low"
+DEAR = r"expensive|pricey|upscale|high[- ]?(cost|price|end)|(price|pricing|cost).{0,16}high"
+FAIR = r"moderate|mid-?(price|range)|average|reasonabl|medium"
 SAID_AS = {  # (slot, value) -> how else it is said; without an entry, a value is said as it is written
-    ("priceRange", "cheap"): r"cheap|inexpensive|low|affordable",
-    ("priceRange", "less than £20"): r"(less than|under|below) £?20|cheap|low|affordable|inexpensive",
-    ("priceRange", "moderate"): r"moderate|mid|average|reasonabl|medium",
-    ("priceRange", "£20-25"): r"£?20\s?(-|to|and)\s?£?25|moderate|mid|average",
-    ("priceRange", "high"): r"high|expensive|pricey|upscale",
-    ("priceRange", "more than £30"): r"(more than|over|above) £?30|high|expensive",
-    ("customer rating", "low"): r"low|poor|bad|one star|1 star",
-    ("customer rating", "average"): r"average|decent|moderate|mid",
-    ("customer rating", "high"): r"high|excellent|great|well",
+    ("food", "English"): r"english|british",
+    ("area", "riverside"): r"river",
+    ("area", "city centre"): r"(city|town)('s)? (centre|center)|cent(re|er) of|central",
+    ("eatType", "coffee shop"): r"coffee|caf[eé]",
+    ("priceRange", "cheap"): CHEAP,
+    ("priceRange", "less than £20"): rf"(less than|under|below) £?20|{CHEAP}",
+    ("priceRange", "moderate"): FAIR,
+    ("priceRange", "£20-25"): rf"£?20\s?(-|to|and)\s?£?25|{FAIR}",
+    ("priceRange", "high"): DEAR,
+    ("priceRange", "more than £30"): rf"(more than|over|above) £?30|{DEAR}",
+    ("customer rating", "low"): r"low|poor|bad|not (well|recommended)|(1|one)[- ](star|out)",
+    ("customer rating", "average"): r"average|decent|moderate|mid|fair|ok|(3|three)[- ](star|out)",
+    ("customer rating", "high"): r"high|excellent|great|well|(5|five)[- ](star|out)",
     ("customer rating", "1 out of 5"): r"(1|one)( stars?)? (out )?of (5|five)|(1|one)[- ]star|low|poor",
     ("customer rating", "3 out of 5"): r"(3|three)( stars?)? (out )?of (5|five)|(3|three)[- ]star|average",
     ("customer rating", "5 out of 5"): r"(5|five)( stars?)? (out )?of (5|five)|(5|five)[- ]star|high|excellent",
