@@ -32,7 +32,7 @@ from minilora.cli_hf import load_base
 from minilora.container import read_file
 from minilora.demo import QUICK, Size, demo
 from minilora.exercises import commands as classroom
-from minilora.pretrain import STEPS, pretrain
+from minilora.pretrain import pretrain
 from minilora.text import read_text, split
 
 INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
@@ -143,7 +143,7 @@ def parser() -> Parser:
         "minilora pretrain --out base.npz --workers 2",
     )
     p.add_argument("--out", type=Path, required=True, metavar="FILE", help="the model, NAME.npz; its card is NAME.md")
-    p.add_argument("--steps", type=positive_int, default=STEPS, help="default: %(default)s")
+    p.add_argument("--steps", type=positive_int, help="of each stage at most, for a trial (default: all)")
     p.add_argument("--resume", action="store_true", help="continue a run that was cut off")
     add_seed_and_workers(p)
     cli_adapters.add_commands(commands)
@@ -245,14 +245,16 @@ def run_merge(a: argparse.Namespace) -> None:
 def run_info(a: argparse.Namespace) -> None:
     header, tensors = read_file(a.file, allow_nonfinite=True)
     print(f"{a.file}: {header['kind']}, {a.file.stat().st_size:,} bytes")
-    for key in ("config", "lora"):
+    if header["kind"] == "method":
+        print(f"  method = {header['method']}")
+    for key in ("config", "lora", "options"):
         for name, value in (header.get(key) or {}).items():
             print(f"  {key}.{name} = {value}")
     if "base_sha256" in header:
         print(f"  base_sha256 = {header['base_sha256']}")
     if header["kind"] == "model":
         print(f"  {ml.trainable_report(ml.load_model(a.file, allow_nonfinite=True))}")
-    if header["kind"] == "adapter":
+    if header["kind"] in ("adapter", "method"):
         base = ml.GPTConfig(**header["config"]).parameter_count
         size = sum(tensor.size for tensor in tensors.values())
         print(f"  {size:,} parameters, {size / base:.2%} of the base's {base:,}")
