@@ -23,7 +23,9 @@ from minilora import (
     methods,
     save_adapter,
     save_model,
+    tasks,
 )
+from minilora.cli import main
 from minilora.container import read_file, write_file
 from minilora.testing import gamma
 from tests.finite_differences import assert_gradient
@@ -187,9 +189,11 @@ def test_logits_with_and_without_a_cache_are_the_definitions(name):
         st.sampled_from(("float32", "float64")),
         st.lists(st.integers(1, 3), min_size=1, max_size=3),
         st.integers(1, 2),
+        st.sampled_from([(3, 2), (0, 2), (3, 0)]),
     )
-    def check(seed, dtype, chunks, occurrence):
-        special = {"occurrence": occurrence} if name in WITH_SPECIALS else {}
+    def check(seed, dtype, chunks, occurrence, lengths):
+        l_p, l_i = lengths
+        special = {"occurrence": occurrence, "l_p": l_p, "l_i": l_i} if name in WITH_SPECIALS else {}
         model = trained(name, replace(CONFIG, dtype=dtype, vocab_size=5), seed % 1000, **special)
         tokens = np.random.default_rng(seed).integers(5, size=(4, sum(chunks)))
         tokens = tokens[:, : model.max_tokens]
@@ -366,6 +370,16 @@ def test_rows_of_unequal_prompts_are_continued_as_if_alone(name):
         np.testing.assert_array_equal(generate(model, prompt, temperature=0), text)
 
 
+def test_prompts_of_unequal_length_are_answered_as_if_alone():
+    """In the tasks' own decoding, where rows meet their boundaries, the 2nd newline, at different steps."""
+    config = GPTConfig(vocab_size=256, block_size=30, n_layer=2, n_head=2, n_embd=8, dtype="float64")
+    model = trained("pre_embed", config, boundary=10, occurrence=2)
+    examples = [tasks.Example(prompt, "") for prompt in ("a\nb\n", "abcdef\nx\n", "\n\n", "abc\nde\n", "no end")]
+    together = tasks.answer(model, examples)
+    assert together == [tasks.answer(model, [example])[0] for example in examples]
+    assert max(map(len, together)) > 3
+
+
 def test_a_lora_with_special_tokens_merges():
     model, tokens = trained("lora_pre_layer"), batch()[0]
     expected = method_logits(model, tokens, BOUNDARY)
@@ -387,6 +401,20 @@ def test_a_file_holds_what_was_trained_and_nothing_else(name, tmp_path):
     assert bits(loaded) == bits(model) and trainable(loaded).keys() == trainable(model).keys()
     assert loaded(batch()[0]).tobytes() == model(batch()[0]).tobytes()
     assert bits(methods.load_trained(fresh(name), tmp_path / "a.npz")) == bits(model)  # its method is on already
+
+
+@pytest.mark.parametrize("lengths", [(0, 2), (3, 0)])
+def test_a_file_may_lack_prefix_or_infix(lengths, tmp_path):
+    model = trained("pre_layer", l_p=lengths[0], l_i=lengths[1])
+    methods.save_trained(model, tmp_path / "a.npz")
+    assert bits(methods.load_trained(gpt(CONFIG), tmp_path / "a.npz")) == bits(model)
+
+
+def test_minilora_info_tells_what_a_file_holds(tmp_path, capsys):
+    methods.save_trained(fresh("adapter_d"), tmp_path / "a.npz")
+    assert main(["info", str(tmp_path / "a.npz")]) == 0
+    shown = capsys.readouterr().out
+    assert all(line in shown for line in ("method = adapter_d", "options.drop = 1", "57 parameters", "down.weight"))
 
 
 @every_method

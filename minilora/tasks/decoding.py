@@ -15,23 +15,23 @@ from minilora.transformer import GPT
 def answer(model: GPT, examples: Sequence[Example], max_new: int | None = None, batch_size: int = 64) -> list[str]:
     """The model's answer to each prompt: the likeliest byte, again and again, until END.
 
-    An answer without END stops after `max_new` bytes, or where the model's block_size is full.
+    An answer without END stops after `max_new` bytes, or at the model's `max_tokens`.
     `batch_size` rows advance together, those of similar length, and each gets what it would get alone, up to
     rounding.  ValueError if a prompt is empty or leaves no room for an answer.
     """
-    tokenizer, block_size = ByteTokenizer(), model.config.block_size
+    tokenizer, most = ByteTokenizer(), model.max_tokens
     prompts = [tokenizer.encode(example.prompt) for example in examples]
     for prompt in prompts:
-        if not 0 < len(prompt) < block_size:
+        if not 0 < len(prompt) < most:
             raise ValueError(
-                f"a prompt has {len(prompt)} bytes: give 1 to {block_size - 1}, "
-                f"so that at least one more fits into block_size={block_size}"
+                f"a prompt has {len(prompt)} bytes: give 1 to {most - 1}, "
+                f"so that at least one more fits into the model's max_tokens={most}"
             )
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     answers = [""] * len(prompts)
     for start in range(0, len(order), batch_size):
         chosen = order[start : start + batch_size]
-        rows = _continue(model, [prompts[i] for i in chosen], block_size if max_new is None else max_new)
+        rows = _continue(model, [prompts[i] for i in chosen], most if max_new is None else max_new)
         for i, row in zip(chosen, rows, strict=True):
             answers[i] = tokenizer.decode(row).partition(END)[0]
     return answers
@@ -45,7 +45,7 @@ def _continue(model: GPT, prompts: list[np.ndarray], max_new: int) -> list[np.nd
     """
     end = ByteTokenizer().encode(END)[0]
     lengths = np.array([len(prompt) for prompt in prompts])
-    stops = np.minimum(lengths + max_new, model.config.block_size)  # row i is done at this length
+    stops = np.minimum(lengths + max_new, model.max_tokens)  # row i is done at this length
     tokens = np.zeros((len(prompts), stops.max()), dtype=np.int64)
     for row, prompt in zip(tokens, prompts, strict=True):
         row[: len(prompt)] = prompt

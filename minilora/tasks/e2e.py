@@ -23,7 +23,7 @@ from minilora.tasks.bleu import bleu, nist
 from minilora.tasks.cider import cider
 from minilora.tasks.ngrams import tokenize
 from minilora.tasks.rouge import rouge_l
-from minilora.tasks.task import BLOCK_SIZE, Example, Scores, Task
+from minilora.tasks.task import MAX_BYTES, PROMPT_END, Example, Scores, Task
 
 Meaning = dict[str, str]  # slot -> value
 
@@ -50,9 +50,9 @@ def load(seed: int, train: int, valid: int, test: int, folder: str | Path | None
     splits = [pairs, *([_example(mr, refs) for mr, refs in part] for part in meanings[1:])]
     kept = []
     for name, wanted, split in zip(("train", "valid", "test"), (train, valid, test), splits, strict=True):
-        fitting = [example for example in split if len(example) <= BLOCK_SIZE]
+        fitting = [example for example in split if len(example) <= MAX_BYTES]
         if not fitting:
-            raise ValueError(f"{folder}: no {name} example fits into {BLOCK_SIZE} bytes")
+            raise ValueError(f"{folder}: no {name} example fits into {MAX_BYTES} bytes")
         kept.append([fitting[i] for i in rng.permutation(len(fitting))[:wanted]])
     values = _values(example.meta["meaning"] for split in kept for example in split)
     return Task(
@@ -67,7 +67,7 @@ def load(seed: int, train: int, valid: int, test: int, folder: str | Path | None
 
 
 def _example(mr: str, references: list[str]) -> Example:
-    return Example(mr + "\n", references[0], tuple(references), {"meaning": parse(mr)})
+    return Example(f"{mr}\n{PROMPT_END}", references[0], tuple(references), {"meaning": parse(mr)})
 
 
 def parse(mr: str) -> Meaning:
@@ -192,17 +192,24 @@ def score(examples: Sequence[Example], answers: Sequence[str], values: dict[str,
 
 FAMILY = r"famil|child|kid"
 NO = r"\b(no|not|non|isn't|aren't|don't|doesn't|never)\b"
-NOT_FOR_FAMILIES = rf"{NO}.{{0,40}}({FAMILY})|({FAMILY}).{{0,20}}{NO}|adult"
+NOT_FOR_FAMILIES = rf"{NO}.{{0,40}}({FAMILY})|({FAMILY}).{{0,20}}{NO}|adult|unfriendly"
+CHEAP = r"cheap|inexpensive|affordable|low[- ]?(cost|price)|price.{0,12}low"
+DEAR = r"expensive|pricey|upscale|high[- ]?(cost|price|end)|(price|pricing|cost).{0,16}high"
+FAIR = r"moderate|mid-?(price|range)|average|reasonabl|medium"
 SAID_AS = {  # (slot, value) -> how else it is said; without an entry, a value is said as it is written
-    ("priceRange", "cheap"): r"cheap|inexpensive|low|affordable",
-    ("priceRange", "less than £20"): r"(less than|under|below) £?20|cheap|low|affordable|inexpensive",
-    ("priceRange", "moderate"): r"moderate|mid|average|reasonabl|medium",
-    ("priceRange", "£20-25"): r"£?20\s?(-|to|and)\s?£?25|moderate|mid|average",
-    ("priceRange", "high"): r"high|expensive|pricey|upscale",
-    ("priceRange", "more than £30"): r"(more than|over|above) £?30|high|expensive",
-    ("customer rating", "low"): r"low|poor|bad|one star|1 star",
-    ("customer rating", "average"): r"average|decent|moderate|mid",
-    ("customer rating", "high"): r"high|excellent|great|well",
+    ("food", "English"): r"english|british",
+    ("area", "riverside"): r"river",
+    ("area", "city centre"): r"(city|town)('s)? (centre|center)|cent(re|er) of|central",
+    ("eatType", "coffee shop"): r"coffee|caf[eé]",
+    ("priceRange", "cheap"): CHEAP,
+    ("priceRange", "less than £20"): rf"(less than|under|below) £?20|{CHEAP}",
+    ("priceRange", "moderate"): FAIR,
+    ("priceRange", "£20-25"): rf"£?20\s?(-|to|and)\s?£?25|{FAIR}",
+    ("priceRange", "high"): DEAR,
+    ("priceRange", "more than £30"): rf"(more than|over|above) £?30|{DEAR}",
+    ("customer rating", "low"): r"low|poor|bad|not (well|recommended)|(1|one)[- ](star|out)",
+    ("customer rating", "average"): r"average|decent|moderate|mid|fair|ok|(3|three)[- ](star|out)",
+    ("customer rating", "high"): r"high|excellent|great|well|(5|five)[- ](star|out)",
     ("customer rating", "1 out of 5"): r"(1|one)( stars?)? (out )?of (5|five)|(1|one)[- ]star|low|poor",
     ("customer rating", "3 out of 5"): r"(3|three)( stars?)? (out )?of (5|five)|(3|three)[- ]star|average",
     ("customer rating", "5 out of 5"): r"(5|five)( stars?)? (out )?of (5|five)|(5|five)[- ]star|high|excellent",
