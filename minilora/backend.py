@@ -73,13 +73,13 @@ def single_threaded_blas() -> Iterator[None]:
 
 @contextmanager
 def short_turns() -> Iterator[None]:
-    """Inside, a thread that waits for Python's global lock is given it after 0.1 ms at the latest, not after 5 ms.
+    """Inside, a thread that waits for Python's global lock asks for it after 5 us, not after 5 ms.
 
     NumPy lets go of the lock for each operation and takes it back behind it. Where operations last microseconds, a
     thread that sleeps for the lock wakes too late: its holder has it again, and again, until this time is up.
     """
     before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-4)
+    sys.setswitchinterval(5e-6)
     try:
         yield
     finally:
