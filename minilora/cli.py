@@ -34,7 +34,7 @@ from minilora.container import read_file
 from minilora.demo import QUICK, Size, demo
 from minilora.exercises import commands as classroom
 from minilora.experiments import commands as experiments
-from minilora.pretrain import STEPS, pretrain
+from minilora.pretrain import pretrain
 from minilora.text import read_text, split
 
 INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
@@ -145,7 +145,7 @@ def parser() -> Parser:
         "minilora pretrain --out base.npz --workers 2",
     )
     p.add_argument("--out", type=Path, required=True, metavar="FILE", help="the model, NAME.npz; its card is NAME.md")
-    p.add_argument("--steps", type=positive_int, default=STEPS, help="default: %(default)s")
+    p.add_argument("--steps", type=positive_int, help="of each stage at most, for a trial (default: all)")
     p.add_argument("--resume", action="store_true", help="continue a run that was cut off")
     add_seed_and_workers(p)
     cli_adapters.add_commands(commands)

@@ -23,24 +23,24 @@ def generate(
     """Continue `tokens` (T,) or (B, T); returns them with the new ones behind, (T + n,) or (B, T + n).
 
     Each step draws from softmax(logits / temperature), restricted to the `top_k` likeliest tokens;
-    temperature 0 takes the likeliest. A position needs an embedding, so the text ends at block_size tokens at
+    temperature 0 takes the likeliest. A position needs an embedding, so the text ends at `model.max_tokens` at
     the latest, prompt included; before that after `max_new_tokens`, or when every row has drawn the token
     `stop` (a row that has is filled up with it).
     ValueError if the prompt is empty, does not leave room for one token, or a setting is out of range.
     """
     prompt = np.asarray(tokens)
     rows = np.atleast_2d(prompt).astype(np.int64)
-    block_size = model.config.block_size
-    if not 0 < rows.shape[1] < block_size:
+    most = model.max_tokens
+    if not 0 < rows.shape[1] < most:
         raise ValueError(
-            f"the prompt has {rows.shape[1]} tokens: give 1 to {block_size - 1}, "
-            f"so that at least one more fits into block_size={block_size}"
+            f"the prompt has {rows.shape[1]} tokens: give 1 to {most - 1}, so that at least one more fits into the "
+            f"model's {most} (its block_size, less any rows that a method adds)"
         )
     if not temperature >= 0 or (top_k is not None and top_k < 1):
         raise ValueError(f"temperature={temperature} must be at least 0 and top_k={top_k} at least 1, or None")
     if max_new_tokens is not None and max_new_tokens < 0:
         raise ValueError(f"max_new_tokens={max_new_tokens} must not be negative")
-    room = block_size - rows.shape[1]
+    room = most - rows.shape[1]
     rng = np.random.default_rng(seed)
     past = model.new_past(len(rows))
     finished = np.zeros(len(rows), dtype=bool)

@@ -166,7 +166,7 @@ def _weighted_nll(model: GPT, tokens, targets, weights) -> float:
 
 def as_data(data: Any, model: GPT) -> Any:
     """A 1-D array of tokens becomes `TextData`; a data set stays what it is."""
-    return data if hasattr(data, "batches") else TextData(data, model.config.block_size)
+    return data if hasattr(data, "batches") else TextData(data, model.max_tokens)
 
 
 @dataclass

@@ -10,6 +10,7 @@ Radford et al. 2019. B is the batch, T the time steps, C = n_embd the width, H =
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -68,6 +69,14 @@ class LayerKV:
         self.values[:, :, self.length : end] = v
         self.length = end
         return self.keys[:, :, :end], self.values[:, :, :end]
+
+
+class Past(list[LayerKV]):
+    """What a model remembers of the tokens that went through it: a LayerKV a block, and the tokens (B, t)."""
+
+    def __init__(self, layers: Iterable[LayerKV], tokens: Array) -> None:
+        super().__init__(layers)
+        self.tokens = tokens
 
 
 class AttentionCache(NamedTuple):
@@ -246,12 +255,47 @@ class Block(Module):
         return dx
 
 
+class Stack(Module):
+    """The way of x through the blocks, from the embeddings to the last LayerNorm: one after the other.
+
+    A module of its own, without parameters, so that a method may send rows of its own along with the tokens'
+    (`methods.prefix`): attention then sees `extra_rows` more than there are tokens.
+    """
+
+    extra_rows = 0
+
+    def forward(
+        self, x: Array, blocks: list[Any], tokens: Array, rng: Any, past: Past | None, keep: bool, need_dx: bool
+    ) -> tuple[Array, Any]:
+        """x (B, T, C), embedded from tokens (B, T) -> x (B, T, C).  The cache is a BlockCache a block, None below the
+        lowest trainable parameter and everywhere with `keep=False`."""
+        caches: list[BlockCache | None] = []
+        for i, block in enumerate(blocks):
+            x, cache = block.forward(x, rng, None if past is None else past[i], need_dx)
+            need_dx = need_dx or block.trainable
+            caches.append(cache if keep and need_dx else None)
+        return x, caches
+
+    def backward(
+        self, dx: Array | None, blocks: list[Any], cache: Any, grads: Gradients, need_dx: bool
+    ) -> Array | None:
+        """dx (B, T, C) after the blocks -> dx (B, T, C) before them."""
+        below = [need_dx]  # below[i]: something under block i trains
+        for block in blocks[:-1]:
+            below.append(below[-1] or block.trainable)
+        for block, block_cache, need in zip(reversed(blocks), reversed(cache), reversed(below), strict=True):
+            if dx is None:
+                return None
+            dx = block.backward(dx, block_cache, grads, need)
+        return dx
+
+
 class GPTCache(NamedTuple):
-    """What the model's backward reads: a BlockCache a block, None below the lowest trainable parameter."""
+    """What the model's backward reads, part by part."""
 
     wte: Any
     wpe: Any
-    blocks: list[BlockCache | None]
+    blocks: Any
     ln_f: Any
     head: Any
 
@@ -270,63 +314,62 @@ class GPT(Module):
         self.wte = Embedding(Parameter(normal(rng, (config.vocab_size, config.n_embd), 0.02, config.dtype)))
         self.wpe = Embedding(Parameter(normal(rng, (config.block_size, config.n_embd), 0.02, config.dtype)))
         self.blocks = [Block(config, rng) for _ in range(config.n_layer)]
+        self.stack = Stack()
         self.ln_f = LayerNorm(config.n_embd, config.dtype)
         self.assign_names()
+
+    @property
+    def max_tokens(self) -> int:
+        """The longest sequence, in tokens: block_size, less the rows that a method sends along with them."""
+        return self.config.block_size - self.stack.extra_rows
 
     def __call__(self, tokens: Array) -> Array:
         """tokens (B, T) int -> logits (B, T, V); nothing is kept for a backward."""
         return self.forward(tokens, keep=False)[0]
 
     def forward(
-        self, tokens: Array, rng: Any = None, past: list[LayerKV] | None = None, keep: bool = True
+        self, tokens: Array, rng: Any = None, past: Past | None = None, keep: bool = True
     ) -> tuple[Array, GPTCache]:
         """tokens (B, T) int -> logits (B, T, V) and the cache for `backward`, empty with `keep=False`.
 
         With `past` (see `new_past`) the tokens follow those that went through it before.
-        ValueError if a token is outside the vocabulary or the sequence is longer than block_size.
+        ValueError if a token is outside the vocabulary or the sequence is longer than `max_tokens`.
         """
-        start = 0 if past is None else past[0].length
+        start = 0 if past is None else past.tokens.shape[1]
         tokens = self._checked(tokens, start)
         xp = array_module(tokens)
         x, wte = self.wte.forward(tokens, rng)
         position, wpe = self.wpe.forward(xp.arange(start, start + tokens.shape[1]), rng)
         x += position
-        caches: list[BlockCache | None] = []
         need_dx = self.wte.trainable or self.wpe.trainable
-        for i, block in enumerate(self.blocks):
-            x, cache = block.forward(x, rng, None if past is None else past[i], need_dx)
-            need_dx = need_dx or block.trainable
-            caches.append(cache if keep and need_dx else None)
+        x, blocks = self.stack.forward(x, self.blocks, tokens, rng, past, keep, need_dx)
+        if past is not None:
+            past.tokens = xp.concatenate([past.tokens, tokens], axis=1)
         n, ln_f = self.ln_f.forward(x, rng)
         logits, head = self.wte.unembed(n, rng)
-        return logits, GPTCache(wte, wpe, caches, ln_f if keep else None, head if keep else None)
+        return logits, GPTCache(wte, wpe, blocks, ln_f if keep else None, head if keep else None)
 
     def backward(self, dlogits: Array, cache: GPTCache, grads: Gradients) -> None:
         """dlogits (B, T, V): adds every trainable parameter's gradient to `grads`, and goes no deeper than the
         lowest of them."""
-        below = [self.wte.trainable or self.wpe.trainable]  # below[i]: something under block i trains
-        for block in self.blocks:
-            below.append(below[-1] or block.trainable)
-        dn = self.wte.unembed_backward(dlogits, cache.head, grads, below[-1] or self.ln_f.trainable)
+        embeddings = self.wte.trainable or self.wpe.trainable
+        need_dx = embeddings or self.stack.trainable or any(block.trainable for block in self.blocks)
+        dn = self.wte.unembed_backward(dlogits, cache.head, grads, need_dx or self.ln_f.trainable)
         if dn is None:
             return
-        dx = self.ln_f.backward(dn, cache.ln_f, grads, below[-1])
-        for block, block_cache, need_dx in zip(
-            reversed(self.blocks), reversed(cache.blocks), reversed(below[:-1]), strict=True
-        ):
-            if dx is None:
-                return
-            dx = block.backward(dx, block_cache, grads, need_dx)
+        dx = self.ln_f.backward(dn, cache.ln_f, grads, need_dx)
+        dx = self.stack.backward(dx, self.blocks, cache.blocks, grads, embeddings)
         if dx is not None:
             self.wte.backward(dx, cache.wte, grads)
             self.wpe.backward(dx.sum(axis=0), cache.wpe, grads)
 
-    def new_past(self, batch_size: int) -> list[LayerKV]:
-        """Empty key/value caches, one a layer, for `batch_size` sequences of up to block_size tokens."""
+    def new_past(self, batch_size: int) -> Past:
+        """Empty key/value caches, one a layer, for `batch_size` sequences of up to block_size rows."""
         c = self.config
         xp = array_module(self.wte.weight.data)
         shape = (batch_size, c.n_head, c.block_size, c.n_embd // c.n_head)
-        return [LayerKV(xp.empty(shape, c.dtype), xp.empty(shape, c.dtype)) for _ in self.blocks]
+        layers = [LayerKV(xp.empty(shape, c.dtype), xp.empty(shape, c.dtype)) for _ in self.blocks]
+        return Past(layers, xp.zeros((batch_size, 0), int))
 
     def _checked(self, tokens: Array, start: int) -> Array:
         """The tokens on the model's device, once they are known to be valid indices."""
@@ -338,10 +381,14 @@ class GPT(Module):
             raise ValueError(
                 f"tokens have shape {tokens.shape} and dtype {tokens.dtype}: give whole numbers of shape (B, T)"
             )
-        if tokens.shape[1] == 0 or start + tokens.shape[1] > c.block_size:
-            raise ValueError(
-                f"{start + tokens.shape[1]} tokens do not fit: give 1 to block_size={c.block_size} of them"
+        if tokens.shape[1] == 0 or start + tokens.shape[1] > self.max_tokens:
+            extra = self.stack.extra_rows
+            room = (
+                f"{self.max_tokens}, block_size less {extra} rows of the method's own,"
+                if extra
+                else f"block_size={c.block_size}"
             )
+            raise ValueError(f"{start + tokens.shape[1]} tokens do not fit: give 1 to {room} of them")
         # Only on the host: asking a device array for its extremes would wait for the device.
         if isinstance(tokens, np.ndarray) and tokens.size and not 0 <= tokens.min() <= tokens.max() < c.vocab_size:
             raise ValueError(

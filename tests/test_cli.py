@@ -106,7 +106,10 @@ def test_info_tells_what_each_kind_of_file_holds(files, capsys):
     assert "lora.r = 4" in adapter and "blocks.3.attn.o_proj.lora_B" in adapter
 
 
-def test_pretrain_writes_a_model_and_its_card(tmp_path, capsys):
+def test_pretrain_writes_a_model_and_its_card(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(ml.pretrain, "RECORD_BYTES", 50_000)
+    monkeypatch.setattr(ml.pretrain, "python_docs", lambda: ml.python_docs()[:20_000])
+    monkeypatch.setattr(ml.pretrain, "python_docstrings", lambda: [ml.python_docs()[20_000:30_000]])
     assert main(["pretrain", "--steps", "1", "--workers", "2", "--out", str(tmp_path / "p.npz")]) == 0
     assert ml.load_model(tmp_path / "p.npz").config == ml.load_base()[0].config
     card = (tmp_path / "p.md").read_text("utf-8")

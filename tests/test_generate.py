@@ -158,7 +158,7 @@ def test_a_sequence_is_continued_as_if_it_were_alone():
 @pytest.mark.parametrize(
     ("prompt", "options", "message"),
     [
-        ([], {}, "give 1 to 4, so that at least one more fits into block_size=5"),
+        ([], {}, "give 1 to 4, so that at least one more fits into the model.s 5"),
         ([0] * 5, {}, "the prompt has 5 tokens"),
         ([9], {}, "vocabulary is 0 to 6"),
         ([1], {"temperature": -1}, "must be at least 0"),

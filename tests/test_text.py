@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minilora import ByteTokenizer, TextData, python_docs, python_source
-from minilora.text import read_text, split
+from minilora.text import python_docstrings, read_text, split
 
 seeds = st.integers(0, 2**32 - 1)
 lengths = st.integers(2, 40)
@@ -52,6 +52,28 @@ def test_the_source_is_whole_files_up_to_the_given_size(max_bytes):
     assert python_source().startswith(source)
 
 
+def test_docstrings_are_those_of_packages_alone_in_order(monkeypatch, tmp_path):
+    for name, text in {
+        "module.py": '"""Downstream."""',
+        "pkg/b.py": 'class C:\n    """Third."""\n    def f(self):\n        """Fifth."""',
+        "pkg/a.py": '"""First."""\nx = "no docstring"\nasync def f():\n    """Second, over\n    two lines."""',
+        "pkg/c.py": '"""First."""\ndef g():\n    """No."""',
+        "pkg/test/d.py": '"""A test."""',
+        "test/e.py": '"""A test."""',
+        "site-packages/f.py": '"""Somebody\'s."""',
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(sysconfig, "get_path", lambda name: str(tmp_path))
+    assert python_docstrings(min_length=5) == ["First.", "Second, over\ntwo lines.", "Third.", "Fifth."]
+
+
+def test_docstrings_are_english_and_always_the_same():
+    found = python_docstrings()
+    assert found == python_docstrings() and len(set(found)) == len(found)
+    assert sum(map(len, found)) > 300_000 and "\n".join(found).count(" the ") > 1000
+
+
 def test_a_python_without_documentation_is_told_what_to_do(monkeypatch):
     monkeypatch.setitem(sys.modules, "pydoc_data.topics", None)
     with pytest.raises(RuntimeError, match="--data FILE"):
@@ -62,6 +84,8 @@ def test_a_python_without_sources_is_told_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setattr(sysconfig, "get_path", lambda name: str(tmp_path))
     with pytest.raises(RuntimeError, match="--data FILE"):
         python_source()
+    with pytest.raises(RuntimeError, match="no standard-library packages"):
+        python_docstrings()
 
 
 # ------------------------------------------------------------------------------------ a user's own file

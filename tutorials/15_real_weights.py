@@ -31,7 +31,7 @@ from minilora.hf import load_gpt2, load_peft_adapter, load_tokenizer, save_gpt2,
 matplotlib.use("Agg")  # no window: the figure goes to a file
 import matplotlib.pyplot as plt
 
-HERE = Path(__file__).parent if "__file__" in globals() else Path("tutorials")
+HERE = Path(__file__).parent if "__file__" in globals() else Path()  # a notebook runs in its folder
 temporary = tempfile.TemporaryDirectory(prefix="minilora-lesson-15-")  # gone when the lesson ends
 WORK = Path(temporary.name)
 arguments = sys.argv[1:] if "ipykernel" not in sys.modules else []
