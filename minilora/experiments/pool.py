@@ -57,9 +57,14 @@ def _pool(workers: int) -> ProcessPoolExecutor:
 def _start_worker() -> None:
     """Die with the parent, and at Ctrl-C without a word: what is finished is on disk."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
-        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+        parent.join()
+        os._exit(1)
 
 
 @contextmanager
