@@ -30,9 +30,15 @@ from minilora.transformer import GPT, GPTConfig
 
 
 def save_model(model: GPT, path: str | Path) -> None:
-    """Write config, weights and, if the model has one, its LoRA.  LoraError while a LoRA is merged."""
+    """Write config, weights and, if the model has one, its LoRA.
+
+    LoraError while a LoRA is merged; ValueError if another method has added parameters.
+    """
     if is_merged(model):
         raise LoraError("the LoRA is merged: call remove_lora(model) to save W alone, or unmerge(model) for both")
+    base = [p for name, p in model.named_parameters().items() if not name.endswith((".lora_A", ".lora_B"))]
+    if sum(p.size for p in base) != model.config.parameter_count:
+        raise ValueError("a method has added parameters to the model: save them with methods.save_trained")
     write_file(path, "model", _description(model), model.state_dict())
 
 

@@ -308,6 +308,8 @@ class GPT(Module):
     zero: for a loader, which overwrites them all.
     """
 
+    method: tuple[str, dict[str, Any]] | None = None  # what `methods.apply` notes here: a name and its options
+
     def __init__(self, config: GPTConfig, seed: int | None = 0) -> None:
         rng = None if seed is None else np.random.default_rng(seed)
         self.config = config

@@ -1,0 +1,95 @@
+"""What a method trained, in a file: the method, its options and just those parameters (see `container`)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minilora.backend import array_module, to_host
+from minilora.checkpoint import base_hash
+from minilora.container import CheckpointError, read_file, refusing, write_file
+from minilora.lora import LoraError, is_merged, resolved_config
+from minilora.methods.method import Method
+from minilora.transformer import GPT, GPTConfig
+
+
+def save_trained(model: GPT, path: str | Path) -> None:
+    """Write the parameters that the model's method trains, and the hash of the frozen rest, which they belong to.
+
+    ValueError if the model has no method; LoraError while a LoRA is merged.
+    """
+    name, options = _method_of(model)
+    if is_merged(model):
+        raise LoraError("the LoRA is merged: call unmerge(model) before you save what it trained")
+    trained = {name: to_host(p.data) for name, p in model.named_parameters().items() if p.trainable}
+    header = {
+        "config": asdict(model.config),
+        "method": name,
+        "options": options,
+        "base_sha256": base_hash(model, list(trained)),
+    }
+    write_file(path, "method", header, trained)
+
+
+def load_trained(model: GPT, path: str | Path, known: Mapping[str, Method], allow_nonfinite: bool = False) -> GPT:
+    """`methods.load_trained`, for the methods `known`."""
+    header, tensors = read_file(path, "method", allow_nonfinite)
+    if is_merged(model):
+        raise LoraError("the LoRA is merged: call unmerge(model) before you load another")
+    with refusing(path):
+        method, options = known[header["method"]], _plain(header["options"])
+        if header["config"] != asdict(model.config):
+            raise CheckpointError(f"{path} is for a base of {header['config']}, this one is {asdict(model.config)}")
+        if model.method is not None and _method_of(model) != (method.name, options):
+            raise CheckpointError(
+                f"{path} holds {method.name} {options}, the model has {model.method}: use a fresh base"
+            )
+        # The count comes first, so that no file makes us build what it does not hold.
+        if method.count(model.config, **options) != sum(array.size for array in tensors.values()):
+            raise CheckpointError(f"{path}: its tensors are not those of {method.name} {options}: make it again")
+        expected = _trained_shapes(model.config, method, options)
+        found = {name: (array.shape, array.dtype.name) for name, array in tensors.items()}
+        if odd := sorted(name for name in found.keys() | expected if found.get(name) != expected.get(name)):
+            name = odd[0]
+            raise CheckpointError(f"{path}: {name} is {found.get(name)}, this model needs {expected.get(name)}")
+        if header["base_sha256"] != base_hash(model, list(tensors)):
+            raise CheckpointError(
+                f"{path} was trained on another base (the weights' hash differs): load that base first"
+            )
+    if model.method is None:
+        method.apply(model, **options)
+    parameters = model.named_parameters()
+    for name, array in tensors.items():
+        parameters[name].data[...] = array_module(parameters[name].data).asarray(array)
+    return model
+
+
+def _method_of(model: GPT) -> tuple[str, dict[str, Any]]:
+    """The model's method, with LoRA's layers named one by one: what a file says of it.  ValueError if it has none."""
+    if model.method is None:
+        raise ValueError(
+            'the model has no method: call methods.apply(model, "lora") first, or save_model for all of it'
+        )
+    name, options = model.method
+    lora = resolved_config(model)
+    return name, options if lora is None else {**options, "target_modules": lora.target_modules}
+
+
+def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options in a header, lists as tuples.  A hostile regular expression could run for ever: names alone pass."""
+    if not all(re.fullmatch(r"[\w.]+", name) for name in options.get("target_modules", [])) or any(
+        isinstance(value, str) for key, value in options.items() if key == "target_modules"
+    ):
+        raise ValueError("its target_modules must name layers one by one")
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
+
+
+def _trained_shapes(config: GPTConfig, method: Method, options: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
+    """Name -> (shape, dtype) of what the method would train, found out on a model of zeros."""
+    twin = method.apply(GPT(config, seed=None), **options)
+    return {name: (p.shape, np.dtype(p.data.dtype).name) for name, p in twin.named_parameters().items() if p.trainable}

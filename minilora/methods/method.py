@@ -1,0 +1,69 @@
+"""What a method of adaptation is: a name, where it comes from, how it changes a model, and what it trains."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from minilora.lora import lora_layers
+from minilora.transformer import GPT, GPTConfig
+
+
+@dataclass(frozen=True)
+class Method:
+    """One of the methods that Hu et al. 2021, section 5.1, compare.
+
+    name      its key in `METHODS`
+    label     as the paper prints it, in plain letters
+    source    who proposed it
+    change    change(model, seed, **options): wraps what it wraps, and leaves trainable what it trains, nothing else
+    formula   formula(config, **options): the number of parameters that it trains, |Theta|, from the shape alone;
+              ValueError for options that the shape does not allow
+    defaults  every option, with the value that it has when it is not given
+    """
+
+    name: str
+    label: str
+    source: str
+    change: Callable[..., None]
+    formula: Callable[..., int]
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+    def options(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The defaults, overridden by what is given; lists (JSON's) become tuples.  ValueError for a name not known."""
+        if unknown := [name for name in given if name not in self.defaults]:
+            known = ", ".join(self.defaults) or "none"
+            raise ValueError(f"{self.name} has no option {unknown[0]!r}: its options are {known}")
+        return {k: tuple(v) if isinstance(v, list) else v for k, v in {**self.defaults, **given}.items()}
+
+    def count(self, config: GPTConfig, **options: Any) -> int:
+        """|Theta|: the trainable parameters of a model of this shape.  ValueError for options that do not fit it."""
+        return self.formula(config, **self.options(options))
+
+    def apply(self, model: GPT, seed: int = 0, **options: Any) -> GPT:
+        """Set a plain model up for this method, in place: all but |Theta| parameters are frozen; returns the model.
+
+        What the method adds is drawn from `seed`.  ValueError, before any change, if the options do not fit the
+        model, or it has a method or a LoRA already.
+        """
+        if model.method is not None or any(lora_layers(model)):
+            has = "a LoRA" if model.method is None else f"the method {model.method[0]!r}"
+            raise ValueError(f"the model has {has} already: apply {self.name!r} to a fresh base")
+        settled = self.options(options)
+        self.formula(model.config, **settled)
+        self.change(model, seed, **settled)
+        model.method = (self.name, settled)
+        return model
+
+
+def whole_number(name: str, value: Any, least: int, most: int | None = None) -> int:
+    """The option's value.  ValueError if it is not a whole number within these bounds."""
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool):
+        raise ValueError(f"{name} is {value!r}: give a whole number of at least {least}")
+    if value < least or (most is not None and value > most):
+        bounds = f"at least {least}" if most is None else f"{least} to {most}"
+        raise ValueError(f"{name} is {value}: give a whole number, {bounds}")
+    return int(value)
