@@ -134,7 +134,7 @@ def _introduction(heads: Sequence[dict[str, Any]]) -> str:
         f"examples, {scale.valid} for validation, {scale.test} for the test. Scores are on the test split: mean ± "
         f"sample standard deviation over {scale.seeds} seeds (a dash where nothing was run, no deviation where "
         "there is one seed). The learning rate of each method is searched for each task on one seed by the validation "
-        "loss (last section), and serves all its sizes. *Not worse* means within one standard deviation, the two pooled."
+        "loss (last section), and serves all its sizes. *Not worse* means within one standard deviation (pooled)."
         + ("" if scale.searched else "\n\n**A --quick run: it shows that everything runs. Its numbers mean nothing.**")
     )
 
