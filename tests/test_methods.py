@@ -23,6 +23,7 @@ from minilora import (
     methods,
     save_adapter,
     save_model,
+    tasks,
 )
 from minilora.container import read_file, write_file
 from minilora.testing import gamma
@@ -364,6 +365,16 @@ def test_rows_of_unequal_prompts_are_continued_as_if_alone(name):
     together = generate(model, prompts, temperature=0)
     for prompt, text in zip(prompts, together, strict=True):
         np.testing.assert_array_equal(generate(model, prompt, temperature=0), text)
+
+
+def test_prompts_of_unequal_length_are_answered_as_if_alone():
+    """In the tasks' own decoding, where rows meet their boundaries, the 2nd newline, at different steps."""
+    config = GPTConfig(vocab_size=256, block_size=30, n_layer=2, n_head=2, n_embd=8, dtype="float64")
+    model = trained("pre_embed", config, boundary=10, occurrence=2)
+    examples = [tasks.Example(prompt, "") for prompt in ("a\nb\n", "abcdef\nx\n", "\n\n", "abc\nde\n", "no end")]
+    together = tasks.answer(model, examples)
+    assert together == [tasks.answer(model, [example])[0] for example in examples]
+    assert max(map(len, together)) > 3
 
 
 def test_a_lora_with_special_tokens_merges():

@@ -32,8 +32,8 @@ HERE = Path(__file__).parent if "__file__" in globals() else Path()  # a noteboo
 
 # %% [markdown]
 # ## 1. The layer
-# **Question.** A layer has a weight $W_0$ with $d$ rows and $k$ columns: it turns an input $x$ of $k$ numbers into $d$
-# numbers. Fine-tuning may change all $dk$ of them. How does one train fewer, and still change the whole matrix?
+# **Question.** A layer has a weight $W_0$ with $d$ rows and $k$ columns: it turns an input $x$ of $k$ numbers into
+# $d$ numbers. Fine-tuning may change all $dk$ of them. How does one train fewer, and still change the whole matrix?
 #
 # **Formula** (Hu et al. 2021, eq. 3). Leave $W_0$ alone and add a product of two thin matrices:
 #
@@ -43,8 +43,9 @@ HERE = Path(__file__).parent if "__file__" in globals() else Path()  # a noteboo
 # columns are mixtures of the $r$ columns of $B$. $\alpha$ is a number that we choose once; write $s = \alpha / r$
 # (lesson 6 is about $s$). Only $A$ and $B$ train: $r(d + k)$ numbers instead of $dk$.
 #
-# In code an input is a *row* and a batch of $n$ of them a matrix $x$ ($n \times k$), so $h = x W_0^\top + s\,(x
-# A^\top) B^\top$. The brackets matter: two thin products a row, and the $d \times k$ matrix $BA$ is never formed.
+# In code an input is a *row* and a batch of $n$ of them a matrix $x$ ($n \times k$), so
+# $h = x W_0^\top + s\,(x A^\top) B^\top$. The brackets matter: two thin products a row, and the $d \times k$ matrix
+# $BA$ is never formed.
 
 
 # %%
@@ -65,13 +66,14 @@ assert A.size + B.size == r * (d + k) < d * k
 # ## 2. Its gradients
 # **Question.** How must $A$ and $B$ move so that the loss $L$ falls?
 #
-# **Formula.** Write $dh$ ($n \times d$) for $\partial L / \partial h$, which comes back from the layers above. If $W =
-# W_0 + \Delta W$ trained as a whole, its gradient would be that of any linear layer (lesson 1):
+# **Formula.** Write $dh$ ($n \times d$) for $\partial L / \partial h$, which comes back from the layers above. If
+# $W = W_0 + \Delta W$ trained as a whole, its gradient would be that of any linear layer (lesson 1):
 #
 # $$ G = \frac{\partial L}{\partial W} = dh^\top x \qquad (d \times k) $$
 #
 # Now $W_{ij} = W_{0,ij} + s \sum_p B_{ip} A_{pj}$. Changing $B_{ip}$ changes row $i$ of $W$, each entry $W_{ij}$ by
-# $s A_{pj}$; changing $A_{pj}$ changes column $j$, each $W_{ij}$ by $s B_{ip}$. The chain rule sums over what changed:
+# $s A_{pj}$; changing $A_{pj}$ changes column $j$, each $W_{ij}$ by $s B_{ip}$. The chain rule sums over what
+# changed:
 #
 # $$ \frac{\partial L}{\partial B_{ip}} = s \sum_j G_{ij} A_{pj} \;\Rightarrow\; dB = s\, G A^\top \qquad\qquad
 #    \frac{\partial L}{\partial A_{pj}} = s \sum_i B_{ip} G_{ij} \;\Rightarrow\; dA = s\, B^\top G $$
@@ -94,8 +96,8 @@ print("forward is equation 3; with B = 0 it is the base layer; dx, dA and dB are
 
 # %% [markdown]
 # `check_lora` drew 50 layers of all shapes, ranks and scales and compared every entry with
-# $(L(P + \varepsilon) - L(P - \varepsilon)) / 2\varepsilon$, within a bound on rounding. Break a line of `backward` and
-# run the cell again: it says what is wrong.
+# $(L(P + \varepsilon) - L(P - \varepsilon)) / 2\varepsilon$, within a bound on rounding. Break a line of `backward`
+# and run the cell again: it says what is wrong.
 #
 # The same two formulas in a real transformer: full fine-tuning's gradient $G$ of each attention matrix gives both of
 # LoRA's gradients. In double precision (16 digits), so that equal means equal:
@@ -202,18 +204,18 @@ assert np.all(norms[RANDOM])
 # %% [markdown]
 # Zeros are exact: a product with a matrix of zeros is zero, in floating point too.
 #
-# The last column is the mean change of a logit by the first step, at one learning rate. Adam moves every entry of what
-# moves by about the learning rate (lesson 3), whatever the gradient's size. The first two starts are mirror images,
-# yet their first steps are not equally long. Why: a step of $B$ reaches $h$ through the $r$ numbers $A x$, a step of
-# $A$ through the $k$ numbers $x$, and there are many more of those. So if we compare the two at one learning rate, we
-# compare a short step with a long one. Each start must be given its own.
+# The last column is the mean change of a logit by the first step, at one learning rate. Adam moves every entry of
+# what moves by about the learning rate (lesson 3), whatever the gradient's size. The first two starts are mirror
+# images, yet their first steps are not equally long. Why: a step of $B$ reaches $h$ through the $r$ numbers $A x$, a
+# step of $A$ through the $k$ numbers $x$, and there are many more of those. So if we compare the two at one learning
+# rate, we compare a short step with a long one. Each start must be given its own.
 #
 # ## 4. What comes of it
 # **Question.** Which start learns best?
 #
-# **Number.** The loss on held-out source. Three learning rates are tried for each start on seed 0; the best of them, by
-# the last loss, is run on seeds 1 and 2 too. "Both zero" needs no curve: its gradients are zero at the start, so it
-# stays there, and so on. We let it train for three steps to see just that.
+# **Number.** The loss on held-out source. Three learning rates are tried for each start on seed 0; the best of them,
+# by the last loss, is run on seeds 1 and 2 too. "Both zero" needs no curve: its gradients are zero at the start, so
+# it stays there, and so on. We let it train for three steps to see just that.
 
 # %%
 STEPS, EVERY, SEEDS = 48, 12, (0, 1, 2)
@@ -253,9 +255,9 @@ print(f"{ZERO:<24}{base_loss:.3f}, the base's, for ever")
 # %% [markdown]
 # What must hold, on every seed: LoRA improves on the base; both random begins above the base, by the noise $s B A$
 # that it has added, and within these steps it does not catch up with LoRA. How the paper's start compares with its
-# mirror image follows from no formula of the paper, which states its choice (section 4.1) and does not discuss it. Look
-# at the numbers. Hayou, Ghosh and Yu (2024) find on large models that $A$ random, $B = 0$ stands larger learning rates
-# and ends better on average.
+# mirror image follows from no formula of the paper, which states its choice (section 4.1) and does not discuss it.
+# Look at the numbers. Hayou, Ghosh and Yu (2024) find on large models that $A$ random, $B = 0$ stands larger learning
+# rates and ends better on average.
 
 # %%
 assert (curves[PAPER][:, 0] == base_loss).all()
@@ -310,15 +312,15 @@ figure.savefig(HERE / "figures" / "05_four_starts.png", dpi=150)
 # %% [markdown]
 # ![gradients and losses of the four ways to start](figures/05_four_starts.png)
 #
-# Left: each zero of the table in section 3, measured; after one step only "both zero" still has any. Right: the mean of
-# three seeds, bars of one standard deviation.
+# Left: each zero of the table in section 3, measured; after one step only "both zero" still has any. Right: the mean
+# of three seeds, bars of one standard deviation.
 #
 # ## What to try next
 # - Start $B$ at $10^{-3}$ times its random value, $A$ random. Is the model damaged? Does $A$ learn sooner? What would
 #   you have to give up? (The logits are no longer the base's, bit by bit.)
-# - After the first step with $B = 0$ under plain gradient descent with learning rate $\eta$, $\Delta W = -\eta s^2 G
-#   A^\top A$. Derive it. For random $A$ the mean of $A^\top A$ is $\frac{r}{k} I$: on average LoRA's first step goes
-#   down full fine-tuning's own gradient. What is the mean for the mirror image?
-# - Give the mirror image a $B$ of variance $1/d$ instead of $1/r$. What does the last column of the table in section 3
-#   say now, and which learning rate is best?
+# - After the first step with $B = 0$ under plain gradient descent with learning rate $\eta$,
+#   $\Delta W = -\eta s^2 G A^\top A$. Derive it. For random $A$ the mean of $A^\top A$ is $\frac{r}{k} I$: on average
+#   LoRA's first step goes down full fine-tuning's own gradient. What is the mean for the mirror image?
+# - Give the mirror image a $B$ of variance $1/d$ instead of $1/r$. What does the last column of the table in section
+#   3 say now, and which learning rate is best?
 # - Lesson 6: what $\alpha/r$ is for. Lesson 7: how $\Delta W$ disappears into $W_0$.

@@ -1,0 +1,48 @@
+"""Miniature downstream tasks: a prompt in, an answer out, the loss on the answer alone.
+
+    task = tasks.load("sql")
+    ml.fit(model, tasks.TaskData(task.train), steps=300, lr=2e-3)
+    answers = tasks.answer(model, task.test, task.max_new)
+    task.score(task.test, answers), task.baselines()
+
+Files: `task` (Example, Task, TaskData), `decoding` (answer), one for each task, and the metrics in `ngrams`, `bleu`,
+`rouge` and `cider`. Generated data is the same for the same seed; what the splits do not share, each task's file says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from minilora.tasks import code, e2e, nli, sql, summ
+from minilora.tasks.decoding import answer
+from minilora.tasks.task import BLOCK_SIZE, END, Example, Task, TaskData
+
+__all__ = ["BLOCK_SIZE", "END", "TASKS", "Example", "Task", "TaskData", "answer", "load"]
+
+TASKS: dict[str, Callable[..., Task]] = {
+    "code": code.load,
+    "e2e": e2e.load,
+    "sql": sql.load,
+    "nli": nli.load,
+    "summ": summ.load,
+}
+
+
+def load(
+    name: str, seed: int = 0, train: int = 2000, valid: int = 200, test: int = 200, folder: str | Path | None = None
+) -> Task:
+    """A task with up to so many examples a split; the same numbers and seed give the same examples.
+
+    `folder` holds files to read in place of the task's own data: e2e alone has such.
+    ValueError for an unknown name, a split without examples, or a folder that the task does not read.
+    """
+    if name not in TASKS:
+        raise ValueError(f"task {name!r} is unknown: choose from {', '.join(TASKS)}")
+    if min(train, valid, test) < 1:
+        raise ValueError(f"train={train}, valid={valid}, test={test}: each split needs at least 1 example")
+    if name == "e2e":
+        return e2e.load(seed, train, valid, test, folder)
+    if folder is not None:
+        raise ValueError(f"{name} reads no folder: leave it out (e2e alone does)")
+    return TASKS[name](seed, train, valid, test)

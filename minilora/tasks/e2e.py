@@ -1,0 +1,252 @@
+"""Data to text: a restaurant's slots and values in, a sentence about it out (the E2E NLG challenge).
+
+With a folder, its csv files are read, `mr` and `ref` (Novikova et al. 2017), as published or in slices. Without one,
+invented restaurants are described by rules, in four ways each. Splits share no meaning and, where it is invented, no
+restaurant either, so that a name has to be copied from the prompt.
+
+Scored as the challenge does, but for METEOR, whose stems and synonyms need WordNet: corpus BLEU in percent, NIST,
+ROUGE-L and CIDEr, all on `ngrams.tokenize`; and the slot error rate.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from minilora.tasks.baselines import copy_prompt, of_another
+from minilora.tasks.bleu import bleu, nist
+from minilora.tasks.cider import cider
+from minilora.tasks.ngrams import tokenize
+from minilora.tasks.rouge import rouge_l
+from minilora.tasks.task import BLOCK_SIZE, Example, Scores, Task
+
+Meaning = dict[str, str]  # slot -> value
+
+FILES = {"train": ("train.csv", "trainset.csv"), "valid": ("valid.csv", "devset.csv"), "test": ("test.csv",)}
+
+FIRST = """Amber Blue Copper Crooked Golden Green Hidden Ivory Jolly Little Merry Old Quiet Red Silver
+Twisted"""
+SECOND = """Anchor Barn Bell Cellar Compass Crown Fox Garden Kettle Lantern Mill Oven Parrot Spoon Tavern
+Wagon"""
+VALUES = {
+    "food": ("Thai", "Greek", "Indian", "French", "Turkish", "Japanese", "Mexican", "Italian"),
+    "price": ("cheap", "mid-priced", "expensive"),
+    "area": ("old town", "city centre", "harbour", "riverside", "station quarter"),
+    "rating": ("1 of 5", "3 of 5", "5 of 5"),
+    "family": ("yes", "no"),
+}
+
+
+def load(seed: int, train: int, valid: int, test: int, folder: str | Path | None) -> Task:
+    """`train` pairs of a meaning and one sentence; `valid` and `test` meanings with all their sentences."""
+    meanings = _invented(seed, train, valid, test) if folder is None else _read_all(Path(folder))
+    rng = np.random.default_rng(seed)
+    pairs = [_example(mr, [ref]) for mr, refs in meanings[0] for ref in refs]
+    splits = [pairs, *([_example(mr, refs) for mr, refs in part] for part in meanings[1:])]
+    kept = []
+    for name, wanted, split in zip(("train", "valid", "test"), (train, valid, test), splits, strict=True):
+        fitting = [example for example in split if len(example) <= BLOCK_SIZE]
+        if not fitting:
+            raise ValueError(f"{folder}: no {name} example fits into {BLOCK_SIZE} bytes")
+        kept.append([fitting[i] for i in rng.permutation(len(fitting))[:wanted]])
+    values = _values(example.meta["meaning"] for split in kept for example in split)
+    return Task(
+        "e2e",
+        train=kept[0],
+        valid=kept[1],
+        test=kept[2],
+        metrics=("bleu", "nist", "rouge_l", "cider", "slot_error"),
+        scorer=lambda examples, answers: score(examples, answers, values),
+        guesses={"chance": of_another, "copy": copy_prompt, "first reference": _first_reference},
+    )
+
+
+def _example(mr: str, references: list[str]) -> Example:
+    return Example(mr + "\n", references[0], tuple(references), {"meaning": parse(mr)})
+
+
+def parse(mr: str) -> Meaning:
+    """'name[The Punter], food[English]' -> {"name": "The Punter", "food": "English"}."""
+    return {slot.strip(): value for slot, value in re.findall(r"([^,\[\]]+)\[([^\]]*)\]", mr)}
+
+
+# ------------------------------------------------------------------------------------------- the csv files
+
+
+def _read_all(folder: Path) -> list[list[tuple[str, list[str]]]]:
+    """Train, valid and test; where there is no test file, every other meaning of valid is for testing."""
+    found = {}
+    for split, names in FILES.items():
+        paths = [folder / name for name in names if (folder / name).is_file()]
+        if not paths and split != "test":
+            raise ValueError(f"{folder} has no {' or '.join(names)}: give the folder of the E2E csv files")
+        found[split] = _read(paths[0]) if paths else []
+    if not found["test"]:
+        found["valid"], found["test"] = found["valid"][::2], found["valid"][1::2]
+    return list(found.values())
+
+
+def _read(path: Path) -> list[tuple[str, list[str]]]:
+    """Each meaning with all its sentences.  ValueError if the columns `mr` and `ref` are missing."""
+    references = defaultdict(list)
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = csv.DictReader(file)
+        if not {"mr", "ref"} <= set(rows.fieldnames or ()):
+            raise ValueError(f"{path} has the columns {rows.fieldnames}: an E2E file has mr and ref")
+        for row in rows:
+            references[row["mr"].strip()].append(" ".join(row["ref"].split()))
+    return list(references.items())
+
+
+# ----------------------------------------------------------------------------------- invented restaurants
+
+
+def _invented(seed: int, train: int, valid: int, test: int) -> list[list[tuple[str, list[str]]]]:
+    rng = np.random.default_rng([seed, 1])
+    names = [f"The {first} {second}" for first in FIRST.split() for second in SECOND.split()]
+    names = [names[i] for i in rng.permutation(len(names))]
+    cut, wanted = len(names) // 5, (-(-train // len(PLANS)), valid, test)
+    pools = (names[2 * cut :], names[:cut], names[cut : 2 * cut])
+    return [_describe(rng, pool, count) for pool, count in zip(pools, wanted, strict=True)]
+
+
+def _describe(rng: np.random.Generator, names: list[str], count: int) -> list[tuple[str, list[str]]]:
+    """`count` different meanings, each with a sentence by every plan, the plans in random order."""
+    found: dict[str, list[str]] = {}
+    while len(found) < count:
+        name, near = (names[i] for i in rng.choice(len(names), size=2, replace=False))
+        offered = {slot: values[rng.integers(len(values))] for slot, values in VALUES.items()} | {"near": near}
+        chosen = set(rng.choice(list(offered), size=rng.integers(2, 5), replace=False))
+        meaning = {"name": name} | {slot: value for slot, value in offered.items() if slot in chosen}
+        mr = ", ".join(f"{slot}[{value}]" for slot, value in meaning.items())
+        found[mr] = [PLANS[i](meaning) for i in rng.permutation(len(PLANS))]
+    return list(found.items())
+
+
+def _kind(meaning: Meaning) -> str:
+    words = f"{meaning.get('price', '')} {meaning.get('food', '')} restaurant".split()
+    return f"{'an' if words[0][0] in 'aeiouAEIOU' else 'a'} {' '.join(words)}"
+
+
+def _place(meaning: Meaning) -> str:
+    area, near = meaning.get("area"), meaning.get("near")
+    return " ".join(([f"in the {area}"] if area else []) + ([f"near {near}"] if near else []))
+
+
+def _extras(meaning: Meaning, rating: str, yes: str, no: str) -> str:
+    """The sentences about the rating and about families."""
+    family = {"yes": yes, "no": no}.get(meaning.get("family", ""))
+    said = ([rating.format(meaning["rating"])] if "rating" in meaning else []) + ([family] if family else [])
+    return "".join(f" {sentence}." for sentence in said)
+
+
+def _name_first(m: Meaning) -> str:
+    extras = _extras(m, "It is rated {}", "It is good for families", "It is not for families")
+    return f"{m['name']} is {_kind(m)} {_place(m)}".rstrip() + "." + extras
+
+
+def _there_is(m: Meaning) -> str:
+    extras = _extras(m, "Its rating is {}", "Children are welcome", "Children are not welcome")
+    return f"There is {_kind(m)} called {m['name']} {_place(m)}".rstrip() + "." + extras
+
+
+def _place_first(m: Meaning) -> str:
+    place = _place(m)
+    extras = _extras(m, "Guests rate it {}", "Families like it", "It is for adults only")
+    return (f"{place[0].upper()}{place[1:]}, you find" if place else "You find") + f" {m['name']}, {_kind(m)}.{extras}"
+
+
+def _kind_first(m: Meaning) -> str:
+    kind = _kind(m)
+    extras = _extras(m, "It scores {}", "It is family friendly", "It is not family friendly")
+    return f"{kind[0].upper()}{kind[1:]} {_place(m)}".rstrip() + f" is {m['name']}.{extras}"
+
+
+PLANS: tuple[Callable[[Meaning], str], ...] = (_name_first, _there_is, _place_first, _kind_first)
+
+# --------------------------------------------------------------------------------------------- the scores
+
+
+def score(examples: Sequence[Example], answers: Sequence[str], values: dict[str, set[str]]) -> Scores:
+    """BLEU in percent, NIST, ROUGE-L (beta = 1.2), CIDEr; and slot errors a slot, the fewer the better.
+
+    `values` holds the values that each slot takes in the data.
+    """
+    candidates = [tokenize(text) for text in answers]
+    references = [[tokenize(ref) for ref in example.references] for example in examples]
+    pairs = list(zip(candidates, references, strict=True))
+    errors = [slot_errors(ex.meta["meaning"], text, values) for ex, text in zip(examples, answers, strict=True)]
+    return {
+        "bleu": 100 * bleu(candidates, references),
+        "nist": nist(candidates, references),
+        "rouge_l": sum(rouge_l(candidate, refs, beta=1.2) for candidate, refs in pairs) / len(pairs),
+        "cider": cider(candidates, references),
+        "slot_error": sum(errors) / sum(len(example.meta["meaning"]) for example in examples),
+    }
+
+
+FAMILY = r"famil|child|kid"
+NO = r"\b(no|not|non|isn't|aren't|don't|doesn't|never)\b"
+NOT_FOR_FAMILIES = rf"{NO}.{{0,40}}({FAMILY})|({FAMILY}).{{0,20}}{NO}|adult|unfriendly"
+CHEAP = r"cheap|inexpensive|affordable|low[- ]?(cost|price)|price.{0,12}low"
+DEAR = r"expensive|pricey|upscale|high[- ]?(cost|price|end)|(price|pricing|cost).{0,16}high"
+FAIR = r"moderate|mid-?(price|range)|average|reasonabl|medium"
+SAID_AS = {  # (slot, value) -> how else it is said; without an entry, a value is said as it is written
+    ("food", "English"): r"english|british",
+    ("area", "riverside"): r"river",
+    ("area", "city centre"): r"(city|town)('s)? (centre|center)|cent(re|er) of|central",
+    ("eatType", "coffee shop"): r"coffee|caf[eé]",
+    ("priceRange", "cheap"): CHEAP,
+    ("priceRange", "less than £20"): rf"(less than|under|below) £?20|{CHEAP}",
+    ("priceRange", "moderate"): FAIR,
+    ("priceRange", "£20-25"): rf"£?20\s?(-|to|and)\s?£?25|{FAIR}",
+    ("priceRange", "high"): DEAR,
+    ("priceRange", "more than £30"): rf"(more than|over|above) £?30|{DEAR}",
+    ("customer rating", "low"): r"low|poor|bad|not (well|recommended)|(1|one)[- ](star|out)",
+    ("customer rating", "average"): r"average|decent|moderate|mid|fair|ok|(3|three)[- ](star|out)",
+    ("customer rating", "high"): r"high|excellent|great|well|(5|five)[- ](star|out)",
+    ("customer rating", "1 out of 5"): r"(1|one)( stars?)? (out )?of (5|five)|(1|one)[- ]star|low|poor",
+    ("customer rating", "3 out of 5"): r"(3|three)( stars?)? (out )?of (5|five)|(3|three)[- ]star|average",
+    ("customer rating", "5 out of 5"): r"(5|five)( stars?)? (out )?of (5|five)|(5|five)[- ]star|high|excellent",
+}
+
+
+def says(text: str, slot: str, value: str) -> bool:
+    """Whether the text says that the slot has this value."""
+    text = text.lower()
+    if slot in ("family", "familyFriendly"):
+        negated = re.search(NOT_FOR_FAMILIES, text) is not None
+        return negated if value == "no" else re.search(FAMILY, text) is not None and not negated
+    pattern = SAID_AS.get((slot, value), re.escape(value.lower()))
+    return re.search(rf"(?<!\w)({pattern})", text) is not None
+
+
+def slot_errors(meaning: Meaning, text: str, values: dict[str, set[str]]) -> int:
+    """Slots that the text lacks or gives another value, and slots that it adds (Wen et al. 2015's p + q).
+
+    A slot is added if the text, its own names taken out, says any of the values of a slot that it should not speak of.
+    """
+    missing = sum(not says(text, slot, value) for slot, value in meaning.items())
+    rest = text.lower()
+    for value in sorted(meaning.values(), key=len, reverse=True):
+        rest = rest.replace(value.lower(), "") if len(value) > 3 else rest
+    unasked = values.keys() - meaning.keys()
+    return missing + sum(any(says(rest, slot, value) for value in values[slot]) for slot in unasked)
+
+
+def _values(meanings: Iterable[Meaning]) -> dict[str, set[str]]:
+    values: dict[str, set[str]] = {}
+    for meaning in meanings:
+        for slot, value in meaning.items():
+            values.setdefault(slot, set()).add(value)
+    return values
+
+
+def _first_reference(train: Sequence[Example], test: Sequence[Example]) -> list[str]:
+    """What a person wrote: its slot error is what the rules get wrong about correct text."""
+    return [example.references[0] for example in test]

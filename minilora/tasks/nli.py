@@ -1,0 +1,167 @@
+"""Entailment: does the second sentence follow from the first (yes), contradict it (no), or neither (maybe)?
+
+    A small dog is sleeping in the garden at noon.     premise
+    An animal is sleeping in the garden.               hypothesis -> yes
+
+The hypothesis is drawn first and the label apart from it; only then a premise is written that makes the label true.
+So the hypothesis alone tells nothing about the label, as it does in corpora that people wrote (Gururangan et al.
+2018). Each split has as many of each label, and no pair of sentences is in two splits.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+
+from minilora.tasks.baselines import majority
+from minilora.tasks.task import Example, Scores, Task, pick
+
+LABELS = {"entailment": "yes", "neutral": "maybe", "contradiction": "no"}
+KINDS = {
+    "animal": ("dog", "cat", "horse", "goat"),
+    "adult": ("man", "woman", "farmer", "teacher"),
+    "child": ("boy", "girl", "pupil", "baby"),
+}
+ASPECTS = {  # nobody does two of these things at once, or is in two places
+    "doing": ("sleeping", "running", "eating", "waiting", "singing", "drinking"),
+    "place": ("garden", "kitchen", "street", "forest", "station", "library"),
+}
+DETAILS = ("small", "old", "tired", "happy")
+TIMES = ("at noon", "at night", "today")
+
+
+def load(seed: int, train: int, valid: int, test: int) -> Task:
+    """`train`, `valid` and `test` pairs of sentences."""
+    rng = np.random.default_rng(seed)
+    seen: set[str] = set()
+    splits = [_split(rng, count, seen) for count in (train, valid, test)]
+    return Task(
+        "nli",
+        train=splits[0],
+        valid=splits[1],
+        test=splits[2],
+        metrics=("accuracy",),
+        scorer=score,
+        guesses={
+            "majority": majority,
+            "copy": word_overlap,
+            "hypothesis only": hypothesis_only,
+            "premise only": premise_only,
+        },
+    )
+
+
+def score(examples: Sequence[Example], answers: Sequence[str]) -> Scores:
+    """The share of answers that are the right word."""
+    right = sum(text.strip() == example.answer for example, text in zip(examples, answers, strict=True))
+    return {"accuracy": right / len(examples)}
+
+
+def _split(rng: np.random.Generator, count: int, seen: set[str]) -> list[Example]:
+    """`count` pairs that have not been `seen`, the labels in turn, shuffled."""
+    examples: list[Example] = []
+    while len(examples) < count:
+        label = list(LABELS)[len(examples) % len(LABELS)]
+        premise, hypothesis = _pair(rng, label)
+        prompt = f"{premise}\n{hypothesis}\n"
+        if prompt not in seen:
+            seen.add(prompt)
+            meta = {"premise": premise, "hypothesis": hypothesis, "label": label}
+            examples.append(Example(prompt, LABELS[label], (LABELS[label],), meta))
+    return [examples[i] for i in rng.permutation(count)]
+
+
+def _pair(rng: np.random.Generator, label: str) -> tuple[str, str]:
+    """A hypothesis that does not depend on the label, and a premise that gives it that label."""
+    kind = pick(rng, tuple(KINDS))
+    said = {"subject": kind if rng.random() < 0.4 else pick(rng, KINDS[kind])}
+    for aspect in [("doing", "place"), ("doing",), ("place",)][rng.integers(3)]:
+        said[aspect] = pick(rng, ASPECTS[aspect])
+    return _sentence(_premise(rng, said, kind, label)), _sentence(said)
+
+
+def _premise(rng: np.random.Generator, said: dict[str, str], kind: str, label: str) -> dict[str, str]:
+    """What entails the hypothesis, with one thing changed or taken back for the other labels."""
+    premise = dict(said)
+    if said["subject"] == kind and rng.random() < 0.7:
+        premise["subject"] = pick(rng, KINDS[kind])
+    stated = [aspect for aspect in ASPECTS if aspect in said]
+    for aspect in ASPECTS:
+        if aspect not in said and rng.random() < 0.5:
+            premise[aspect] = pick(rng, ASPECTS[aspect])
+    if label == "contradiction":
+        aspect = pick(rng, stated)
+        premise[aspect] = pick(rng, [word for word in ASPECTS[aspect] if word != said[aspect]])
+    if label == "neutral":
+        _take_back(rng, premise, said, kind)
+    if rng.random() < 0.4:
+        premise["detail"] = pick(rng, DETAILS)
+    if rng.random() < 0.4:
+        premise["time"] = pick(rng, TIMES)
+    return premise
+
+
+def _take_back(rng: np.random.Generator, premise: dict[str, str], said: dict[str, str], kind: str) -> None:
+    """Leave open something that the hypothesis says: who it is, or an aspect; the premise still states an aspect."""
+    way = pick(rng, [part for part in said if part in ASPECTS or said[part] != kind])
+    if way == "subject":
+        premise["subject"] = kind
+        return
+    del premise[way]
+    for aspect in ASPECTS:
+        if aspect != way and aspect not in premise:
+            premise[aspect] = pick(rng, ASPECTS[aspect])
+
+
+def _sentence(said: dict[str, str]) -> str:
+    noun = " ".join(said[part] for part in ("detail", "subject") if part in said)
+    predicate = [said[part] for part in ("doing",) if part in said]
+    predicate += [f"in the {said['place']}"] if "place" in said else []
+    predicate += [said["time"]] if "time" in said else []
+    return f"{'An' if noun[0] in 'aeiou' else 'A'} {noun} is {' '.join(predicate)}."
+
+
+# ------------------------------------------------------------------------------------------- baselines
+
+
+def word_overlap(train: Sequence[Example], test: Sequence[Example]) -> list[str]:
+    """yes where every word of the hypothesis stands in the premise, else no."""
+    return [
+        "yes" if set(_words(example.meta["hypothesis"])) <= set(_words(example.meta["premise"])) else "no"
+        for example in test
+    ]
+
+
+def hypothesis_only(train: Sequence[Example], test: Sequence[Example]) -> list[str]:
+    """A classifier that never sees the premise: what the hypothesis alone gives away."""
+    return naive_bayes(train, test, "hypothesis")
+
+
+def premise_only(train: Sequence[Example], test: Sequence[Example]) -> list[str]:
+    """A classifier that never sees the hypothesis."""
+    return naive_bayes(train, test, "premise")
+
+
+def naive_bayes(train: Sequence[Example], test: Sequence[Example], part: str) -> list[str]:
+    """The answer y with the greatest log p(y) + sum over the words w of the part of log p(w is there | y), with
+    add-one smoothing."""
+    answers = Counter(example.answer for example in train)
+    with_word: dict[str, Counter[str]] = defaultdict(Counter)
+    for example in train:
+        with_word[example.answer].update(set(_words(example.meta[part])))
+
+    def log_probability(answer: str, words: set[str]) -> float:
+        n = answers[answer]
+        return math.log(n) + sum(math.log((with_word[answer][word] + 1) / (n + 2)) for word in words)
+
+    return [
+        max(sorted(answers), key=lambda answer: log_probability(answer, words))
+        for words in (set(_words(example.meta[part])) for example in test)
+    ]
+
+
+def _words(sentence: str) -> list[str]:
+    return sentence.lower().strip(".").replace("an ", "a ").split()

@@ -1,0 +1,232 @@
+"""Natural language to SQL: a table's columns and a question in, the query out, scored by what it returns.
+
+    boats(price, owner, age, size)
+    show the owner of boats with price above 40?
+    -> SELECT owner FROM boats WHERE price > 40
+
+As in WikiSQL (Zhong et al. 2017): one table, one column or aggregate, up to two conditions; a schema, a table's name
+with its columns, is in one split alone; an answer is right by execution if the database returns what it returns for
+the true query, by logical form if it is the true query but for the order of its conditions. Each table has rows, drawn
+so that the true query tells them apart. Generated SQL runs on a database in memory that allows nothing but reading,
+and not for long.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections import Counter
+from collections.abc import Sequence
+from itertools import combinations, product
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minilora.tasks.baselines import copy_prompt, of_another
+from minilora.tasks.task import Example, Scores, Task, pick
+
+TABLES = """actors apples bikes birds boats books bottles boxes bridges buses cakes camps cars cats chairs cities clubs
+coats cows desks doors farms films fish flags games gardens gifts guests horses hotels houses islands jobs keys lakes
+lamps maps meals mines museums nurses ovens parks phones pianos planes plants players rivers roads rooms schools ships
+shoes shops songs stamps tents towns toys trains trees trips tunnels visits walls wines zoos"""
+WORDS = {  # columns of text, and their values
+    "colour": ("red", "blue", "green", "black", "white"),
+    "country": ("France", "Spain", "Kenya", "Japan", "Peru"),
+    "owner": ("Anna", "Ben", "Clara", "David", "Emma"),
+    "size": ("small", "medium", "large", "tiny", "huge"),
+    "state": ("new", "used", "broken", "sold", "lost"),
+    "city": ("Oslo", "Rome", "Cairo", "Lima", "Delhi"),
+}
+NUMBERS = {  # columns of numbers: how more and less of them is said, beside "above" and "below"
+    "price": ("dearer than", "cheaper than"),
+    "age": ("older than", "younger than"),
+    "weight": ("heavier than", "lighter than"),
+    "height": ("taller than", "shorter than"),
+    "speed": ("faster than", "slower than"),
+    "score": ("better than", "worse than"),
+}
+AGGREGATES = {"MAX": ("highest",), "MIN": ("lowest",), "AVG": ("average", "mean"), "SUM": ("total",)}
+ROWS = 8
+
+
+class Table(NamedTuple):
+    """A table's name, its columns, and its rows."""
+
+    name: str
+    columns: tuple[str, ...]
+    rows: list[tuple[Any, ...]]
+
+
+Schema = tuple[str, tuple[str, str], tuple[str, str]]  # name, columns of text, columns of numbers
+
+
+class Query(NamedTuple):
+    """SELECT column FROM table WHERE conditions, with an aggregate around the column, or the rows counted."""
+
+    aggregate: str  # "", COUNT, MAX, MIN, AVG, SUM
+    column: str  # "*" for COUNT
+    table: str
+    conditions: frozenset[tuple[str, str, str]]  # (column, operator, value as it is written in SQL)
+
+
+def load(seed: int, train: int, valid: int, test: int) -> Task:
+    """`train`, `valid` and `test` questions."""
+    rng = np.random.default_rng(seed)
+    schemas = list(product(TABLES.split(), combinations(WORDS, 2), combinations(NUMBERS, 2)))
+    schemas = [schemas[i] for i in rng.permutation(len(schemas))]
+    cut = len(schemas) // 5
+    pools = (schemas[2 * cut :], schemas[:cut], schemas[cut : 2 * cut])
+    splits = [_split(rng, pool, count) for pool, count in zip(pools, (train, valid, test), strict=True)]
+    return Task(
+        "sql",
+        train=splits[0],
+        valid=splits[1],
+        test=splits[2],
+        metrics=("execution", "logical_form"),
+        scorer=score,
+        guesses={"chance": random_query, "another": of_another, "copy": copy_prompt},
+    )
+
+
+def score(examples: Sequence[Example], answers: Sequence[str]) -> Scores:
+    """The share of answers that return what the true query returns, and that are the true query."""
+    executed = [
+        execute(example.meta["table"], text) == execute(example.meta["table"], example.answer)
+        for example, text in zip(examples, answers, strict=True)
+    ]
+    same = [parse(text) == parse(example.answer) for example, text in zip(examples, answers, strict=True)]
+    return {"execution": sum(executed) / len(examples), "logical_form": sum(same) / len(examples)}
+
+
+# ----------------------------------------------------------------------------------------------- execution
+
+MAX_STEPS = 100_000  # of SQLite's virtual machine; a true query takes some hundred
+ALLOWED = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ}
+FUNCTIONS = {"count", "max", "min", "avg", "sum"}
+
+
+def execute(table: Table, query: str) -> Counter[tuple[Any, ...]] | None:
+    """What the query returns, as a bag of rows (SQL without ORDER BY promises no order), or None if it fails.
+
+    The table is made anew in memory, so nothing is there to harm. From then on SQLite is allowed to read columns
+    and to call the five aggregates, and stops after MAX_STEPS steps: no writing, no other function, no recursion
+    and no product of tables without end.
+    """
+    database = sqlite3.connect(":memory:")
+    try:
+        columns = ", ".join(f"{name} {'TEXT' if name in WORDS else 'INTEGER'}" for name in table.columns)
+        database.execute(f"CREATE TABLE {table.name} ({columns})")
+        marks = ", ".join("?" * len(table.columns))
+        database.executemany(f"INSERT INTO {table.name} VALUES ({marks})", table.rows)
+        database.commit()
+        database.set_authorizer(_only_reading)
+        database.set_progress_handler(lambda: 1, MAX_STEPS)
+        return Counter(database.execute(query).fetchall())
+    except (sqlite3.Error, sqlite3.Warning, ValueError):  # no query; two queries; a zero byte in it
+        return None
+    finally:
+        database.close()
+
+
+def _only_reading(action: int, what: str | None, name: str | None, *_: str | None) -> int:
+    allowed = action in ALLOWED or (action == sqlite3.SQLITE_FUNCTION and name in FUNCTIONS)
+    return sqlite3.SQLITE_OK if allowed else sqlite3.SQLITE_DENY
+
+
+CONDITION = r"(\w+) ?(=|<|>) ?('[^']*'|\d+)"
+QUERY = re.compile(
+    r"SELECT (?:(COUNT|MAX|MIN|AVG|SUM) ?\( ?(\w+|\*) ?\)|(\w+)) "
+    rf"FROM (\w+)(?: WHERE ({CONDITION}(?: AND {CONDITION})*))?",
+    re.IGNORECASE,
+)
+
+
+def parse(text: str) -> Query | None:
+    """A query of the task's own form, its spaces and the case of its words set aside; None for any other text."""
+    found = QUERY.fullmatch(" ".join(text.split()))
+    if found is None:
+        return None
+    aggregate, inner, column, table, where = found.group(1, 2, 3, 4, 5)
+    conditions = frozenset((name.lower(), sign, value) for name, sign, value in re.findall(CONDITION, where or ""))
+    return Query((aggregate or "").upper(), (inner or column).lower(), table.lower(), conditions)
+
+
+def write(query: Query) -> str:
+    """The query as SQL, its conditions in order of their columns."""
+    column = f"{query.aggregate}({query.column})" if query.aggregate else query.column
+    where = " AND ".join(" ".join(condition) for condition in sorted(query.conditions))
+    return f"SELECT {column} FROM {query.table}" + (f" WHERE {where}" if where else "")
+
+
+# --------------------------------------------------------------------------------------------- generation
+
+
+def _split(rng: np.random.Generator, schemas: list[Schema], count: int) -> list[Example]:
+    found: dict[str, Example] = {}
+    while len(found) < count:
+        table = _table(rng, *schemas[rng.integers(len(schemas))])
+        query, question = _question(rng, table)
+        answer = write(query)
+        if not _tells_apart(table, answer):
+            continue
+        prompt = f"{table.name}({', '.join(table.columns)})\n{question}?\n"
+        found[prompt] = Example(prompt, answer, (answer,), {"table": table})
+    return list(found.values())
+
+
+def _table(rng: np.random.Generator, name: str, words: tuple[str, str], numbers: tuple[str, str]) -> Table:
+    """Two columns of text and two of numbers, in any order, and ROWS rows."""
+    columns = tuple(str(column) for column in rng.permutation([*words, *numbers]))
+
+    def value(column: str) -> str | int:
+        return pick(rng, WORDS[column]) if column in WORDS else int(rng.integers(1, 100))
+
+    return Table(name, columns, [tuple(value(column) for column in columns) for _ in range(ROWS)])
+
+
+def _question(rng: np.random.Generator, table: Table) -> tuple[Query, str]:
+    """A query, and a question for it."""
+    words = [column for column in table.columns if column in WORDS]
+    numbers = [column for column in table.columns if column in NUMBERS]
+    kind = rng.integers(3)
+    if kind == 0:
+        column = pick(rng, table.columns)
+        aggregate, question = (
+            "",
+            pick(rng, (f"what is the {column} of {table.name}", f"show the {column} of {table.name}")),
+        )
+    elif kind == 1:
+        aggregate, column = "COUNT", "*"
+        question = pick(rng, (f"how many {table.name} are there", f"count the {table.name}"))
+    else:
+        aggregate, column = pick(rng, tuple(AGGREGATES)), pick(rng, numbers)
+        question = f"what is the {pick(rng, AGGREGATES[aggregate])} {column} of {table.name}"
+    rest = [name for name in words + numbers if name != column]
+    chosen = rng.choice(rest, size=rng.integers(1, 3), replace=False)
+    conditions, phrases = zip(*(_condition(rng, table, str(name)) for name in chosen), strict=True)
+    return Query(aggregate, column, table.name, frozenset(conditions)), f"{question} {' and '.join(phrases)}"
+
+
+def _condition(rng: np.random.Generator, table: Table, column: str) -> tuple[tuple[str, str, str], str]:
+    """A condition on the column, its value one that a row has, and how it is said."""
+    value = table.rows[rng.integers(ROWS)][table.columns.index(column)]
+    if column in WORDS:
+        return (column, "=", f"'{value}'"), pick(rng, (f"with {column} {value}", f"with {value} as {column}"))
+    more, less = NUMBERS[column]
+    if rng.random() < 0.5:
+        return (column, ">", str(value)), pick(rng, (f"with {column} above {value}", f"{more} {value}"))
+    return (column, "<", str(value)), pick(rng, (f"with {column} below {value}", f"{less} {value}"))
+
+
+def _tells_apart(table: Table, query: str) -> bool:
+    """Whether the query returns something, and something else than without its last condition or all of them."""
+    result = execute(table, query)
+    shorter = query.rpartition(" AND ")[0] or query.partition(" WHERE ")[0]
+    nothing = result in (Counter(), Counter({(None,): 1}), Counter({(0,): 1}))
+    return not nothing and result not in (execute(table, shorter), execute(table, query.partition(" WHERE ")[0]))
+
+
+def random_query(train: Sequence[Example], test: Sequence[Example]) -> list[str]:
+    """Another query on the same table, drawn as the true one was: what knowing the schema alone is worth."""
+    rng = np.random.default_rng(0)
+    return [write(_question(rng, example.meta["table"])[0]) for example in test]

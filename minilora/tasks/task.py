@@ -1,0 +1,113 @@
+"""What a downstream task is: prompts with the answers wanted, a score, and batches that count the answer alone.
+
+The objective is the paper's eq. 1: log p(y | x) of the answer y given the prompt x, as bytes. An answer ends with
+END, which the model has to write too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from minilora.text import Batch, ByteTokenizer
+
+END = "\n"  # the end of an answer: one byte that every text model has met
+BLOCK_SIZE = 320  # bytes that a prompt, its answer and END may take together: what the shipped base sees at once
+
+Scores = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Example:
+    """`prompt` x and the `answer` y to train on; all that a scorer accepts or needs is in `references` and `meta`."""
+
+    prompt: str
+    answer: str
+    references: tuple[str, ...] = ()
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        """Bytes of the prompt, the answer and END."""
+        return len((self.prompt + self.answer + END).encode())
+
+
+Scorer = Callable[[Sequence[Example], Sequence[str]], Scores]
+Baseline = Callable[[Sequence[Example], Sequence[Example]], list[str]]  # (train, test) -> an answer for each of test
+
+
+@dataclass(frozen=True)
+class Task:
+    """Three disjoint splits, a scorer, and what the task scores without a model.
+
+    `metrics` names the scores, the headline first; `score` gives them for one answer an example. `max_new` is as many
+    bytes as the longest training answer takes: the room to give a model that answers.
+    """
+
+    name: str
+    train: list[Example]
+    valid: list[Example]
+    test: list[Example]
+    metrics: tuple[str, ...]
+    scorer: Scorer
+    guesses: Mapping[str, Baseline]
+
+    @property
+    def max_new(self) -> int:
+        return max(len((example.answer + END).encode()) for example in self.train)
+
+    def score(self, examples: Sequence[Example], answers: Sequence[str]) -> Scores:
+        """Metric -> value for one answer an example.  ValueError if there are none or their numbers differ."""
+        if not examples or len(examples) != len(answers):
+            raise ValueError(f"{len(answers)} answers to {len(examples)} examples: give one for each, and at least one")
+        return self.scorer(examples, answers)
+
+    def baselines(self) -> dict[str, Scores]:
+        """What can be had on the test split without a model, baseline by baseline."""
+        return {name: self.score(self.test, guess(self.train, self.test)) for name, guess in self.guesses.items()}
+
+
+class TaskData:
+    """Batches of whole examples: what `fit` and `evaluate` ask of any data set, as `TextData`.
+
+    Rows are padded to the longest of their batch. A target weighs 1 if it is a byte of an answer or its END, and 0 in
+    a prompt or the padding.  ValueError if there are no examples or one does not fit into `block_size` bytes.
+    """
+
+    def __init__(self, examples: Sequence[Example], block_size: int = BLOCK_SIZE) -> None:
+        if not examples:
+            raise ValueError("there are no examples: give at least one")
+        if len(longest := max(examples, key=len)) > block_size:
+            raise ValueError(
+                f"an example takes {len(longest)} bytes and block_size is {block_size}: leave it out, or use a model "
+                f"with a longer block ({longest.prompt[:40]!r}...)"
+            )
+        encode = ByteTokenizer().encode
+        self.rows = [encode(example.prompt + example.answer + END) for example in examples]
+        self.prompt_lengths = [len(encode(example.prompt)) for example in examples]
+
+    def _batch(self, chosen: Sequence[int] | np.ndarray) -> Batch:
+        longest = max(len(self.rows[i]) for i in chosen)
+        padded = np.zeros((len(chosen), longest), dtype=np.int64)
+        weights = np.zeros((len(chosen), longest), dtype=np.float32)
+        for row, i in enumerate(chosen):
+            padded[row, : len(self.rows[i])] = self.rows[i]
+            weights[row, self.prompt_lengths[i] : len(self.rows[i])] = 1
+        return Batch(padded[:, :-1], padded[:, 1:], weights[:, 1:])
+
+    def sample(self, rng: np.random.Generator, batch_size: int) -> Batch:
+        """`batch_size` examples at random, with replacement."""
+        return self._batch(rng.integers(len(self.rows), size=batch_size))
+
+    def batches(self, batch_size: int) -> Iterator[Batch]:
+        """Every example once, the shortest first, so that little is padding."""
+        order = sorted(range(len(self.rows)), key=lambda i: len(self.rows[i]))
+        for i in range(0, len(order), batch_size):
+            yield self._batch(order[i : i + batch_size])
+
+
+def pick(rng: np.random.Generator, words: Sequence[str]) -> str:
+    """One of the words, each as likely as another."""
+    return words[int(rng.integers(len(words)))]

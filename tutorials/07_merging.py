@@ -1,0 +1,313 @@
+# %% [markdown]
+# # 7 · Merging: the update disappears into the weight
+#
+# **After this lesson you can**
+# - merge an adapter, and say by how much the merged layer may differ from the unmerged one, before you measure it;
+# - count what an unmerged adapter costs at inference, and what a merged one costs: nothing;
+# - take an adapter out again, exactly, and say what subtracting it does instead: once, a thousand times, in float32
+#   and in float16;
+# - explain why the same adapter, put in and out for ever, does *not* drift, and a series of different ones does.
+#
+# **You need** `pip install -e ".[test]"`; lesson 5 (what $A$, $B$ and $s = \alpha/r$ are). About 20 seconds on two
+# idle cores.
+
+# %%
+import copy
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+
+import minilora as ml
+from minilora.demo import ATTENTION, interleaved_medians
+from minilora.plots import BASE, LORA, OTHER
+from minilora.testing import forward_error_bound, merge_error_bound, unit_roundoff, unmerge_drift_bound
+from minilora.text import split
+
+matplotlib.use("Agg")  # no window: the figure goes to a file
+import matplotlib.pyplot as plt
+
+HERE = Path(__file__).parent if "__file__" in globals() else Path()  # a notebook runs in its folder
+(HERE / "figures").mkdir(exist_ok=True)
+
+# %% [markdown]
+# First an adapter that has learned something: rank 4 on all attention matrices of the base, 60 steps on Python's
+# source.
+
+# %%
+base, tokenizer = ml.load_base()
+train_tokens, held_out = split(tokenizer.encode(ml.python_source()))
+T = 64  # bytes in a window of text
+validation = ml.TextData(held_out[: 64 * T + 1], T)
+tokens, targets, _ = next(validation.batches(8))
+
+model = ml.add_lora(copy.deepcopy(base), ml.LoraConfig(r=4, lora_alpha=4, target_modules=ATTENTION))
+ml.fit(model, ml.TextData(train_tokens, T), steps=60, lr=4e-3, batch_size=8, workers=2, progress=False)
+base_loss, adapted_loss = ml.evaluate(base, validation), ml.evaluate(model, validation)
+print(f"held-out loss: base {base_loss:.3f}, with the adapter {adapted_loss:.3f} nats per byte")
+assert adapted_loss < base_loss
+
+# %% [markdown]
+# ## 1. Is merged the same as unmerged?
+# **Question.** The adapter adds a second path beside $W_0$. Can the path be folded into the weight?
+#
+# **Formula.** Matrix products distribute over sums, so (Hu et al. 2021, section 4.1)
+#
+# $$ W_0 x + s B A x = (W_0 + s B A)\, x = W x $$
+#
+# That is exact for real numbers. A computer rounds each product and each sum: the result is the true one times
+# $1 + \delta$ with $|\delta| \le u$, the *unit roundoff*: $2^{-53}$ in float64, $2^{-24}$ in float32, $2^{-11}$ in
+# float16. A term that meets $m$ roundings on its way into the result is therefore off by a factor of at most
+# $(1 + u)^m$, and
+#
+# $$ |\hat h_i - h_i| \;\le\; \gamma_m \Big( |W_0|\,|x| + s\,|B|\,|A|\,|x| \Big)_i,
+#    \qquad \gamma_m = \frac{m u}{1 - m u} $$
+#
+# where $|\cdot|$ takes the size of every entry (Higham 2002, lemma 3.1). It remains to count. A term
+# $s B_{ip} A_{pj} x_j$ meets one rounding for each product and each sum: up to $k$ for the sum over the $k$ inputs,
+# up to $r$ for the sum over the rank, two for the scaling, and up to $k + 1$ more if the base's $k$ terms are added
+# in the same sum: $m = 2k + r + 3$. Merged and unmerged are each within that of the truth, so they are within twice
+# that of each other. Nothing was assumed about the order of the sums: it holds for every BLAS and every number of
+# threads.
+#
+# **Number.** The largest difference in each of the 16 matrices of the trained model, and the largest part of the
+# bound that any entry uses up.
+
+# %%
+x = np.random.default_rng(0).standard_normal((64, base.config.n_embd)).astype(np.float32)
+worst = 0.0
+for _, layer in ml.lora_layers(model):
+    W0, A, B, s = layer.weight.data, layer.lora_A.data, layer.lora_B.data, layer.scaling
+    unmerged = x @ W0.T + s * (x @ A.T) @ B.T
+    merged = x @ (W0 + s * (B @ A)).T
+    bound = merge_error_bound(x, W0, A, B, s)
+    difference = np.abs(merged.astype(np.float64) - unmerged)
+    assert (difference <= bound).all()
+    worst = max(worst, float((difference / bound).max()))
+one_side = forward_error_bound(x, W0, A, B, s)
+assert np.array_equal(bound, 2 * one_side)
+print(f"every entry within its bound; the worst uses {worst:.1%} of it")
+
+# %% [markdown]
+# The bound is for the worst case, in which all roundings push the same way. They push both ways, so little of it is
+# used. A bound that is never reached is still worth having: an error *above* it is a bug, without any doubt.
+#
+# The same for the whole model, in two precisions: the difference of the logits shrinks with $u$, so it is rounding.
+
+
+# %%
+def in_float64(model: ml.GPT) -> ml.GPT:
+    """The same numbers in double precision."""
+    config = ml.GPTConfig(**{**vars(model.config), "dtype": "float64"})
+    double = ml.add_lora(ml.GPT(config), ml.LoraConfig(r=4, lora_alpha=4, target_modules=ATTENTION))
+    double.load_state_dict(model.state_dict())
+    return double
+
+
+gap = {}
+for dtype, adapted in (("float32", model), ("float64", in_float64(model))):
+    logits = adapted(tokens)
+    gap[dtype] = float(np.abs(ml.merge(copy.deepcopy(adapted))(tokens) - logits).max())
+    print(f"{dtype}: |merged - unmerged| logit <= {gap[dtype]:.1e}, logits up to {np.abs(logits).max():.0f}")
+assert gap["float64"] < gap["float32"] * 1e-6, "u is 2^-29, about 2e-9, times as large"
+
+# %% [markdown]
+# ## 2. What does it cost to run?
+# **Question.** A layer with its adapter beside it does more work. How much, and what is left after merging?
+#
+# **Formula.** Multiplications for one input: the base $dk$, the adapter $r(d + k)$. On a square matrix that is $2r/d$
+# of the base's work. It is little arithmetic, but it is two more products in a row, and a small product leaves most
+# of a machine idle. Merged: $dk$, as before.
+#
+# **Number.** The count, then the median time of a forward pass of one window, base, unmerged and merged taking turns.
+# Times depend on your computer and on what else it does; that the merged model *is* a plain model does not: take away
+# the $A$ and $B$, and it gives the same bits.
+
+# %%
+layers = [layer for _, layer in ml.lora_layers(model)]
+extra = sum(layer.lora_A.size + layer.lora_B.size for layer in layers)
+work = sum(p.size for name, p in base.named_parameters().items() if p.data.ndim == 2 and not name.startswith("wpe"))
+print(f"multiplications by weights, per byte of text: base {work:,}, the adapter {extra:,} more ({extra / work:.1%})")
+
+merged = ml.merge(copy.deepcopy(model))
+plain = ml.remove_lora(ml.merge(copy.deepcopy(model)))
+assert set(plain.named_parameters()) == set(base.named_parameters())
+assert merged(tokens).tobytes() == plain(tokens).tobytes(), "merged is a plain model, to the bit"
+
+times = interleaved_medians({"base": base, "unmerged": model, "merged": merged}, lambda m: m(tokens[:1]), repeats=100)
+for name, milliseconds in times.items():
+    print(f"  {name:<10}{milliseconds:6.2f} ms  {milliseconds / times['base'] - 1:+.0%}")
+
+# %% [markdown]
+# An adapter layer in the sense of Houlsby et al. (2019) has a nonlinearity inside: no matrix is equal to it, so it
+# cannot be merged and its latency stays. That is the paper's argument for a *linear* update (sections 3 and 4.1).
+#
+# ## 3. Taking it out again
+# **Question.** The next request needs another adapter. How does one get $W_0$ back?
+#
+# **Two ways.** The paper subtracts: "we can recover $W_0$ by subtracting $BA$ and then adding a different $B'A'$"
+# (section 4.1). minilora keeps $W_0$ aside when it merges, and puts it back: nothing is computed, so nothing can
+# round.
+
+# %%
+merged = ml.merge(copy.deepcopy(model))  # keep_base=True
+aside = sum(layer.base_weight.nbytes for _, layer in ml.lora_layers(merged))
+ml.unmerge(merged)
+subtracted = ml.unmerge(ml.merge(copy.deepcopy(model), keep_base=False))
+off = total = 0
+for (_, kept), (_, new), (_, old) in zip(*(ml.lora_layers(m) for m in (merged, subtracted, model)), strict=True):
+    assert kept.weight.data.tobytes() == old.weight.data.tobytes()
+    off += int((new.weight.data != old.weight.data).sum())
+    total += old.weight.size
+print(f"W0 kept aside: restored bit for bit, at the price of {aside:,} bytes while merged")
+print(f"subtracted: {off:,} of {total:,} entries are not W0's ({off / total:.0%})")
+assert off > 0
+
+# %% [markdown]
+# ## 4. A thousand times
+# **Question.** Each entry is off by a last digit. Does it matter, if a server swaps adapters all day?
+#
+# **Formula.** One cycle is $W \leftarrow \mathrm{fl}(W + \Delta)$, $W \leftarrow \mathrm{fl}(W - \Delta)$ with
+# $\Delta = \mathrm{fl}(s B A)$, where fl says "as the computer rounds it". Without rounding the two cancel. As in
+# section 1, each of the two is off by at most $\gamma_{r+3} (|W| + s |B| |A|)$: $r$ roundings in the sum over the
+# rank, two in the scaling, one in the addition. Before the addition $|W|$ is at most $|W_0|$ plus the drift so far;
+# before the subtraction it has grown by $|\Delta|$. To first order, after $n$ cycles:
+#
+# $$ \text{drift} \;\le\; n\, \gamma_{r+3} \big( 2 |W_0| + 3 s |B| |A| \big) $$
+#
+# This is `unmerge_drift_bound`, which keeps the higher orders too.
+#
+# Two cases behave differently.
+# - **The same adapter every time.** By a theorem of Reiser and Knuth (Knuth, *The Art of Computer Programming* 2,
+#   section 4.2.2, theorem D), with rounding to the nearest, ties to even, as every computer does it:
+#   $((((w \oplus \delta) \ominus \delta) \oplus \delta) \ominus \delta) = (w \oplus \delta) \ominus \delta$. The
+#   first cycle moves $W$; no later one does.
+# - **A different adapter every time.** The theorem says nothing. Each cycle adds new errors, of either sign: if they
+#   are independent, their sum grows like $\sqrt{n}$, as a random walk does, and the bound like $n$.
+#
+# **Code.** One matrix of the trained model. The "different adapters" are the trained one with the columns of $A$ in
+# another order every time: other numbers, of the same sizes. A thousand cycles, in float32 and float16, on three
+# seeds.
+
+
+# %%
+def cycle(W, A, B, s):
+    """Merge and unmerge as the paper does.  All arrays in one precision."""
+    W = W + s * (B @ A)
+    return W - s * (B @ A)
+
+
+layer = dict(ml.lora_layers(model))["blocks.0.attn.q_proj"]
+by_hand = cycle(layer.weight.data, layer.lora_A.data, layer.lora_B.data, np.float32(layer.scaling))
+library = dict(ml.lora_layers(subtracted))["blocks.0.attn.q_proj"].weight.data
+assert by_hand.tobytes() == library.tobytes(), "the cycle written here is the library's"
+
+CYCLES, SEEDS = 1000, (0, 1, 2)
+MARKS = np.unique(np.geomspace(1, CYCLES, 16).round().astype(int))  # where we look
+
+
+def drift(dtype, different: bool, seed: int = 0):
+    """(largest drift, root of its mean square, the bound's largest entry), each at every mark."""
+    s = dtype(layer.scaling)
+    W0, A, B = (array.astype(dtype) for array in (layer.weight.data, layer.lora_A.data, layer.lora_B.data))
+    size = np.abs(W0).astype(np.float64)
+    rng, W, bound, seen = np.random.default_rng(seed), W0, np.zeros(W0.shape), []
+    for n in range(1, CYCLES + 1):
+        if different:
+            A = A[:, rng.permutation(A.shape[1])]
+        W = cycle(W, A, B, s)
+        bound = bound + unmerge_drift_bound(size + bound, A, B, float(s))
+        if n in MARKS:
+            moved = np.abs(W.astype(np.float64) - W0)
+            assert (moved <= bound).all(), "no entry may leave its bound"
+            seen.append((moved.max(), np.sqrt((moved**2).mean()), bound.max()))
+    return np.array(seen).T
+
+
+drifts = {}
+for dtype in (np.float32, np.float16):
+    drifts[dtype, "same"] = drift(dtype, different=False)[None]
+    drifts[dtype, "different"] = np.array([drift(dtype, different=True, seed=seed) for seed in SEEDS])
+
+update = float(np.sqrt((layer.delta() ** 2).mean()))  # what the adapter itself changes: the yardstick
+print(f"the update itself: {update:.1e} (root mean square of an entry)\n")
+print(f"{'':<20}{'cycles':>7}{'largest drift':>15}{'rms drift':>11}{'rms / update':>14}{'bound':>10}")
+for (dtype, kind), values in drifts.items():
+    for i in (0, -1):
+        largest, rms, bound = values.mean(axis=0)[:, i]
+        name = f"{dtype.__name__}, {kind}"
+        print(f"{name:<20}{MARKS[i]:7}{largest:15.1e}{rms:11.1e}{rms / update:14.1e}{bound:10.1e}")
+
+# %% [markdown]
+# What must hold: no entry ever leaves its bound (asserted inside the loop, for all entries); the same adapter drifts
+# in its first cycle and never again; different ones drift on, slower than the bound; and float16 drifts as much more
+# than float32 as its $u$ is larger, a factor of $2^{13}$, give or take the luck of the roundings.
+
+# %%
+for dtype in (np.float32, np.float16):
+    same, different = drifts[dtype, "same"][0], drifts[dtype, "different"]
+    assert (same[:2] == same[:2, :1]).all(), "theorem D: nothing after the first cycle"
+    assert (different[:, 1, -1] > 5 * different[:, 1, 0]).all(), "different adapters drift on"
+    growth = different[:, 1, -1] / different[:, 1, 0]
+    grown = different[:, 2, -1] / different[:, 2, 0]
+    power, bound_power = (np.log(g.mean()) / np.log(CYCLES) for g in (growth, grown))
+    print(f"{dtype.__name__}: different adapters drift like n^{power:.2f}; the bound grows like n^{bound_power:.2f}")
+    assert (growth < grown).all()
+ratio = drifts[np.float16, "different"][:, 1, -1] / drifts[np.float32, "different"][:, 1, -1]
+roundoffs = unit_roundoff(np.float16) / unit_roundoff(np.float32)
+print(f"drift in float16 / in float32: {ratio.mean():,.0f}; ratio of the unit roundoffs: {roundoffs:,.0f}")
+assert (roundoffs / 4 < ratio).all()
+assert (ratio < roundoffs * 4).all()
+
+# %% [markdown]
+# And with $W_0$ kept aside, a thousand cycles of the whole model:
+
+# %%
+again = copy.deepcopy(model)
+for _ in range(CYCLES):
+    ml.unmerge(ml.merge(again))
+for (_, new), (_, old) in zip(ml.lora_layers(again), ml.lora_layers(model), strict=True):
+    assert new.weight.data.tobytes() == old.weight.data.tobytes()
+print(f"W0 kept aside: after {CYCLES:,} cycles every bit is where it was")
+
+# %% [markdown]
+# ## 5. The picture
+
+# %%
+figure, panels = plt.subplots(1, 2, figsize=(9, 4), layout="constrained", sharey=True)
+for panel, dtype in zip(panels, (np.float32, np.float16), strict=True):
+    different, same = drifts[dtype, "different"], drifts[dtype, "same"][0]
+    panel.plot(MARKS, different[0, 2], "-.", color=BASE, label="bound, different adapters")
+    for row, style, name in ((0, "^-", "largest"), (1, "o--", "rms")):
+        mean, deviation = different[:, row].mean(axis=0), different[:, row].std(axis=0, ddof=1)
+        look = dict(fmt=style, color=LORA, markersize=5)
+        panel.errorbar(MARKS, mean, deviation, label=f"different adapters, {name}", **look)
+    panel.plot(MARKS, same[1], "s:", color=OTHER, markersize=5, label="the same adapter, rms")
+    panel.axhline(update, color="black", linewidth=1)
+    panel.text(0.97, 0.03, r"$W_0$ kept aside: 0, always", fontsize=9, ha="right", transform=panel.transAxes)
+    panel.set(title=dtype.__name__, xlabel="cycles of merge and subtract", xscale="log", yscale="log")
+    panel.grid(alpha=0.3)
+    panel.spines[["top", "right"]].set_visible(False)
+panels[0].text(1, 1.5 * update, "the update itself (rms)", fontsize=9)
+panels[0].set_ylim(bottom=2e-11)
+panels[0].set(ylabel=r"drift $|W - W_0|$ of an entry")
+figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8)
+figure.savefig(HERE / "figures" / "07_drift.png", dpi=150)
+
+# %% [markdown]
+# ![drift of subtracting, in float32 and float16](figures/07_drift.png)
+#
+# Means of three seeds, bars of one standard deviation (small). The column "rms / update" above says what the drift
+# means: how large the leftovers of a thousand swaps are beside one adapter. In float32 nobody will notice them. In
+# float16, in which models are served, they are thousands of times larger, and grow. (The bound grows faster than $n$
+# there: its own higher orders have become large.) Keeping $W_0$ aside costs the bytes counted in section 3; if even
+# they are too many, $W_0$ can be read again from the base's file, which is on the disk in any case.
+#
+# ## What to try next
+# - Merge twice without unmerging: what does minilora say, and what would happen if it did not (lesson 14)?
+# - Let all 16 matrices drift for a thousand cycles in float16 and evaluate the base on held-out text. Is the loss
+#   worse?
+# - Why is `W + s * (B @ A) - s * (B @ A)` in one expression no different from the function `cycle`? (Which operation
+#   goes first?) What would Kahan's compensated sum cost, in bytes?
+# - Prove theorem D for the easy case in which $w \oplus \delta$ and $w$ have the same exponent.
+# - Exercises 18 (merge) and 19 (exact unmerge).
