@@ -248,14 +248,16 @@ def run_merge(a: argparse.Namespace) -> None:
 def run_info(a: argparse.Namespace) -> None:
     header, tensors = read_file(a.file, allow_nonfinite=True)
     print(f"{a.file}: {header['kind']}, {a.file.stat().st_size:,} bytes")
-    for key in ("config", "lora"):
+    if header["kind"] == "method":
+        print(f"  method = {header['method']}")
+    for key in ("config", "lora", "options"):
         for name, value in (header.get(key) or {}).items():
             print(f"  {key}.{name} = {value}")
     if "base_sha256" in header:
         print(f"  base_sha256 = {header['base_sha256']}")
     if header["kind"] == "model":
         print(f"  {ml.trainable_report(ml.load_model(a.file, allow_nonfinite=True))}")
-    if header["kind"] == "adapter":
+    if header["kind"] in ("adapter", "method"):
         base = ml.GPTConfig(**header["config"]).parameter_count
         size = sum(tensor.size for tensor in tensors.values())
         print(f"  {size:,} parameters, {size / base:.2%} of the base's {base:,}")
