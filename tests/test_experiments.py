@@ -195,7 +195,9 @@ def test_killed_half_way_it_goes_on_and_ends_with_the_same_numbers(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
     folder = tmp_path / "runs"
-    process = subprocess.Popen([sys.executable, script, folder], env={**os.environ, "PYTHONPATH": str(ROOT)}, cwd=ROOT)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, script, folder]
+    process = subprocess.Popen(command, env=environment, cwd=ROOT, stderr=subprocess.DEVNULL)
     while not list(folder.glob("*.json")):
         assert process.poll() is None and time.sleep(0.05) is None
     process.kill()

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from minilora.experiments.run import Result, RunConfig, Store
+from minilora.tasks import PROMPT_END
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 EVERYWHERE = (*ATTENTION, "up_proj", "down_proj", "wte", "wpe")
@@ -23,9 +24,7 @@ def lora(r: int, targets: Iterable[str] = ("q_proj", "v_proj"), alpha: float = A
     return {"r": r, "lora_alpha": alpha, "target_modules": list(targets)}
 
 
-# Special tokens between prompt and answer: before the line break that ends the prompt, the second one of some tasks.
-INFIX = {"l_i": 4, "boundary": ord("\n")}
-PROMPT_LINES = {"e2e": 1, "sql": 2, "nli": 2}
+INFIX = {"l_i": 4, "boundary": ord(PROMPT_END)}  # special tokens between prompt and answer
 
 REFERENCE: dict[str, tuple[str, dict[str, Any]]] = {  # family -> method and options
     "full": ("full", {}),
@@ -131,8 +130,6 @@ class Setting:
 def reference(task: str, family: str) -> Setting:
     """The setting at which a family's learning rate is searched, and which stands for it in the tables."""
     method, options = REFERENCE[family]
-    if "boundary" in options:
-        options = options | {"occurrence": PROMPT_LINES[task]}
     return Setting(task, method, options, None if family == method else family)
 
 

@@ -105,7 +105,7 @@ def _counts(model: ml.GPT, config: RunConfig) -> dict[str, int]:
 
 def train(model: ml.GPT, task: tasks.Task, config: RunConfig) -> list[float]:
     """Train what the method trains; each step's loss, in nats per byte of the answers."""
-    data = tasks.TaskData(task.train, model.config.block_size)
+    data = tasks.TaskData(task.train, model.max_tokens)
 
     def lr(step: int) -> float:
         return ml.warmup_cosine(step, config.steps, config.lr, warmup=max(1, config.steps * 6 // 100))
@@ -118,9 +118,8 @@ def train(model: ml.GPT, task: tasks.Task, config: RunConfig) -> list[float]:
 
 def score(model: ml.GPT, task: tasks.Task) -> Result:
     """Losses on validation and test, and the task's metrics on test, from greedy answers where it asks for any."""
-    block_size = model.config.block_size
     losses = {
-        f"{split}_loss": ml.evaluate(model, tasks.TaskData(examples, block_size))
+        f"{split}_loss": ml.evaluate(model, tasks.TaskData(examples, model.max_tokens))
         for split, examples in (("valid", task.valid), ("test", task.test))
     }
     if task.metrics == ("nats_per_byte",):  # the loss is the result: there is no score of generated text
