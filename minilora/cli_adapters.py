@@ -71,6 +71,10 @@ def numbers(text: str) -> list[float]:
 
 
 def run_list(a: argparse.Namespace) -> None:
+    if a.folder.is_file():
+        raise ValueError(
+            f"{a.folder} is a file: name the folder that it is in, or see it with  minilora info {a.folder}"
+        )
     paths = sorted(a.folder.glob("*.npz"))
     if not paths:
         raise ValueError(f"{a.folder} holds no .npz files: name the folder that your adapters are in")

@@ -68,6 +68,8 @@ def check_out(out: Path, *inputs: Path | None) -> None:
     """ValueError before the work begins, rather than after it, if `out` cannot be written or is an input."""
     if out.is_dir():
         raise ValueError(f"--out {out} is a folder: name a file in it")
+    if out.exists() and not out.is_file():  # it would be replaced, as root even /dev/null
+        raise ValueError(f"--out {out} is a device or a pipe: name a plain file")
     if not out.absolute().parent.is_dir():
         raise ValueError(f"--out {out}: there is no folder {out.absolute().parent}: make it first")
     for path in inputs:

@@ -80,8 +80,8 @@ class Past(list[LayerKV]):
 
 
 class AttentionCache(NamedTuple):
-    """What attention's backward reads: the projections' own caches, then q, k, v, y (B, H, T, D) and the softmax,
-    as the exponentials E in blocks and 1 / their sums (B, H, T, 1)."""
+    """What attention's backward reads: the projections' own caches, then q, k, v, y (B, H, T, D) and the softmax P
+    in blocks of queries."""
 
     q_proj: Any
     k_proj: Any
@@ -91,8 +91,7 @@ class AttentionCache(NamedTuple):
     k: Array
     v: Array
     y: Array
-    E: list[Array]
-    inverse_sum: Array
+    P: list[Array]
 
 
 class CausalSelfAttention(Module):
@@ -124,9 +123,9 @@ class CausalSelfAttention(Module):
         q, k, v = self._split_heads(q), self._split_heads(k), self._split_heads(v)
         if past is not None:
             k, v = past.append(k, v)
-        y, E, inverse_sum = ops.causal_attention(q, k, v)
+        y, P = ops.causal_attention(q, k, v)
         out, o_cache = self.o_proj.forward(self._merge_heads(y), rng)
-        return out, AttentionCache(q_cache, k_cache, v_cache, o_cache, q, k, v, y, E, inverse_sum)
+        return out, AttentionCache(q_cache, k_cache, v_cache, o_cache, q, k, v, y, P)
 
     def backward(self, dout: Array, cache: AttentionCache, grads: Gradients, need_dx: bool = True) -> Array | None:
         """dout (B, T, C) -> dx (B, T, C): the sum of what comes back through q, k and v.
@@ -140,10 +139,10 @@ class CausalSelfAttention(Module):
         dy = self._split_heads(dy)
         dx = None
         if need_v:
-            dv = self._merge_heads(ops.causal_attention_dv(dy, cache.v, cache.E, cache.inverse_sum))
+            dv = self._merge_heads(ops.causal_attention_dv(dy, cache.v, cache.P))
             dx = _add(dx, self.v_proj.backward(dv, cache.v_proj, grads, need_dx))
         if need_q or need_k:
-            dS = ops.causal_attention_dscores(dy, cache.v, cache.y, cache.E, cache.inverse_sum)
+            dS = ops.causal_attention_dscores(dy, cache.v, cache.y, cache.P)
         if need_q:
             dq = self._merge_heads(ops.causal_attention_dq(dS, cache.q, cache.k))
             dx = _add(dx, self.q_proj.backward(dq, cache.q_proj, grads, need_dx))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -144,3 +145,16 @@ def test_what_cannot_be_is_one_line_and_exit_code_2(arguments, message, folder, 
     assert code == 2 and captured.out == ""
     assert captured.err.count("\n") == 1 and message in captured.err
     assert not (folder / "s").exists() and not (folder / "m").exists()
+
+
+def test_list_of_a_file_names_the_cure(folder, capsys):
+    assert main(["adapters", "list", str(folder / "a.npz")]) == 2
+    assert "name the folder" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_device_or_pipe_is_not_replaced(folder, tmp_path, capsys):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    assert main(["adapters", "sum", str(folder / "a.npz"), "--out", str(pipe)]) == 2
+    assert "name a plain file" in capsys.readouterr().err and pipe.is_fifo()

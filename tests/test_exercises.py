@@ -122,6 +122,7 @@ HOSTILE = {
     "import sys; sys.setrecursionlimit(10**9); f = lambda: f(); return f()": "",
     "return [dy] * 10**7": "",
     "return 3 +": "SyntaxError",
+    "return \0": "SyntaxError: source code",
 }
 
 
@@ -264,6 +265,12 @@ def test_plain_pytest_shows_the_report(started):
     run = subprocess.run([sys.executable, "-m", "pytest", f"{FIRST}.py"], capture_output=True, text=True, timeout=120)
     assert run.returncode == 1 and "db is the mean over the rows" in run.stdout
     assert "Traceback" not in run.stdout + run.stderr
+
+
+def test_pytest_of_one_file_scores_that_file(started):
+    (started / f"{FIRST}.py").write_text(RIGHT)
+    run = subprocess.run([sys.executable, "-m", "pytest", f"{FIRST}.py"], capture_output=True, text=True, timeout=120)
+    assert run.returncode == 0 and "1 of 1 solved" in run.stdout
 
 
 def test_hints_come_one_after_the_other_and_reset_keeps_the_file(started, capsys):

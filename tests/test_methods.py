@@ -25,6 +25,7 @@ from minilora import (
     save_model,
     tasks,
 )
+from minilora.cli import main
 from minilora.container import read_file, write_file
 from minilora.testing import gamma
 from tests.finite_differences import assert_gradient
@@ -188,9 +189,11 @@ def test_logits_with_and_without_a_cache_are_the_definitions(name):
         st.sampled_from(("float32", "float64")),
         st.lists(st.integers(1, 3), min_size=1, max_size=3),
         st.integers(1, 2),
+        st.sampled_from([(3, 2), (0, 2), (3, 0)]),
     )
-    def check(seed, dtype, chunks, occurrence):
-        special = {"occurrence": occurrence} if name in WITH_SPECIALS else {}
+    def check(seed, dtype, chunks, occurrence, lengths):
+        l_p, l_i = lengths
+        special = {"occurrence": occurrence, "l_p": l_p, "l_i": l_i} if name in WITH_SPECIALS else {}
         model = trained(name, replace(CONFIG, dtype=dtype, vocab_size=5), seed % 1000, **special)
         tokens = np.random.default_rng(seed).integers(5, size=(4, sum(chunks)))
         tokens = tokens[:, : model.max_tokens]
@@ -398,6 +401,20 @@ def test_a_file_holds_what_was_trained_and_nothing_else(name, tmp_path):
     assert bits(loaded) == bits(model) and trainable(loaded).keys() == trainable(model).keys()
     assert loaded(batch()[0]).tobytes() == model(batch()[0]).tobytes()
     assert bits(methods.load_trained(fresh(name), tmp_path / "a.npz")) == bits(model)  # its method is on already
+
+
+@pytest.mark.parametrize("lengths", [(0, 2), (3, 0)])
+def test_a_file_may_lack_prefix_or_infix(lengths, tmp_path):
+    model = trained("pre_layer", l_p=lengths[0], l_i=lengths[1])
+    methods.save_trained(model, tmp_path / "a.npz")
+    assert bits(methods.load_trained(gpt(CONFIG), tmp_path / "a.npz")) == bits(model)
+
+
+def test_minilora_info_tells_what_a_file_holds(tmp_path, capsys):
+    methods.save_trained(fresh("adapter_d"), tmp_path / "a.npz")
+    assert main(["info", str(tmp_path / "a.npz")]) == 0
+    shown = capsys.readouterr().out
+    assert all(line in shown for line in ("method = adapter_d", "options.drop = 1", "57 parameters", "down.weight"))
 
 
 @every_method

@@ -196,16 +196,16 @@ def test_attention_to_one_overwhelming_key_is_its_value():
 def test_attention_derivatives(monkeypatch, query_block, seed, shapes):
     monkeypatch.setattr(ops, "QUERY_BLOCK", query_block)
     q, k, v, dy = gaussian(seed, shapes[0], shapes[1], shapes[1], shapes[0])
-    y, E, inverse_sum = ops.causal_attention(q, k, v)
+    y, P = ops.causal_attention(q, k, v)
     rounding = loss_rounding(dy, f.attention(exactly(q), exactly(k), exactly(np.abs(v) + 1)))
 
     def loss():
         return float((dy * ops.causal_attention(q, k, v)[0]).sum())
 
-    dS = ops.causal_attention_dscores(dy, v, y, E, inverse_sum)
+    dS = ops.causal_attention_dscores(dy, v, y, P)
     assert_gradient(ops.causal_attention_dq(dS, q, k), loss, q, rounding)
     assert_gradient(ops.causal_attention_dk(dS, q, k), loss, k, rounding)
-    assert_gradient(ops.causal_attention_dv(dy, v, E, inverse_sum), loss, v, rounding)
+    assert_gradient(ops.causal_attention_dv(dy, v, P), loss, v, rounding)
 
 
 # --------------------------------------------------------------------------------------- cross-entropy
@@ -263,7 +263,7 @@ def calls(dtype: str) -> dict[str, tuple]:
     """Arguments for every public function of ops."""
     x, W, b, dy, heads = gaussian(0, (4, 3), (5, 3), (5,), (4, 5), (2, 1, 4, 3), dtype=dtype)
     rows, norm = (np.arange(4) % 3, gaussian(1, (3,), (3,), dtype=dtype))
-    y, E, inverse_sum = ops.causal_attention(heads, heads, heads)
+    y, P = ops.causal_attention(heads, heads, heads)
     _, xhat, rstd = ops.layer_norm(x, *norm, 1e-5)
     return {
         "linear": (x, W, b),
@@ -279,10 +279,10 @@ def calls(dtype: str) -> dict[str, tuple]:
         "gelu_dx": (x, x, *ops.gelu(x)),
         "causal_attention_plain": (heads, heads, heads),
         "causal_attention": (heads, heads, heads),
-        "causal_attention_dv": (heads, heads, E, inverse_sum),
-        "causal_attention_dscores": (heads, heads, y, E, inverse_sum),
-        "causal_attention_dq": (ops.causal_attention_dscores(heads, heads, y, E, inverse_sum), heads, heads),
-        "causal_attention_dk": (ops.causal_attention_dscores(heads, heads, y, E, inverse_sum), heads, heads),
+        "causal_attention_dv": (heads, heads, P),
+        "causal_attention_dscores": (heads, heads, y, P),
+        "causal_attention_dq": (ops.causal_attention_dscores(heads, heads, y, P), heads, heads),
+        "causal_attention_dk": (ops.causal_attention_dscores(heads, heads, y, P), heads, heads),
         "cross_entropy": (x, rows),
         "cross_entropy_dlogits": (x, rows, x[:, 0].copy()),
         "dropout_mask": ((2, 3), 0.5, np.random.default_rng(0), x),

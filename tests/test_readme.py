@@ -28,7 +28,7 @@ def test_the_examples_run_and_fail_as_shown(tmp_path, monkeypatch):
                 failures += 1
         assert bool(message) == bool(shown), code
         assert {line for line in shown.splitlines() if not re.search(r"\d", line)} <= set(message.splitlines())
-    assert (len(examples), failures) == (4, 1)
+    assert (len(examples), failures) == (5, 1)
 
 
 def test_every_file_it_links_to_exists():

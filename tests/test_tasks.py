@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minilora import GPT, ByteTokenizer, GPTConfig, LoraConfig, add_lora, evaluate, generate, tasks
+from minilora import GPT, ByteTokenizer, GPTConfig, LoraConfig, add_lora, evaluate, generate, methods, tasks
 from minilora.tasks import Example, TaskData, code, e2e, nli, sql
 from minilora.tasks.decoding import answer
 from tests.models import scramble
@@ -35,18 +35,18 @@ def test_splits_have_the_sizes_asked_for_and_fit_the_block(loaded, name):
     task = loaded[name]
     assert [len(split) for split in (task.train, task.valid, task.test)] == [300, 40, 50]
     for example in task.train + task.valid + task.test:
-        assert example.prompt.endswith("\n") and example.answer
-        assert len(example) == len((example.prompt + example.answer + "\n").encode()) <= tasks.BLOCK_SIZE
+        assert example.prompt.endswith("\n>") and example.prompt.count(">") == 1 and example.answer
+        assert len(example) == len((example.prompt + example.answer + "\n").encode()) <= tasks.MAX_BYTES
         assert name == "code" or tasks.END not in example.answer
     assert np.median([len(example) for example in task.train]) < 200
     assert max(len(example.answer.encode()) for example in task.train) + 1 == task.max_new
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_seed_decides_every_example(loaded, name):
-    again, other = (tasks.load(name, seed=seed, train=300, valid=40, test=50) for seed in (3, 4))
-    assert (again.train, again.valid, again.test) == (loaded[name].train, loaded[name].valid, loaded[name].test)
-    assert other.train != again.train and other.test != again.test
+def test_the_seed_decides_every_example(name):
+    first, again, other = (tasks.load(name, seed=seed, train=40, valid=5, test=5) for seed in (3, 3, 4))
+    assert (again.train, again.valid, again.test) == (first.train, first.valid, first.test)
+    assert other.train != first.train and other.test != first.test
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -156,6 +156,16 @@ def test_answers_together_are_the_answers_alone(seed, prompts, max_new):
         assert text == ByteTokenizer().decode(alone).partition("\n")[0]
 
 
+@pytest.mark.parametrize("method", ["lora_pre_embed", "lora_pre_layer", "adapter_h"])
+def test_a_method_s_own_rows_leave_less_room(method):
+    """Special tokens take a row of the block each; answers end where it is full, together as alone."""
+    model = scramble(methods.apply(GPT(SMALL), method, seed=0))
+    examples = [Example(prompt, "") for prompt in ("a", "bc>", "def\nabc>")]
+    together = answer(model, examples)
+    assert together == [answer(model, [example])[0] for example in examples]
+    assert max(len(text.encode("latin-1", "replace")) for text in together) < model.max_tokens
+
+
 def test_answers_end_at_the_marker_at_max_new_or_with_the_block():
     lengths = {name: [] for name in ("marker", "max_new", "block")}
     for seed in range(20):
@@ -170,7 +180,7 @@ def test_answers_end_at_the_marker_at_max_new_or_with_the_block():
 
 @pytest.mark.parametrize("prompt", ["", "x" * 24])
 def test_a_prompt_without_room_is_refused(prompt):
-    with pytest.raises(ValueError, match="give 1 to 23"):
+    with pytest.raises(ValueError, match="give 1 to 23, so that at least one more"):
         answer(chatty(0, 0), [Example(prompt, "")])
 
 
@@ -180,9 +190,9 @@ def test_a_prompt_without_room_is_refused(prompt):
 def test_code_is_real_functions_split_by_module(loaded):
     task = loaded["code"]
     for example in task.test:
-        source = example.prompt + example.answer
+        source = example.prompt.removesuffix(">") + example.answer
         ast.parse(source)
-        assert source.startswith("def ") and example.prompt.rstrip()[-1] in "\"'"
+        assert source.startswith("def ") and example.prompt.rstrip("\n>")[-1] in "\"'"
     bodies = [example.answer for split in (task.train, task.valid, task.test) for example in split]
     assert len(set(bodies)) == len(bodies)
 
@@ -204,7 +214,7 @@ class A:
         "doc"
 '''
     [example] = code.functions(source)
-    assert example.prompt == 'def f(self, x=1):\n    """Doc\n    string."""\n'
+    assert example.prompt == 'def f(self, x=1):\n    """Doc\n    string."""\n>'
     assert example.answer == "    # why\n    if x:\n        return 1"
     assert list(code.functions("def broken(:")) == []
 
@@ -280,7 +290,7 @@ def test_real_files_are_read_and_references_grouped_by_meaning(tmp_path):
     assert {ex.meta["meaning"]["name"]: len(ex.references) for ex in task.valid} == {"C": 2, "E": 1}
     assert {ex.meta["meaning"]["name"]: len(ex.references) for ex in task.test} == {"D": 3}
     write_e2e(tmp_path, {"F": 1}, "test.csv")
-    assert [ex.prompt for ex in tasks.load("e2e", folder=tmp_path).test] == ["name[F], area[riverside]\n"]
+    assert [ex.prompt for ex in tasks.load("e2e", folder=tmp_path).test] == ["name[F], area[riverside]\n>"]
 
 
 def test_files_without_the_columns_are_refused(tmp_path):
@@ -428,4 +438,4 @@ def test_what_a_summary_names_is_in_the_dialogue(loaded):
     for example in loaded["summ"].train:
         for word in re.findall(r"[A-Z]\w+|\d+", example.answer):
             assert re.search(rf"\b{word}\b", example.prompt)
-        assert example.prompt.count("\n") in (3, 4)
+        assert len(example.prompt.splitlines()) in (4, 5)

@@ -172,11 +172,11 @@ def test_backward_enters_no_frozen_block(monkeypatch):
 @given(st.integers(1, 3), st.integers(1, 5))
 def test_the_cache_of_full_training_has_the_size_that_the_layers_imply(B, T):
     """In numbers a position.  ln_1, ln_2: xhat and rstd, 2 (C + 1).  Attention: the input that q, k and v share, q, k,
-    v and y, and what o_proj saves, which is y once more: 5 C; one exponential a key and head (the masked ones too),
-    H T, and one sum a head.  MLP: the input C, h, a and phi 4 C each.  ln_f: C + 1; the head's input: C."""
+    v and y, and what o_proj saves, which is y once more: 5 C; one weight of the softmax a key and head (the masked ones
+    too), H T.  MLP: the input C, h, a and phi 4 C each.  ln_f: C + 1; the head's input: C."""
     model = gpt()
     C, H, L = TINY.n_embd, TINY.n_head, TINY.n_layer
-    block = 2 * (C + 1) + 5 * C + H * T + H + 13 * C
+    block = 2 * (C + 1) + 5 * C + H * T + 13 * C
     _, cache = model.forward(np.zeros((B, T), dtype=int))
     tokens = 8 * (B * T + T)  # int64: those that wte and wpe looked up
     assert cache_bytes(cache) == 8 * B * T * (L * block + C + 1 + C) + tokens

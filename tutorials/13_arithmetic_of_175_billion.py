@@ -34,8 +34,8 @@ from minilora.plots import BASE, FULL, LORA, OTHER
 matplotlib.use("Agg")  # no window: the figures go to files
 import matplotlib.pyplot as plt
 
-HERE = Path(__file__).parent if "__file__" in globals() else Path("tutorials")
-FIGURES = HERE / "figures" if HERE.is_dir() else Path("figures")  # a notebook may start in tutorials/ itself
+HERE = Path(__file__).parent if "__file__" in globals() else Path()  # a notebook runs in its folder
+(HERE / "figures").mkdir(exist_ok=True)
 
 # %% [markdown]
 # ## 1. Where do 175 billion parameters sit?
@@ -277,7 +277,7 @@ for axes in (left, right):
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.3)
     axes.set_axisbelow(True)
-figure.savefig(FIGURES / "13_arithmetic.png", dpi=150)
+figure.savefig(HERE / "figures" / "13_arithmetic.png", dpi=150)
 for name, quotient in quotients.items():
     print(f"{name:<16} N / n = {quotient:>7,.0f}   3C/r = {3 * family[name].n_embd / r:>7,.0f}")
 assert quotients["GPT-2 small"] < 1000

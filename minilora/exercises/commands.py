@@ -45,7 +45,7 @@ def add_commands(commands: Any) -> None:
     p.add_argument("--csv", type=Path, default=Path("grades.csv"), metavar="FILE", help="default: grades.csv")
     p.add_argument("--jobs", type=_positive_int, default=os.cpu_count() or 2, help="processes (default: %(default)s)")
     p.add_argument(
-        "--seconds", type=_positive_int, default=2, help="computing time an exercise may take (default: %(default)s)"
+        "--seconds", type=_positive_int, default=1, help="computing time an exercise may take (default: %(default)s)"
     )
 
 
@@ -216,7 +216,7 @@ def run_grade(a: argparse.Namespace) -> None:
         if sys.stderr.isatty() or done == all:
             print(f"\r{done} of {all} graded, {time.monotonic() - start:.0f} s", end="", file=sys.stderr, flush=True)
 
-    limits = Limits(cpu_seconds=a.seconds, wall_seconds=7.5 * a.seconds)
+    limits = Limits(cpu_seconds=a.seconds, wall_seconds=15.0 * a.seconds)
     try:
         results = grading.grade(a.submissions, log, a.jobs, limits, progress)
     except KeyboardInterrupt:

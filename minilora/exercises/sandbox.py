@@ -55,7 +55,7 @@ class Student(Protocol):
 class Limits:
     """What one exercise may use.  CPU time is what a student's code spends; the clock catches one that sleeps."""
 
-    cpu_seconds: int = 2
+    cpu_seconds: int = 1
     wall_seconds: float = 15.0
     memory_bytes: int = 2 << 30
     output_bytes: int = 1_000_000

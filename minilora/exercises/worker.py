@@ -123,7 +123,7 @@ def described(error: BaseException, file: str) -> str:
     except Exception:  # its __str__ is a student's too
         text = name
     if isinstance(error, SyntaxError):
-        return f"line {error.lineno}: {name}: {error.msg}"
+        return f"line {error.lineno}: {name}: {error.msg}" if error.lineno else f"{name}: {error.msg}"
     line, trace = None, error.__traceback__
     while trace is not None:
         if trace.tb_frame.f_code.co_filename == file:

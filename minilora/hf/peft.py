@@ -235,6 +235,8 @@ def load_peft_adapter(model: GPT, folder: str | Path) -> GPT:
     folder = Path(folder)
     if any(lora_layers(model)):
         raise LoraError("the model has a LoRA already: call remove_lora(model) first")
+    if folder.exists() and not folder.is_dir():
+        raise CheckpointError(f"{folder} is a file: name the folder that PEFT saved, with {' and '.join(FILES)} in it")
     settings_path, path = folder / "adapter_config.json", folder / "adapter_model.safetensors"
     settings, stored = _checked_settings(settings_path), _stored_adapter(path)
     root = "transformer." if any(name.startswith("transformer.") for name in stored) else ""  # GPT2Model has none

@@ -80,7 +80,8 @@ class PrefixStack(Stack):
         """x (B, T, C), embedded from tokens (B, T) -> x (B, T, C), that of the tokens' rows."""
         if past is not None:
             return self._forward_cached(x, blocks, tokens, rng, past), None
-        layout = Layout.around(self.prefix.shape[1], self.infix.shape[1], self._infix_at(tokens), x.shape[1])
+        infix_at = self._infix_at(tokens, array_module(tokens).zeros(len(tokens), int))
+        layout = Layout.around(self.prefix.shape[1], self.infix.shape[1], infix_at, x.shape[1])
         y, caches = self._through(x, blocks, layout, rng, None, keep, need_dx)
         return y, PrefixCache(layout, caches)
 
@@ -173,13 +174,13 @@ class PrefixStack(Stack):
                 layer.values[rows, :, start:end] = part.values[:, :, start:end]
         return y
 
-    def _infix_at(self, tokens: Array, seen: Array | int = 0) -> Array:
-        """The token (B,) before which each row's infix goes: its `occurrence`-th boundary, `seen` of which stood in
-        earlier tokens; T, behind them all, where it is not among these."""
+    def _infix_at(self, tokens: Array, seen: Array) -> Array:
+        """The token (B,) before which each row's infix goes: its `occurrence`-th boundary, `seen` (B,) of which
+        stood in earlier tokens; T, behind them all, where it is not among these."""
         xp, (B, T) = array_module(tokens), tokens.shape
         if self.boundary is None:
             return xp.full(B, T)
-        reached = (tokens == self.boundary).cumsum(axis=1) + xp.reshape(seen, (-1, 1)) >= self.occurrence
+        reached = (tokens == self.boundary).cumsum(axis=1) + seen[:, None] >= self.occurrence
         return xp.where(reached.any(axis=1), reached.argmax(axis=1), T)
 
 

@@ -19,8 +19,8 @@ MODELS = {
     "GPT-3": GPTConfig(vocab_size=50257, block_size=2048, n_layer=96, n_head=96, n_embd=12288),
 }
 
-# model, method, options, millions as printed, where. The tables give counts, not widths: a width here is the whole
-# number that reproduces the count, or comes closest. LoRA's r is table 11's for GPT-2 and table 18's for GPT-3.
+# model, method, options, millions as printed, where. The tables give counts, not widths or ranks: each here is the
+# whole number that reproduces the count, or comes closest; GPT-2's r = 4 is the paper's own (table 11).
 _PRINTED: tuple[tuple[str, str, dict[str, Any], float, str], ...] = (
     ("GPT-2 M", "full", {}, 354.92, "table 3"),
     ("GPT-2 M", "adapter_l", {"m": 6}, 0.37, "table 3"),

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from minilora.tasks import code, e2e, nli, sql, summ
 from minilora.tasks.decoding import answer
-from minilora.tasks.task import BLOCK_SIZE, END, Example, Task, TaskData
+from minilora.tasks.task import BLOCK_SIZE, END, MAX_BYTES, PROMPT_END, Example, Task, TaskData
 
-__all__ = ["BLOCK_SIZE", "END", "TASKS", "Example", "Task", "TaskData", "answer", "load"]
+__all__ = ["BLOCK_SIZE", "END", "MAX_BYTES", "PROMPT_END", "TASKS", "Example", "Task", "TaskData", "answer", "load"]
 
 TASKS: dict[str, Callable[..., Task]] = {
     "code": code.load,

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from minilora.tasks.task import Example
+from minilora.tasks.task import PROMPT_END, Example
 
 
 def copy_prompt(train: Sequence[Example], test: Sequence[Example]) -> list[str]:
     """The prompt itself."""
-    return [example.prompt.strip() for example in test]
+    return [example.prompt.removesuffix(PROMPT_END).strip() for example in test]
 
 
 def of_another(train: Sequence[Example], test: Sequence[Example]) -> list[str]:

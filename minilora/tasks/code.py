@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minilora.tasks.task import BLOCK_SIZE, END, Example, Scores, Task
+from minilora.tasks.task import END, MAX_BYTES, PROMPT_END, Example, Scores, Task
 
 SKIPPED = {"test", "tests", "idlelib", "lib2to3", "site-packages", "turtledemo", "encodings", "pydoc_data"}
 
@@ -59,7 +59,8 @@ def _take(order: Iterator[Path], count: int, seen: set[str]) -> list[Example]:
     examples: list[Example] = []
     while len(examples) < count and (path := next(order, None)) is not None:
         for example in functions(path.read_text(encoding="utf-8", errors="replace")):
-            if example.answer not in seen and len(example) <= BLOCK_SIZE:
+            unmarked = PROMPT_END not in example.prompt[:-1]
+            if unmarked and example.answer not in seen and len(example) <= MAX_BYTES:
                 seen.add(example.answer)
                 examples.append(example)
     return examples[:count]
@@ -77,8 +78,9 @@ def functions(source: str) -> Iterator[Example]:
             first, last = node.body[0].end_lineno or 0, node.body[-1].end_lineno or 0
             text = textwrap.dedent("\n".join(lines[node.lineno - 1 : last]))
             head = "\n".join(text.split("\n")[: first - node.lineno + 1]) + "\n"
+            body = text[len(head) :]
             if text.startswith("def ") and node.body[1].lineno > first:
-                yield Example(head, text[len(head) :], (text[len(head) :],), {"name": node.name})
+                yield Example(head + PROMPT_END, body, (body,), {"name": node.name})
 
 
 def _no_score(examples: Sequence[Example], answers: Sequence[str]) -> Scores:

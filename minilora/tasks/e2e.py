@@ -23,7 +23,7 @@ from minilora.tasks.bleu import bleu, nist
 from minilora.tasks.cider import cider
 from minilora.tasks.ngrams import tokenize
 from minilora.tasks.rouge import rouge_l
-from minilora.tasks.task import BLOCK_SIZE, Example, Scores, Task
+from minilora.tasks.task import MAX_BYTES, PROMPT_END, Example, Scores, Task
 
 Meaning = dict[str, str]  # slot -> value
 
@@ -50,9 +50,9 @@ def load(seed: int, train: int, valid: int, test: int, folder: str | Path | None
     splits = [pairs, *([_example(mr, refs) for mr, refs in part] for part in meanings[1:])]
     kept = []
     for name, wanted, split in zip(("train", "valid", "test"), (train, valid, test), splits, strict=True):
-        fitting = [example for example in split if len(example) <= BLOCK_SIZE]
+        fitting = [example for example in split if len(example) <= MAX_BYTES]
         if not fitting:
-            raise ValueError(f"{folder}: no {name} example fits into {BLOCK_SIZE} bytes")
+            raise ValueError(f"{folder}: no {name} example fits into {MAX_BYTES} bytes")
         kept.append([fitting[i] for i in rng.permutation(len(fitting))[:wanted]])
     values = _values(example.meta["meaning"] for split in kept for example in split)
     return Task(
@@ -67,7 +67,7 @@ def load(seed: int, train: int, valid: int, test: int, folder: str | Path | None
 
 
 def _example(mr: str, references: list[str]) -> Example:
-    return Example(mr + "\n", references[0], tuple(references), {"meaning": parse(mr)})
+    return Example(f"{mr}\n{PROMPT_END}", references[0], tuple(references), {"meaning": parse(mr)})
 
 
 def parse(mr: str) -> Meaning:

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from minilora.tasks.baselines import majority
-from minilora.tasks.task import Example, Scores, Task, pick
+from minilora.tasks.task import PROMPT_END, Example, Scores, Task, pick
 
 LABELS = {"entailment": "yes", "neutral": "maybe", "contradiction": "no"}
 KINDS = {
@@ -66,7 +66,7 @@ def _split(rng: np.random.Generator, count: int, seen: set[str]) -> list[Example
     while len(examples) < count:
         label = list(LABELS)[len(examples) % len(LABELS)]
         premise, hypothesis = _pair(rng, label)
-        prompt = f"{premise}\n{hypothesis}\n"
+        prompt = f"{premise}\n{hypothesis}\n{PROMPT_END}"
         if prompt not in seen:
             seen.add(prompt)
             meta = {"premise": premise, "hypothesis": hypothesis, "label": label}

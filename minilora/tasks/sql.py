@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minilora.tasks.baselines import copy_prompt, of_another
-from minilora.tasks.task import Example, Scores, Task, pick
+from minilora.tasks.task import PROMPT_END, Example, Scores, Task, pick
 
 TABLES = """actors apples bikes birds boats books bottles boxes bridges buses cakes camps cars cats chairs cities clubs
 coats cows desks doors farms films fish flags games gardens gifts guests horses hotels houses islands jobs keys lakes
@@ -169,7 +169,7 @@ def _split(rng: np.random.Generator, schemas: list[Schema], count: int) -> list[
         answer = write(query)
         if not _tells_apart(table, answer):
             continue
-        prompt = f"{table.name}({', '.join(table.columns)})\n{question}?\n"
+        prompt = f"{table.name}({', '.join(table.columns)})\n{question}?\n{PROMPT_END}"
         found[prompt] = Example(prompt, answer, (answer,), {"table": table})
     return list(found.values())
 

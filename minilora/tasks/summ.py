@@ -15,7 +15,7 @@ import numpy as np
 from minilora.tasks.baselines import copy_prompt, of_another
 from minilora.tasks.ngrams import tokenize
 from minilora.tasks.rouge import rouge_l, rouge_n
-from minilora.tasks.task import Example, Scores, Task, pick
+from minilora.tasks.task import PROMPT_END, Example, Scores, Task, pick
 
 HE = ("Adam", "Ben", "David", "Felix", "Hugo", "Jack", "Leo", "Oscar", "Paul", "Sam")
 SHE = ("Anna", "Clara", "Emma", "Grace", "Ida", "Kate", "Maria", "Nina", "Rosa", "Tina")
@@ -61,7 +61,7 @@ def score(examples: Sequence[Example], answers: Sequence[str]) -> Scores:
 
 def last_line(train: Sequence[Example], test: Sequence[Example]) -> list[str]:
     """What was said last."""
-    return [example.prompt.splitlines()[-1] for example in test]
+    return [example.prompt.splitlines()[-2] for example in test]
 
 
 def _split(rng: np.random.Generator, speakers: list[tuple[str, str]], count: int) -> list[Example]:
@@ -71,7 +71,7 @@ def _split(rng: np.random.Generator, speakers: list[tuple[str, str]], count: int
         lines, summary = TOPICS[rng.integers(len(TOPICS))](rng, a, b)
         if rng.random() < 0.4:
             lines = [f"{pick(rng, SMALL_TALK)} {lines[0]}", *lines[1:]]
-        prompt = "".join(f"{(a, b)[i % 2]}: {line}\n" for i, line in enumerate(lines))
+        prompt = "".join(f"{(a, b)[i % 2]}: {line}\n" for i, line in enumerate(lines)) + PROMPT_END
         found[prompt] = Example(prompt, summary, (summary,), {"speakers": (a, b)})
     return list(found.values())
 

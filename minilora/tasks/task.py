@@ -14,8 +14,10 @@ import numpy as np
 
 from minilora.text import Batch, ByteTokenizer
 
+PROMPT_END = ">"  # the last byte of a prompt, and nowhere else in it: what sets an infix in its place can find it
 END = "\n"  # the end of an answer: one byte that every text model has met
-BLOCK_SIZE = 320  # bytes that a prompt, its answer and END may take together: what the shipped base sees at once
+BLOCK_SIZE = 320  # bytes that the shipped base sees at once
+MAX_BYTES = 288  # that a prompt, its answer and END may take together: some room is left for special tokens
 
 Scores = dict[str, float]
 

@@ -42,5 +42,5 @@ class Exercise(pytest.Item):
 
 
 def pytest_terminal_summary(terminalreporter):
-    solved = len(terminalreporter.getreports("passed"))
-    terminalreporter.write_line(f"{solved} of {len(spec.names())} solved; what comes next: minilora exercises")
+    passed, failed, skipped = (len(terminalreporter.getreports(kind)) for kind in ("passed", "failed", "skipped"))
+    terminalreporter.write_line(f"{passed} of {passed + failed + skipped} solved; what comes next: minilora exercises")

@@ -54,6 +54,9 @@ EXERCISE = Exercise(
         "right only for two axes: the sum is over axis 1": lambda scores: _normalised(
             np.exp(scores - scores.max(axis=1, keepdims=True)), axis=1, keepdims=True
         ),
+        "the sum lost its axis: keepdims=True leaves it as an axis of 1, along which / repeats it": (
+            lambda scores: _normalised(np.exp(scores - scores.max(axis=-1, keepdims=True)), axis=-1)
+        ),
         "an epsilon is added to the sum": lambda scores: (
             np.exp(scores - scores.max(axis=-1, keepdims=True))
             / (np.exp(scores - scores.max(axis=-1, keepdims=True)).sum(axis=-1, keepdims=True) + 1e-3)
