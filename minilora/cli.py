@@ -1,4 +1,5 @@
-"""The command line: the core's commands here; `cli_hf`, `cli_adapters` and `exercises.commands` add their own.
+"""The command line: the core's commands here; `cli_hf`, `cli_adapters`, `exercises.commands` and
+`experiments.commands` add their own.
 
 Results go to stdout, progress and errors to stderr. Exit code 0, or 2 with one line that says what to do, or 130
 after Ctrl-C.
@@ -32,6 +33,7 @@ from minilora.cli_hf import load_base
 from minilora.container import read_file
 from minilora.demo import QUICK, Size, demo
 from minilora.exercises import commands as classroom
+from minilora.experiments import commands as experiments
 from minilora.pretrain import pretrain
 from minilora.text import read_text, split
 
@@ -148,6 +150,7 @@ def parser() -> Parser:
     add_seed_and_workers(p)
     cli_adapters.add_commands(commands)
     classroom.add_commands(commands)
+    experiments.add_commands(commands)
     return top
 
 

@@ -1,0 +1,41 @@
+"""Every experiment, the most telling first: the order in which `minilora reproduce all` runs them."""
+
+from minilora.experiments import (
+    counts,
+    figure2,
+    figure3_4,
+    full_rank_limit,
+    intrinsic_dimension,
+    lora_vs_full,
+    lr_transfer,
+    table1,
+    table3_4,
+    table5,
+    table6,
+    table7,
+    table15,
+    table16,
+    table18,
+)
+from minilora.experiments.experiment import Experiment
+
+EXPERIMENTS: dict[str, Experiment] = {
+    module.EXPERIMENT.name: module.EXPERIMENT
+    for module in (
+        counts,
+        lora_vs_full,
+        table5,
+        table6,
+        table18,
+        figure3_4,
+        table7,
+        intrinsic_dimension,
+        table3_4,
+        figure2,
+        table15,
+        table16,
+        table1,
+        full_rank_limit,
+        lr_transfer,
+    )
+}

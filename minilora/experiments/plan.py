@@ -1,0 +1,213 @@
+"""What is to be run: settings, the learning rates tried for each method, and how much of everything.
+
+Every method gets the same search: the rates listed in RATES are tried once for each task on seed 0, at the method's
+REFERENCE options; the one with the least validation loss is used for all its settings on that task, on every seed.
+Test scores never enter the choice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from minilora.experiments.run import Result, RunConfig, Store
+from minilora.tasks import PROMPT_END
+
+ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
+EVERYWHERE = (*ATTENTION, "up_proj", "down_proj", "wte", "wpe")
+ALPHA = 8  # "we simply set alpha to the first r we try and do not tune it" (section 4.1)
+
+
+def lora(r: int, targets: Iterable[str] = ("q_proj", "v_proj"), alpha: float = ALPHA) -> dict[str, Any]:
+    """LoRA's options."""
+    return {"r": r, "lora_alpha": alpha, "target_modules": list(targets)}
+
+
+INFIX = {"l_i": 4, "boundary": ord(PROMPT_END)}  # special tokens between prompt and answer
+
+REFERENCE: dict[str, tuple[str, dict[str, Any]]] = {  # family -> method and options
+    "full": ("full", {}),
+    "top2": ("top2", {}),
+    "bitfit": ("bitfit", {}),
+    "adapter_h": ("adapter_h", {"m": 8}),
+    "adapter_l": ("adapter_l", {"m": 16}),
+    "pre_embed": ("pre_embed", {"l_p": 16, **INFIX}),
+    "pre_layer": ("pre_layer", {"l_p": 8, **INFIX}),
+    "lora": ("lora", lora(4, ATTENTION)),
+    "lora_pre_embed": ("lora_pre_embed", {"l_p": 8, **INFIX, **lora(4, ATTENTION)}),
+    "lora_pre_layer": ("lora_pre_layer", {"l_p": 8, **INFIX, **lora(4, ATTENTION)}),
+    "everywhere": ("lora", lora(128, EVERYWHERE) | {"bias": "all"}),
+    "subspace": ("subspace", {"m": 1000}),
+}
+
+RATES: dict[str, tuple[float, ...]] = {  # family -> the peak learning rates that are tried
+    "full": (3e-4, 1e-3, 3e-3),
+    "top2": (1e-3, 3e-3),
+    "bitfit": (3e-3, 1e-2),
+    "adapter_h": (3e-3, 1e-2),
+    "adapter_l": (3e-3, 1e-2),
+    "pre_embed": (1e-2, 1e-1),
+    "pre_layer": (1e-2, 1e-1),
+    "lora": (3e-3, 1e-2, 3e-2),
+    "lora_pre_embed": (3e-3, 1e-2),
+    "lora_pre_layer": (3e-3, 1e-2),
+    "everywhere": (3e-3, 1e-2),
+    "subspace": (1e-4, 1e-3),
+}
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much is computed.  `searched` is False for --quick, which takes the middle one of the rates untried."""
+
+    seeds: int = 3
+    steps: int = 200
+    task_factor: tuple[tuple[str, float], ...] = (("nli", 1.5), ("code", 0.5))  # of the steps, by task
+    batch_size: int = 8
+    train: int = 2000
+    valid: int = 100
+    test: int = 100
+    searched: bool = True
+    repeats: int = 30  # of each latency
+
+    def task_steps(self, task: str) -> int:
+        """Training steps: more where examples are short."""
+        return round(self.steps * dict(self.task_factor).get(task, 1.0))
+
+    def rates(self, family: str) -> tuple[float, ...]:
+        """The learning rates that are tried for a family."""
+        rates = RATES[family]
+        return rates if self.searched else (rates[len(rates) // 2],)
+
+
+QUICK = Scale(seeds=1, steps=12, batch_size=4, train=200, valid=12, test=6, searched=False, repeats=3)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A cell of a table: what is trained on which task.  Rate and seeds come from search and scale, or from here.
+
+    family     what shares a searched learning rate (None: the method's name), a key of RATES and REFERENCE
+    train      examples to train on (None: the scale's)
+    lr         a rate that is not searched for
+    seeds      how many (None: the scale's; never more than those)
+    untrained  no step is made: the base as it is
+    """
+
+    task: str
+    method: str
+    options: dict[str, Any] = field(default_factory=dict)
+    family: str | None = None
+    train: int | None = None
+    lr: float | None = None
+    seeds: int | None = None
+    untrained: bool = False
+
+    @property
+    def group(self) -> tuple[str, str]:
+        """(task, family): what shares a searched learning rate."""
+        return self.task, self.family or self.method
+
+    def seed_range(self, scale: Scale) -> range:
+        return range(scale.seeds if self.seeds is None else min(self.seeds, scale.seeds))
+
+    def config(self, scale: Scale, lr: float, seed: int) -> RunConfig:
+        return RunConfig(
+            task=self.task,
+            method=self.method,
+            lr=lr,
+            options=self.options,
+            seed=seed,
+            steps=0 if self.untrained else scale.task_steps(self.task),
+            batch_size=scale.batch_size,
+            train=scale.train if self.train is None else min(self.train, scale.train),
+            valid=scale.valid,
+            test=scale.test,
+        )
+
+
+def reference(task: str, family: str) -> Setting:
+    """The setting at which a family's learning rate is searched, and which stands for it in the tables."""
+    method, options = REFERENCE[family]
+    return Setting(task, method, options, None if family == method else family)
+
+
+def untrained(task: str) -> Setting:
+    """The base before any training."""
+    return Setting(task, "full", lr=0.0, seeds=1, untrained=True)
+
+
+def search(group: tuple[str, str], scale: Scale) -> list[RunConfig]:
+    """The runs that decide the learning rate of a method on a task."""
+    return [reference(*group).config(scale, lr, seed=0) for lr in scale.rates(group[1])]
+
+
+def chosen_rate(losses: dict[float, float | None]) -> float:
+    """The rate with the least validation loss; a run that diverged has None, and the lowest rate is left if all did."""
+    finite = {lr: loss for lr, loss in losses.items() if loss is not None}
+    return min(finite, key=lambda lr: finite[lr]) if finite else min(losses)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run to be made: a config, or a setting and a seed whose learning rate a search has still to decide."""
+
+    config: RunConfig | None = None
+    setting: Setting | None = None
+    seed: int = 0
+
+
+class Plan:
+    """The runs of some settings, in order, each once; `results` fills up as they are made."""
+
+    def __init__(self, settings: Iterable[Setting], scale: Scale) -> None:
+        self.scale = scale
+        self.results: dict[str, Result] = {}  # under the config's text
+        jobs: dict[str, Job] = {}
+        for setting in settings:
+            if setting.lr is None:
+                for config in search(setting.group, scale):
+                    jobs.setdefault(config.text, Job(config))
+            for seed in setting.seed_range(scale):
+                config = setting.config(scale, setting.lr or 0.0, seed)
+                if setting.lr is not None:
+                    jobs.setdefault(config.text, Job(config))
+                elif seed or setting != reference(*setting.group):  # seed 0 of the reference is one of the search
+                    jobs.setdefault("searched " + config.text, Job(setting=setting, seed=seed))
+        self.jobs = list(jobs.values())
+
+    def rate(self, group: tuple[str, str]) -> float | None:
+        """The chosen learning rate, once its search is done."""
+        results = {config.lr: self.results.get(config.text) for config in search(group, self.scale)}
+        if any(result is None for result in results.values()):
+            return None
+        return chosen_rate({lr: result["valid_loss"] for lr, result in results.items() if result})
+
+    def resolve(self, job: Job) -> RunConfig | None:
+        """The job's config, or None while it waits for a search."""
+        if job.setting is None:
+            return job.config
+        lr = self.rate(job.setting.group)
+        return None if lr is None else job.setting.config(self.scale, lr, job.seed)
+
+    def take(self) -> RunConfig | None:
+        """The first job that waits for nothing, off the list; None if all that are left wait."""
+        for i, job in enumerate(self.jobs):
+            if config := self.resolve(job):
+                del self.jobs[i]
+                return config
+        return None
+
+    def take_known(self, store: Store) -> int:
+        """Move every job whose result is on disk into the results; how many."""
+        before, found = len(self.jobs), True
+        while found:  # what a search has decided may be known too
+            found = False
+            for job in list(self.jobs):
+                config = self.resolve(job)
+                if config and (result := store.get(config)):
+                    self.results[config.text] = result
+                    self.jobs.remove(job)
+                    found = True
+        return before - len(self.jobs)

@@ -1,0 +1,172 @@
+"""Results on paper: a JSON file and a figure an experiment, and one page with every verdict, made from these alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from minilora import methods
+from minilora.experiments.experiment import Experiment, Results, markdown, verdict
+from minilora.experiments.plan import Plan, Scale, Setting, chosen_rate, search
+from minilora.experiments.run import Result, Store, provenance, write_text
+
+PAGE = "RESULTS.md"
+
+
+# ---------------------------------------------------------------------------------------- one experiment's file
+
+
+def save(experiment: Experiment, results: Results, store: Store, out: Path, command: str) -> Results:
+    """Measure what is to be measured, and write OUT/results/NAME.json and OUT/figures/NAME.png."""
+    if experiment.measure:
+        results.measured = experiment.measure(results, store)
+    runs = _runs(experiment, results)
+    head = {
+        "experiment": experiment.name,
+        "command": command,
+        "made_by": provenance() | {"commits": sorted({run["made_by"]["commit"] for run in runs})},
+        "seconds": round(sum(run["seconds"] for run in runs)),
+        "scale": dataclasses.asdict(results.scale),
+        "searches": _searches(experiment.settings(results.scale), results),
+        "verdict": verdict(experiment.claims(results)),
+        "measured": results.measured,
+    }
+    text = json.dumps(head, indent=1, ensure_ascii=False).removesuffix("\n}")
+    lines = ",\n  ".join(json.dumps(_compact(run)) for run in runs)
+    for folder in ("results", "figures"):
+        (out / folder).mkdir(parents=True, exist_ok=True)
+    write_text(out / "results" / f"{experiment.name}.json", f'{text},\n "runs": [\n  {lines}\n ]\n}}\n')
+    if experiment.figure:
+        experiment.figure(results, out / "figures" / f"{experiment.name}.png")
+    return results
+
+
+def _runs(experiment: Experiment, results: Results) -> list[Result]:
+    """The experiment's runs, those of its searches first, each once."""
+    settings = experiment.settings(results.scale)
+    groups = dict.fromkeys(s.group for s in settings if s.lr is None)
+    searched = [results.plan.results[c.text] for group in groups for c in search(group, results.scale)]
+    runs = searched + [run for setting in settings for run in results.runs(setting)]
+    return list({json.dumps(run["config"]): run for run in runs}.values())
+
+
+def _compact(run: Result) -> Result:
+    """A run without its losses, its scores to five digits."""
+    kept = {name: run[name] for name in ("config", "trainable", "total", "diverged", "seconds") if name in run}
+    losses = {name: _round(run[name]) for name in ("valid_loss", "test_loss")}
+    return kept | losses | {"test": {name: _round(value) for name, value in run["test"].items()}}
+
+
+def _round(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.5g}")
+
+
+def _searches(settings: Sequence[Setting], results: Results) -> dict[str, Any]:
+    """ "task family" -> every learning rate tried with its validation loss, and the one chosen."""
+    found = {}
+    for group in dict.fromkeys(setting.group for setting in settings if setting.lr is None):
+        tried = {c.lr: results.plan.results[c.text]["valid_loss"] for c in search(group, results.scale)}
+        found[" ".join(group)] = {
+            "tried": {f"{lr:g}": _round(loss) for lr, loss in tried.items()},
+            "chosen": chosen_rate(tried),
+        }
+    return found
+
+
+def load(experiment: Experiment, path: Path) -> tuple[Results, dict[str, Any]]:
+    """The results that `save` wrote, and the file's head."""
+    said = json.loads(path.read_text(encoding="utf-8"))
+    scale = Scale(**said["scale"])
+    plan = Plan(experiment.settings(scale), scale)
+    plan.results = {json.dumps(run["config"], sort_keys=True): run for run in said.pop("runs")}
+    return Results(plan, said["measured"]), said
+
+
+# ------------------------------------------------------------------------------------------------- the page
+
+
+def write_page(experiments: Iterable[Experiment], out: Path) -> None:
+    """OUT/RESULTS.md, from the JSON files in OUT/results."""
+    write_text(out / PAGE, page(experiments, out))
+
+
+def page(experiments: Iterable[Experiment], out: Path) -> str:
+    """The whole page: verdicts first, then each table, then the learning rates."""
+    present, missing = [], []
+    for experiment in experiments:
+        path = out / "results" / f"{experiment.name}.json"
+        if path.exists():
+            present.append((experiment, *load(experiment, path)))
+        else:
+            missing.append(experiment)
+    if not present:
+        return "# The paper in miniature\n\nNothing has been run yet.\n"
+    rows = []
+    for experiment, results, _ in present:
+        claims = experiment.claims(results)
+        why = "; ".join(f"{'yes' if claim.holds else '**no**'}: {claim.text}" for claim in claims)
+        rows.append([f"[{experiment.title}](#{experiment.name})", f"**{verdict(claims)}**", why])
+    rows += [[experiment.title, "not run", ""] for experiment in missing]
+    parts = [
+        _introduction([said for *_, said in present]),
+        "## Verdicts\n\nA statement of the paper a clause, read with our numbers. *Agrees*: every one holds; *agrees "
+        "in part*: some do; *does not agree*: none does.\n\n" + markdown(["", "verdict", "why"], rows),
+        *(_section(experiment, results) for experiment, results, _ in present),
+        _rates([said for *_, said in present]),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _introduction(heads: Sequence[dict[str, Any]]) -> str:
+    """What was run, by what, and how large."""
+    made, scale = heads[0]["made_by"], Scale(**heads[0]["scale"])
+    commits = ", ".join(sorted({commit for head in heads for commit in head["made_by"]["commits"]})) or made["commit"]
+    steps = ", ".join(f"{scale.task_steps(task)} on {task}" for task in ("e2e", "sql", "nli", "summ", "code"))
+    return (
+        "# The paper in miniature\n\n"
+        f"Made by `{heads[0]['command']}`, commit {commits}, Python {made['python']}, NumPy {made['numpy']}, "
+        f"{made['cores']} cores; do not edit. "
+        "The shipped base (867,072 parameters, bytes for tokens) takes the place of GPT-2 and GPT-3.\n\n"
+        f"Each run: {scale.batch_size} examples a step, {steps}; Adam, warm-up and cosine; {scale.train:,} training "
+        f"examples, {scale.valid} for validation, {scale.test} for the test. Scores are on the test split: mean ± "
+        f"sample standard deviation over {scale.seeds} seeds (a dash where nothing was run, no deviation where "
+        "there is one seed). The learning rate of each method is searched for each task on one seed by the validation "
+        "loss (last section), and serves all its sizes. *Not worse* means within one standard deviation (pooled)."
+        + ("" if scale.searched else "\n\n**A --quick run: it shows that everything runs. Its numbers mean nothing.**")
+    )
+
+
+def _section(experiment: Experiment, results: Results) -> str:
+    text = (
+        f'## <a id="{experiment.name}"></a>{experiment.title}\n\n{experiment.source[0].upper()}{experiment.source[1:]}.'
+    )
+    text += f" `minilora reproduce {experiment.name}`\n\n" + experiment.table(results)
+    if experiment.figure:
+        text += f"\n\n![{experiment.title}](figures/{experiment.name}.png)"
+    claims = experiment.claims(results)
+    return text + "\n\n" + "\n".join(f"- {'yes' if claim.holds else '**no**'}: {claim.text}" for claim in claims)
+
+
+def _rates(heads: Sequence[dict[str, Any]]) -> str:
+    """Every learning rate tried, with its validation loss."""
+    searches: dict[str, Any] = {}
+    for head in heads:
+        searches |= head["searches"]
+    rows = []
+    for group, found in sorted(searches.items()):
+        task, family = group.split(" ")
+        tried = [
+            f"{'**' if float(lr) == found['chosen'] else ''}{lr}: {'diverged' if loss is None else f'{loss:.3f}'}"
+            f"{'**' if float(lr) == found['chosen'] else ''}"
+            for lr, loss in found["tried"].items()
+        ]
+        label = methods.METHODS[family].label if family in methods.METHODS else family
+        rows.append([task, label, ", ".join(tried)])
+    return (
+        "## Learning rates\n\nEvery rate tried with its validation loss in nats per byte (seed 0); the chosen one in "
+        "bold. *everywhere* is LoRA on all matrices with all biases, *subspace* the random subspace of 1,000 "
+        "dimensions.\n\n" + markdown(["task", "method", "rate: loss"], rows)
+    )
