@@ -24,7 +24,7 @@ ANY = "*"  # a parameter list that takes any number of arrays, or any keyword
 
 
 def collect() -> dict[str, Any]:
-    """{"version": ..., "names": {"tril": ["m", "k"], "ndarray.sum": [...], "pi": None, ...}}, from the CuPy installed."""
+    """{"version": ..., "names": {"tril": ["m", "k"], "ndarray.sum": [...], "pi": None, ...}} of the CuPy installed."""
     cupy = importlib.import_module("cupy")
     names: dict[str, list[str] | None] = {}
     for module in MODULES:
@@ -40,7 +40,7 @@ def collect() -> dict[str, Any]:
 
 
 def parameters(function: Any) -> list[str]:
-    """The names of a callable's parameters: from its signature, or from the first line of a compiled one's docstring."""
+    """The names of a callable's parameters: from its signature, or from the first line of its docstring if compiled."""
     try:
         found = inspect.signature(function).parameters.values()
         return [ANY if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) else p.name for p in found if p.name != "self"]

@@ -153,11 +153,11 @@ def _in_place(name: str) -> Callable[[ndarray, Any], ndarray]:
     return operate
 
 
-for _name in "add sub mul truediv floordiv mod pow matmul and or xor".split():
+for _name in ["add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor"]:
     setattr(ndarray, f"__{_name}__", _operator(f"__{_name}__"))
     setattr(ndarray, f"__r{_name}__", _operator(f"__r{_name}__"))
     setattr(ndarray, f"__i{_name}__", _in_place(f"__i{_name}__"))
-for _name in "lt le gt ge eq ne".split():
+for _name in ["lt", "le", "gt", "ge", "eq", "ne"]:
     setattr(ndarray, f"__{_name}__", _operator(f"__{_name}__"))
 ndarray.__module__ = "cupy"  # what `array_module` goes by
 
@@ -281,14 +281,13 @@ cupy = _make()
 
 
 @contextmanager
-def installed() -> Iterator[ModuleType]:
+def installed() -> Iterator[None]:
     """Inside, the stand-in is what `import cupy` finds; its transfers are counted from zero."""
-    before = sys.modules.get("cupy")
+    before = {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] == "cupy"}
     sys.modules["cupy"] = cupy
     transfers.reset()
     try:
-        yield cupy
+        yield
     finally:
         del sys.modules["cupy"]
-        if before is not None:
-            sys.modules["cupy"] = before
+        sys.modules.update(before)
