@@ -507,7 +507,7 @@ def test_the_demo_says_the_same_on_the_device(tmp_path):
         assert (one.name, one.identical) == (other.name, other.identical)
         assert math.isclose(one.loss, other.loss, rel_tol=1e-5)
     assert found.training.lora_bytes == expected.training.lora_bytes
-    assert found.merging.restored and found.merging.where == "GPU"
+    assert found.merging.restored and found.merging.where == "the GPU"
     np.testing.assert_allclose(found.training.run.losses, expected.training.run.losses, rtol=1e-4)
     np.testing.assert_allclose(found.training.run.val_losses, expected.training.run.val_losses, rtol=1e-4)
     np.testing.assert_allclose(found.intrinsic.full.losses, expected.intrinsic.full.losses, rtol=1e-4)
