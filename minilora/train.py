@@ -77,7 +77,7 @@ def loss_and_grads(
     total = float(weights.sum())
     pieces = pieces_for(model, *tokens.shape)
     keep_freed_memory()
-    seeds = None if rng is None else piece_seeds(rng, *tokens.shape, model.config.n_embd)
+    seeds = None if rng is None else piece_seeds(rng, len(tokens), tokens.shape[1], model.config.n_embd)
 
     random = array_module(model.wte.weight.data).random
 
