@@ -16,7 +16,7 @@ may overwrite. `rng` is a generator while training, which turns dropout on; None
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from minilora import ops
 from minilora.backend import Array, array_module, load_cupy, to_host
 
 Gradients = dict[str, Array]
+Self = TypeVar("Self", bound="Module")
 
 
 class Parameter:
@@ -150,7 +151,7 @@ class Module:
             xp = array_module(parameter.data)
             parameter.data[...] = xp.asarray(state[name], dtype=parameter.data.dtype)
 
-    def to(self, device: str) -> Module:
+    def to(self: Self, device: str) -> Self:
         """Move every parameter to "numpy" (the host) or "cupy" (a GPU), in place; returns the module.
 
         DeviceError, before any change, if there is no CuPy or no GPU.

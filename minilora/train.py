@@ -77,7 +77,7 @@ def loss_and_grads(
     total = float(weights.sum())
     pieces = pieces_for(model, *tokens.shape)
     keep_freed_memory()
-    seeds = None if rng is None else rng.integers(2**63, size=len(pieces)).tolist()
+    seeds = None if rng is None else piece_seeds(rng, len(tokens), tokens.shape[1], model.config.n_embd)
 
     random = array_module(model.wte.weight.data).random
 
@@ -118,6 +118,11 @@ def piece_slices(B: int, T: int, width: int) -> list[slice]:
     pieces are the same for every number of workers."""
     rows = max(1, min(B // 2, ELEMENTS_PER_PIECE // (T * width)))
     return [slice(i, min(i + rows, B)) for i in range(0, B, rows)]
+
+
+def piece_seeds(rng: np.random.Generator, B: int, T: int, width: int) -> list[int]:
+    """A seed for each of the host's pieces; as many are drawn for a device, so that what is drawn next is the same."""
+    return rng.integers(2**63, size=len(piece_slices(B, T, width))).tolist()
 
 
 def pieces_for(model: GPT, B: int, T: int) -> list[slice]:

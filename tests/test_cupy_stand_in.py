@@ -9,6 +9,7 @@ import copy
 import math
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from minilora import (
     add_lora,
     analysis,
     clip_grad_norm,
+    demo,
     evaluate,
     fit,
     generate,
@@ -40,6 +42,7 @@ from minilora.adapter_math import compress, weighted_sum
 from minilora.adapters import AdapterBank
 from minilora.backend import DeviceError, array_module
 from minilora.checkpoint import load_model
+from minilora.cli import main
 from minilora.container import read_file
 from minilora.nn import cache_bytes
 from minilora.side_by_side import loss_and_grads_side_by_side
@@ -478,3 +481,45 @@ def test_a_device_that_cannot_compute_is_refused_at_once(monkeypatch):
     monkeypatch.setattr(cupy, "ones", missing, raising=False)
     with pytest.raises(DeviceError, match=r"cannot compute .*libcublas.* --device cpu$"):
         gpt().to("cupy")
+
+
+# ---------------------------------------------------------------------------------------------- the command line
+
+
+@pytest.mark.parametrize("command", ["demo --quick", "train --data FILE --out FILE.npz", "generate --prompt x"])
+def test_a_command_without_a_gpu_says_so_in_one_line(command, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("FILE").write_text("The quick brown fox jumps over the lazy dog. " * 9)
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    assert main([*command.split(), "--device", "gpu"]) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.count("\n") == 1
+    assert said.err.startswith("minilora: error: no GPU: CuPy") and said.err.endswith("--device cpu\n")
+
+
+def test_the_demo_says_the_same_on_the_device(tmp_path):
+    """Every number of both demos is compared but times. Batches go in pieces on the host, and its factor for clipping
+    is of another precision, so losses are equal to rounding, and texts as long as no draw is on the edge."""
+    expected, found = (
+        demo.demo(demo.QUICK, 0, 2, tmp_path / "demo.png", progress=False, device=device) for device in ("cpu", "gpu")
+    )
+    for one, other in zip(found.inits, expected.inits, strict=True):
+        assert (one.name, one.identical) == (other.name, other.identical)
+        assert math.isclose(one.loss, other.loss, rel_tol=1e-5)
+    assert found.training.lora_bytes == expected.training.lora_bytes
+    assert found.merging.restored and found.merging.where == "the GPU"
+    np.testing.assert_allclose(found.training.run.losses, expected.training.run.losses, rtol=1e-4)
+    np.testing.assert_allclose(found.training.run.val_losses, expected.training.run.val_losses, rtol=1e-4)
+    np.testing.assert_allclose(found.intrinsic.full.losses, expected.intrinsic.full.losses, rtol=1e-4)
+
+
+def test_training_and_generating_on_the_device_from_the_command_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("data.txt").write_text("The quick brown fox jumps over the lazy dog. " * 30)
+    train = "train --data data.txt --steps 2 --batch-size 2 --block-size 32 --out a.npz --device gpu"
+    assert main(train.split()) == 0
+    texts = []
+    for device in ("cpu", "gpu"):
+        assert main(["generate", "--prompt", "The ", "--adapter", "a.npz", "--bytes", "8", "--device", device]) == 0
+        texts.append(capsys.readouterr().out.splitlines()[-1])
+    assert texts[0] == texts[1]
