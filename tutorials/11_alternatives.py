@@ -27,7 +27,6 @@ import numpy as np
 import minilora as ml
 from minilora import methods, ops
 from minilora.backend import single_threaded_blas
-from minilora.experiments import report, table3_4
 from minilora.plots import BASE, FULL, LORA, OTHER
 
 matplotlib.use("Agg")  # no window: the figures go to files
@@ -263,12 +262,14 @@ for a, b in ((("lora", 0), ("full", 0)), (("lora", 0), ("adapter_h", 0)), (("all
 # %%
 path = HERE / "results" / "table3_4.json"
 if path.exists():
+    from minilora.experiments import report, table3_4
+
     results, head = report.load(table3_4.EXPERIMENT, path)
     print(f"{table3_4.EXPERIMENT.title} ({head['command']})\n\n{table3_4.EXPERIMENT.table(results)}\n")
     for claim in table3_4.EXPERIMENT.claims(results):
         print("yes:" if claim.holds else "NO: ", claim.text)
 else:
-    print("results/table3_4.json is not there: make it with  minilora reproduce table3_4 --out tutorials")
+    print("results/table3_4.json is not there: make it with  minilora reproduce table3_4")
 
 # %% [markdown]
 # ## 3. What it costs to answer: latency
