@@ -90,9 +90,9 @@ formulas = {
 assert all(methods.count(name, base.config, **SMALL[name]) == number for name, number in formulas.items())
 
 # %% [markdown]
-# Do the same formulas give the counts that the paper prints? Most of them, to the last digit; the others come close.
-# (The sizes here are the whole numbers that come closest to each printed count: the tables do not name them. LoRA's
-# 0.35 million for GPT-2 medium at $r = 4$ is an eighth below what the paper's own formula gives.)
+# Do the same formulas give the counts that the paper prints? Eleven of nineteen, to the last digit; the others come
+# within a ninth. (The sizes here are the whole numbers that come closest to each printed count: the tables do not name
+# them. LoRA's 0.35 million for GPT-2 medium at $r = 4$ is a ninth below what the paper's own formula gives.)
 
 # %%
 rows = list(methods.published_counts())
@@ -100,8 +100,8 @@ for row in rows:
     counts = f"paper {row.printed:>10,}M  here {row.millions:>11,.2f}M"
     print(f"{row.model:<9}{row.label:<12}{row.options!s:<24}{counts}{'' if row.agrees else '   <- differs'}")
 print(f"{sum(row.agrees for row in rows)} of {len(rows)} agree in every digit printed")
-assert 2 * sum(row.agrees for row in rows) > len(rows)
-assert all(abs(row.millions / row.printed - 1) < 1 / 7 for row in rows)
+assert (sum(row.agrees for row in rows), len(rows)) == (11, 19)
+assert all(abs(row.printed / row.millions - 1) < 1 / 9 for row in rows)
 assert all(row.agrees for row in rows if row.model == "GPT-3" and row.name == "lora")
 
 # %% [markdown]
@@ -109,23 +109,25 @@ assert all(row.agrees for row in rows if row.model == "GPT-3" and row.name == "l
 # **Question.** Which is best? It must be asked fairly: the same text and steps for all, *and a learning rate of its own
 # for each*, since a rate that suits one ruins another.
 #
-# **Code.** The task is Python source. For each method two rates are tried on seed 0 and judged on a validation text;
-# the better one runs with three seeds and is reported on a test text, which had no say.
+# **Code.** The task is Python source. For each method three neighbouring rates are tried on seed 0 and judged on a
+# validation text, and more if the best is the lowest or the highest of them, until it is neither. The best one runs
+# with three seeds and is reported on a test text, which had no say.
 
 # %%
 code = tokenizer.encode(ml.python_source(400_000))
 cut = len(code) * 9 // 10
 train = ml.TextData(code[:cut], 32)
 valid, test = ml.TextData(code[cut:][:2048], 32), ml.TextData(code[cut:][2048:6144], 32)
-RATES = {
-    "full": (1e-3, 3e-3),
-    "top2": (1e-3, 3e-3),
-    "bitfit": (3e-3, 1e-2),
-    "adapter_h": (3e-3, 1e-2),
-    "adapter_l": (3e-3, 1e-2),
-    "pre_embed": (3e-2, 1e-1),
-    "pre_layer": (3e-2, 1e-1),
-    "lora": (3e-3, 1e-2),
+RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
+FIRST = {  # where the search begins
+    "full": 1e-3,
+    "top2": 3e-3,
+    "bitfit": 1e-2,
+    "adapter_h": 1e-2,
+    "adapter_l": 1e-2,
+    "pre_embed": 3e-2,
+    "pre_layer": 1e-1,
+    "lora": 1e-2,
 }
 start = ml.evaluate(base, test)
 
@@ -136,17 +138,25 @@ def fitted(name: str, options: dict, lr: float, seed: int) -> ml.GPT:
     return model
 
 
+def search(name: str, options: dict) -> tuple[float, dict[float, float]]:
+    """The best rate on seed 0, with worse ones on both sides; and the validation loss of every rate tried."""
+    tried: dict[float, float] = {}
+    i = RATES.index(FIRST[name])
+    while missing := [lr for lr in RATES[i - 1 : i + 2] if lr not in tried]:
+        tried |= {lr: ml.evaluate(fitted(name, options, lr, SEEDS[0]), valid) for lr in missing}
+        i = RATES.index(min(tried, key=lambda lr: tried[lr]))
+    return RATES[i], tried
+
+
 chosen, losses = {}, {}
 print(f"the base: {start:.3f} nats per byte")
 for name, options in SMALL.items():
-    first = {lr: fitted(name, options, lr, SEEDS[0]) for lr in RATES[name]}
-    tried = {lr: ml.evaluate(model, valid) for lr, model in first.items()}
-    chosen[name] = min(tried, key=lambda lr: tried[lr])
-    models = [first[chosen[name]]] + [fitted(name, options, chosen[name], seed) for seed in SEEDS[1:]]
-    losses[name, 0] = [ml.evaluate(model, test) for model in models]
+    chosen[name], tried = search(name, options)
+    assert min(tried) < chosen[name] < max(tried)
+    losses[name, 0] = [ml.evaluate(fitted(name, options, chosen[name], seed), test) for seed in SEEDS]
     mean, deviation = statistics.mean(losses[name, 0]), statistics.stdev(losses[name, 0])
-    searched = ", ".join(f"{lr:g}: {loss:.3f}" for lr, loss in tried.items())
-    print(f"{methods.METHODS[name].label:<12}{mean:>7.3f} ± {deviation:.3f}   tried {searched}")
+    searched = ", ".join(f"{lr:g}: {tried[lr]:.3f}" for lr in sorted(tried))
+    print(f"{methods.METHODS[name].label:<12}{mean:>7.3f} ± {deviation:.3f} at {chosen[name]:g}; tried {searched}")
 assert all(statistics.mean(values) < start for (name, _), values in losses.items() if name != "pre_embed")
 
 # %% [markdown]
@@ -194,18 +204,26 @@ for name in ("adapter_h", "adapter_l", "lora"):
     assert ml.evaluate(methods.apply(copy.deepcopy(base), name, seed=0), test) == start
 
 # %%
-figure, axes = plt.subplots(figsize=(6.6, 4), layout="constrained")
+figure, axes = plt.subplots(figsize=(8, 4.6), layout="constrained")
+PREFIX, BIAS = "#CC79A7", "#009E73"  # two more colours that the colour-blind can tell apart
 marks = {
     "full": (FULL, "s", "full fine-tuning"),
     "top2": (FULL, "^", "FT-Top2"),
-    "bitfit": (BASE, "*", "BitFit"),
+    "bitfit": (BIAS, "*", "BitFit"),
     "adapter_h": (OTHER, "D", "Adapter-H"),
     "adapter_l": (OTHER, "v", "Adapter-L"),
-    "pre_embed": (BASE, "x", "PreEmbed"),
-    "pre_layer": (BASE, "P", "PreLayer"),
+    "pre_embed": (PREFIX, "X", "PreEmbed"),
+    "pre_layer": (PREFIX, "P", "PreLayer"),
     "lora": (LORA, "o", "LoRA, $W_q$ and $W_v$"),
-    "all six": (LORA, "h", "LoRA, all six"),
+    "all six": (LORA, "o", "LoRA, all six"),
 }
+
+
+def size_label(key: tuple[str, int]) -> str:
+    options = LARGER.get(key, SMALL.get(key[0], {}))
+    return ", ".join(f"${k}$ = {v}" for k, v in options.items() if k in ("r", "m", "l_p"))
+
+
 shown = [statistics.mean(values) for values in losses.values()]
 top = start + 0.15
 for name, (color, marker, label) in marks.items():
@@ -219,11 +237,26 @@ for name, (color, marker, label) in marks.items():
         color=color,
         capsize=3,
         markersize=8,
+        markerfacecolor="white" if name == "all six" else color,
         label=label,
     )
     for key, mean in zip(keys, means, strict=True):
-        if mean > top:
-            axes.text(size(key), top, f"up to {mean:.2f}", color=color, ha="center", va="bottom", fontsize=9)
+        if mean < top:
+            axes.annotate(
+                size_label(key), (size(key), mean), xytext=(6, 5), textcoords="offset points", fontsize=7, color=color
+            )
+        else:
+            text = f"{label}, {size_label(key)}: {mean:.2f}"
+            axes.annotate(
+                text,
+                (size(key), top),
+                xytext=(0, -24),
+                textcoords="offset points",
+                ha="center",
+                fontsize=8,
+                color=color,
+                arrowprops={"arrowstyle": "->", "color": color},
+            )
 axes.set_ylim(min(shown) - 0.1, top)
 axes.axhline(start, color=BASE, linestyle="--", linewidth=1)
 axes.text(N, start, "the base", ha="right", va="bottom", color=BASE, fontsize=9)
@@ -284,11 +317,13 @@ else:
 # **Number.** First what can be counted: the products with a weight in one forward pass, and the multiplications a token
 # that they take. Then the time, relative to the base's: one row of 16 tokens, as in generating, and 16 rows of 64.
 # Three rounds on one thread, in each of them the fastest of a number of passes that take turns, since whatever else
-# this computer does can only add time.
+# this computer does can only add time. A copy of the base takes part too: what it seems to cost is noise, and no
+# smaller difference means anything.
 
 # %%
 adapted = {
     "base": base,
+    "base, again": copy.deepcopy(base),
     "LoRA, merged": ml.merge(methods.apply(copy.deepcopy(base), "lora", r=4)),
     "LoRA, not merged": methods.apply(copy.deepcopy(base), "lora", r=4),
     "Adapter-L": methods.apply(copy.deepcopy(base), "adapter_l", m=8),
@@ -361,11 +396,11 @@ figure.savefig(HERE / "figures" / "11_latency.png", dpi=150)
 # %% [markdown]
 # ![latency](figures/11_latency.png)
 #
-# Mean and standard deviation of three rounds. The paper's table 1 has the same order of things: adapters cost most
-# where little is done at once, and a merged LoRA costs nothing. A processor is not their GPU, where starting an
-# operation costs more next to the operation itself, so the percentages are this computer's own; and if it is busy with
-# other things, even the fastest of a few passes is uncertain by some percent, as the merged LoRA's bar shows, which is
-# zero by construction.
+# Mean and standard deviation of three rounds. The first two bars are plain models, whose true bars are zero: what they
+# show is the uncertainty, more honestly than the bars' own ± does. Beyond it, adapters cost more than a merged LoRA, as
+# in the paper's table 1; which of the two adapters costs most cannot be told here (there it is Adapter-H). And a
+# processor is not their GPU, where starting an operation costs more next to the operation itself, so the percentages
+# are this computer's own.
 #
 # There is one more price, of prefixes: their rows take room from the text.
 
