@@ -161,8 +161,8 @@ assert all(statistics.mean(values) < start for (name, _), values in losses.items
 
 # %% [markdown]
 # More sizes for three of them, at the rate found above; and LoRA on all six matrices of a block ($W_q, W_k, W_v, W_o$
-# and the MLP's two) at LoRA's rate. The paper's figure 2 varies the sizes too, and sees prefixes get *worse* beyond a
-# point.
+# and the MLP's two), at a rate of its own. The paper's figure 2 varies the sizes too, and sees prefixes get *worse*
+# beyond a point.
 
 # %%
 ALL_SIX = ("q_proj", "k_proj", "v_proj", "o_proj", "up_proj", "down_proj")
@@ -175,9 +175,11 @@ LARGER = {
     ("all six", 0): {"r": 1, "lora_alpha": 4, "target_modules": ALL_SIX},
     ("all six", 1): {"r": 4, "lora_alpha": 4, "target_modules": ALL_SIX},
 }
+chosen["all six"], tried = search("lora", LARGER["all six", 0])
+assert min(tried) < chosen["all six"] < max(tried)
 for key, options in LARGER.items():
     name = "lora" if key[0] == "all six" else key[0]
-    losses[key] = [ml.evaluate(fitted(name, options, chosen[name], seed), test) for seed in SEEDS]
+    losses[key] = [ml.evaluate(fitted(name, options, chosen[key[0]], seed), test) for seed in SEEDS]
     mean, deviation = statistics.mean(losses[key]), statistics.stdev(losses[key])
     label = "LoRA" if key[0] == "all six" else methods.METHODS[name].label
     settings = ", ".join(f"{k} = {v}" for k, v in options.items() if k in ("r", "m", "l_p"))
