@@ -16,14 +16,15 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from minilora import GPT, Adam, GPTConfig, LoraConfig, TextData, add_lora, fit, generate, loss_and_grads
+from minilora import GPT, Adam, GPTConfig, TextData, fit, generate, loss_and_grads
 from minilora.backend import DeviceError, load_cupy, to_host
 from minilora.testing import gamma
 from tests import strict_array
 from tests.backend_cases import bounds, cases, moved
 from tests.benchmarks import gpu as benchmark
 from tests.benchmarks.shapes import Shape
-from tests.models import batch, gpt
+from tests.models import batch
+from tests.test_methods import BOUNDARY, OPTIONS, trained
 
 SHAPE = GPTConfig(vocab_size=32, block_size=16, n_layer=2, n_head=2, n_embd=16)
 
@@ -57,14 +58,11 @@ def test_every_op_is_right_to_rounding(xp, name, dtype):
         assert (abs(one - other) <= both * bound).all(), f"{name} errs by {(abs(one - other) / bound).max():.2g} bounds"
 
 
-@pytest.mark.parametrize("lora", [False, True])
-def test_a_step_is_the_hosts_to_rounding(xp, lora):
+@pytest.mark.parametrize("name", OPTIONS)
+def test_a_step_of_every_method_is_the_hosts_to_rounding(xp, name):
     """In float64, where rounding is far below what a mistake would change. A loss or gradient is some dozens of sums
     deep, of at most 4 C = 24 or B T = 20 terms; gradients are compared with the largest of their array."""
-    host = gpt()
-    if lora:
-        add_lora(host, LoraConfig(r=2))
-        host.blocks[0].attn.q_proj.lora_B.data += 0.1
+    host = trained(name)
     device = copy.deepcopy(host).to("cupy")
     tokens, rounding = batch(B=5), gamma(64 * 24, "float64")
     (loss, grads), (found_loss, found) = loss_and_grads(host, *tokens), loss_and_grads(device, *tokens)
@@ -97,10 +95,12 @@ def test_fifty_steps_stray_no_further_than_float32_does_on_the_host(xp):
     assert abs(losses["device"] - losses["exact"]).max() <= 4 * strayed
 
 
-def test_greedy_text_is_the_hosts(xp):
-    host = gpt()
+@pytest.mark.parametrize("name", OPTIONS)
+def test_greedy_text_is_the_hosts(xp, name):
+    host, prompts = trained(name), [[0, BOUNDARY, 1], [2, 2, BOUNDARY]]
+    device = copy.deepcopy(host).to("cupy")
     np.testing.assert_array_equal(
-        generate(copy.deepcopy(host).to("cupy"), [1, 2], temperature=0), generate(host, [1, 2], temperature=0)
+        generate(device, prompts, 4, temperature=0), generate(host, prompts, 4, temperature=0)
     )
 
 
