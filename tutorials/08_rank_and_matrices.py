@@ -124,21 +124,24 @@ for values in plane.values():
 
 
 # %%
-def compare(title: str, a: list[float], b: list[float]) -> float:
-    """Print the mean of a - b over seeds with its standard error, deviation / sqrt(seeds); return the mean."""
+def compare(title: str, a: list[float], b: list[float]) -> None:
+    """Print the mean of a - b over seeds with its standard error, deviation / sqrt(seeds)."""
     differences = [x - y for x, y in zip(a, b, strict=True)]
     mean, error = statistics.mean(differences), statistics.stdev(differences) / len(differences) ** 0.5
-    print(f"{title:<52}{mean:>+8.3f} ± {error:.3f}")
-    return mean
+    print(f"{title:<62}{mean:>+8.3f} ± {error:.3f}")
 
 
 print("how much lower the loss gets (± standard error of the paired difference)")
-by_rank = [compare(f"{row}: r = 1 to 4", plane[row, 1], plane[row, 4]) for row in ROWS]
-more = compare("r = 4: W_q alone to all six", plane[q, 4], plane["all six", 4])
-equal = [
-    compare(f"{trained[q, r]:,} numbers: W_q alone to four matrices", plane[q, r], plane[qkvo, r // 4]) for r in (4, 16)
-]
-assert more > max(abs(x) for x in by_rank), "which matrices matters more than which rank"
+for row in ROWS:
+    compare(f"{row}: r = 1 to 4 (4 times the numbers)", plane[row, 1], plane[row, 4])
+compare("r = 4: W_q alone to all six (9 times the numbers)", plane[q, 4], plane["all six", 4])
+for r in (4, 16):
+    compare(f"{trained[q, r]:,} numbers: W_q alone to four matrices", plane[q, r], plane[qkvo, r // 4])
+few, many = plane["all six", 1], plane[q, C]
+compare(f"W_q at r = {C} ({trained[q, C]:,}) to all six at r = 1 ({trained['all six', 1]:,})", many, few)
+assert trained[q, C] > 14 * trained["all six", 1]
+for i in range(len(SEEDS)):
+    assert few[i] < many[i], "a fourteenth of the numbers, but in all six matrices, does more"
 
 # %% [markdown]
 # The picture, the plane with its corner:
@@ -172,6 +175,12 @@ figure.savefig(HERE / "figures" / "08_plane.png", dpi=150)
 #
 # Mean ± standard deviation over three seeds, dark is good. Solid frame: full fine-tuning. Dashed: two ways to spend the
 # same budget.
+#
+# The last comparison is the clearest: $W_q$ at full rank, where rank can do no more, loses to all six matrices at the
+# smallest rank there is. Which matrices matters more here than which rank. And the corner is not the darkest field:
+# LoRA on all six at $r = 16$ ends a little lower. That contradicts nothing. Full fine-tuning's rate was not searched
+# for, the difference lies within the spread over seeds, and to be able to express an update (section 3) is not to reach
+# it in 20 steps.
 #
 # ## 3. The corner: full rank can express everything
 # **Question.** Section 4.1 of the paper says that with all matrices adapted, all biases trained and $r$ as high as the
@@ -250,7 +259,8 @@ for r in (1, 4, 16):
 
 # %% [markdown]
 # ## 4. What may be concluded, and what not
-# The paper's table 6 has $r = 1$ about as good as $r = 64$ on GPT-3: the update "could have a very small 'intrinsic
+# The paper's table 6 has $r = 1$ about as good as $r = 64$ on GPT-3, with one exception: $W_q$ alone gains from a
+# larger $r$ (WikiSQL: 68.8 at $r = 1$, 70.5 at $r = 4$). Its conclusion: the update "could have a very small 'intrinsic
 # rank'" (section 7.2). A footnote there adds that "we do not expect a small $r$ to work for every task or dataset".
 # Here, in 20 steps, on a base of less than a million parameters, the differences printed above say how much rank
 # brings, row by row, and lesson 14 shows a task where no small rank in these matrices will do. For a model as narrow as

@@ -8,7 +8,7 @@
 # - compare them as one should: the same data and steps, a search for a learning rate each, several seeds;
 # - say which of them cost time at inference, how much, and why a merged LoRA costs none.
 #
-# **You need** `pip install -e ".[plots]"`; lessons 5 and 7. Half a minute to run.
+# **You need** `pip install -e ".[plots]"`; lessons 5 and 7. Under a minute to run.
 #
 # **Symbols.** $L$: number of blocks. $C$: width of the model ($d_{\text{model}}$ in the paper). $\lvert\Theta\rvert$:
 # number of trained parameters. $r$: rank of a LoRA. $m$: width of an adapter's bottleneck. $l_p$: number of
@@ -148,20 +148,20 @@ def search(name: str, options: dict) -> tuple[float, dict[float, float]]:
     return RATES[i], tried
 
 
-chosen, losses = {}, {}
+losses = {}
 print(f"the base: {start:.3f} nats per byte")
 for name, options in SMALL.items():
-    chosen[name], tried = search(name, options)
-    assert min(tried) < chosen[name] < max(tried)
-    losses[name, 0] = [ml.evaluate(fitted(name, options, chosen[name], seed), test) for seed in SEEDS]
+    lr, tried = search(name, options)
+    assert min(tried) < lr < max(tried)
+    losses[name, 0] = [ml.evaluate(fitted(name, options, lr, seed), test) for seed in SEEDS]
     mean, deviation = statistics.mean(losses[name, 0]), statistics.stdev(losses[name, 0])
     searched = ", ".join(f"{lr:g}: {tried[lr]:.3f}" for lr in sorted(tried))
-    print(f"{methods.METHODS[name].label:<12}{mean:>7.3f} ± {deviation:.3f} at {chosen[name]:g}; tried {searched}")
+    print(f"{methods.METHODS[name].label:<12}{mean:>7.3f} ± {deviation:.3f} at {lr:g}; tried {searched}")
 assert all(statistics.mean(values) < start for (name, _), values in losses.items() if name != "pre_embed")
 
 # %% [markdown]
-# More sizes for three of them, at the rate found above; and LoRA on all six matrices of a block ($W_q, W_k, W_v, W_o$
-# and the MLP's two), at a rate of its own. The paper's figure 2 varies the sizes too, and sees prefixes get *worse*
+# More sizes for three of them, and LoRA on all six matrices of a block ($W_q, W_k, W_v, W_o$ and the MLP's two), each
+# with a search of its own. The paper's figure 2 varies the sizes too, and sees prefixes get *worse*
 # beyond a point.
 
 # %%
@@ -175,15 +175,17 @@ LARGER = {
     ("all six", 0): {"r": 1, "lora_alpha": 4, "target_modules": ALL_SIX},
     ("all six", 1): {"r": 4, "lora_alpha": 4, "target_modules": ALL_SIX},
 }
-chosen["all six"], tried = search("lora", LARGER["all six", 0])
-assert min(tried) < chosen["all six"] < max(tried)
 for key, options in LARGER.items():
     name = "lora" if key[0] == "all six" else key[0]
-    losses[key] = [ml.evaluate(fitted(name, options, chosen[key[0]], seed), test) for seed in SEEDS]
+    lr, tried = search(name, options)
+    assert min(tried) < lr < max(tried)
+    losses[key] = [ml.evaluate(fitted(name, options, lr, seed), test) for seed in SEEDS]
     mean, deviation = statistics.mean(losses[key]), statistics.stdev(losses[key])
     label = "LoRA" if key[0] == "all six" else methods.METHODS[name].label
     settings = ", ".join(f"{k} = {v}" for k, v in options.items() if k in ("r", "m", "l_p"))
-    print(f"{label:<12}{'all six, ' if key[0] == 'all six' else ''}{settings:<12}{mean:>7.3f} ± {deviation:.3f}")
+    print(
+        f"{label:<12}{'all six, ' if key[0] == 'all six' else ''}{settings:<12}{mean:>7.3f} ± {deviation:.3f} at {lr:g}"
+    )
 
 
 def size(key: tuple[str, int]) -> int:
