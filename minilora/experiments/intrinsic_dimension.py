@@ -14,11 +14,11 @@ from minilora.experiments.figures import shares_by_dimension
 from minilora.experiments.lora_vs_full import TASKS
 from minilora.experiments.plan import Scale, Setting, reference, untrained
 
-DIMENSIONS = (10, 100, 1000, 10_000, 100_000)
+DIMENSIONS = (100, 1000, 10_000, 100_000)
 
 
 def setting(task: str, m: int) -> Setting:
-    return Setting(task, "subspace", {"m": m}, seeds=1)
+    return Setting(task, "subspace", {"m": m}, seeds=1, answers=False)
 
 
 def settings(scale: Scale) -> list[Setting]:

@@ -8,7 +8,7 @@ Test scores never enter the choice.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from minilora.experiments.run import Result, RunConfig, Store
@@ -41,6 +41,8 @@ REFERENCE: dict[str, tuple[str, dict[str, Any]]] = {  # family -> method and opt
     "subspace": ("subspace", {"m": 1000}),
 }
 
+LOSS_ALONE = ("everywhere", "subspace")
+
 RATES: dict[str, tuple[float, ...]] = {  # family -> the peak learning rates that are tried
     "full": (3e-4, 1e-3, 3e-3),
     "top2": (1e-3, 3e-3),
@@ -62,8 +64,8 @@ class Scale:
     """How much is computed.  `searched` is False for --quick, which takes the middle one of the rates untried."""
 
     seeds: int = 3
-    steps: int = 200
-    task_factor: tuple[tuple[str, float], ...] = (("nli", 1.5), ("code", 0.5))  # of the steps, by task
+    steps: int = 240
+    task_factor: tuple[tuple[str, float], ...] = (("nli", 1.25), ("code", 0.5))  # of the steps, by task
     batch_size: int = 8
     train: int = 2000
     valid: int = 100
@@ -93,6 +95,7 @@ class Setting:
     lr         a rate that is not searched for
     seeds      how many (None: the scale's; never more than those)
     untrained  no step is made: the base as it is
+    answers    whether more than the losses is wanted
     """
 
     task: str
@@ -103,11 +106,16 @@ class Setting:
     lr: float | None = None
     seeds: int | None = None
     untrained: bool = False
+    answers: bool = True
 
     @property
     def group(self) -> tuple[str, str]:
         """(task, family): what shares a searched learning rate."""
         return self.task, self.family or self.method
+
+    def same_runs(self, other: Setting) -> bool:
+        """Whether a seed gives the same run, however many seeds each has."""
+        return replace(self, seeds=None) == replace(other, seeds=None)
 
     def seed_range(self, scale: Scale) -> range:
         return range(scale.seeds if self.seeds is None else min(self.seeds, scale.seeds))
@@ -124,13 +132,22 @@ class Setting:
             train=scale.train if self.train is None else min(self.train, scale.train),
             valid=scale.valid,
             test=scale.test,
+            answers=self.answers,
         )
 
 
 def reference(task: str, family: str) -> Setting:
-    """The setting at which a family's learning rate is searched, and which stands for it in the tables."""
+    """The setting at which a family's learning rate is searched, and which stands for it in the tables.
+
+    Of a family that is not among the paper's methods only losses are compared.
+    """
     method, options = REFERENCE[family]
-    return Setting(task, method, options, None if family == method else family)
+    return Setting(task, method, options, None if family == method else family, answers=family not in LOSS_ALONE)
+
+
+def secondary(setting: Setting) -> Setting:
+    """The setting with one seed, unless its runs are short ones: what a table beyond the headline can afford."""
+    return setting if setting.task == "nli" else replace(setting, seeds=1)
 
 
 def untrained(task: str) -> Setting:
@@ -173,7 +190,7 @@ class Plan:
                 config = setting.config(scale, setting.lr or 0.0, seed)
                 if setting.lr is not None:
                     jobs.setdefault(config.text, Job(config))
-                elif seed or setting != reference(*setting.group):  # seed 0 of the reference is one of the search
+                elif seed or not setting.same_runs(reference(*setting.group)):  # a search has the reference's seed 0
                     jobs.setdefault("searched " + config.text, Job(setting=setting, seed=seed))
         self.jobs = list(jobs.values())
 

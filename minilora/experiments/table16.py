@@ -7,7 +7,7 @@ from minilora.experiments.experiment import Claim, Experiment, Results, gain, ma
 from minilora.experiments.plan import Scale, Setting, reference
 
 METHODS = ("full", "pre_embed", "pre_layer", "lora")
-SIZES = (50, 200, None)  # examples; None is all of them
+SIZES = (100, None)  # examples; None is all of them
 PAPER = {  # GPT-3, validation accuracy on MNLI-100, -1k, -10k, -392K
     "full": ("60.2", "85.8", "88.9", "89.5"),
     "pre_embed": ("37.6", "75.2", "79.5", "88.6"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from minilora.experiments.experiment import METRICS, Claim, Experiment, Results, gain, headline, markdown, not_worse
-from minilora.experiments.plan import ATTENTION, Scale, Setting, lora
+from minilora.experiments.plan import ATTENTION, Scale, Setting, lora, secondary
 
 TASKS = ("sql", "nli")
 CHOICES = {"q": 8, "k": 8, "v": 8, "o": 8, "qk": 4, "qv": 4, "qkvo": 2}  # matrices -> rank
@@ -24,7 +24,7 @@ def adapted(letters: str) -> list[str]:
 
 
 def setting(task: str, letters: str) -> Setting:
-    return Setting(task, "lora", lora(CHOICES[letters], adapted(letters)))
+    return secondary(Setting(task, "lora", lora(CHOICES[letters], adapted(letters))))
 
 
 def settings(scale: Scale) -> list[Setting]:
