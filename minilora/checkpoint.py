@@ -296,7 +296,7 @@ BASE_PATH = Path(__file__).parent / "weights" / "base.npz"
 
 
 def load_base() -> tuple[GPT, ByteTokenizer]:
-    """The small byte-level model shipped inside the package, pre-trained on `python_docs()`, and its tokenizer.
+    """The small byte-level model shipped inside the package, pre-trained by `minilora pretrain`, and its tokenizer.
 
     `minilora/weights/README.md` says how it was made.
     """

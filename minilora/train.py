@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from minilora import ops
-from minilora.backend import Array, array_module, keep_freed_memory, single_threaded_blas
+from minilora.backend import Array, array_module, keep_freed_memory, short_turns, single_threaded_blas
 from minilora.checkpoint import load_training, save_training
 from minilora.data_parallel import all_reduce, process_share
 from minilora.lora import LoraError, is_merged
@@ -93,7 +93,7 @@ def _share(pieces: range, workers: int, work: Callable[[range], Any]) -> list[An
         return [work(pieces)]
     workers = max(1, min(workers, len(pieces)))
     shares = [pieces[a:b] for a, b in pairwise(len(pieces) * w // workers for w in range(workers + 1))]
-    with single_threaded_blas(), ThreadPoolExecutor(workers) as pool:
+    with single_threaded_blas(), short_turns(), ThreadPoolExecutor(workers) as pool:
         others = [pool.submit(work, share) for share in shares[1:]]
         return [work(shares[0])] + [other.result() for other in others]
 

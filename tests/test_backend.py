@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from minilora import backend
-from minilora.backend import array_module, blas_thread_controls, single_threaded_blas, to_host
+from minilora.backend import array_module, blas_thread_controls, short_turns, single_threaded_blas, to_host
 
 
 def test_numpy_owns_its_arrays_and_scalars():
@@ -47,3 +47,11 @@ def test_a_blas_that_cannot_be_told_is_left_alone(monkeypatch):
     monkeypatch.setattr(backend, "blas_thread_controls", lambda: None)
     with single_threaded_blas():
         pass
+
+
+def test_the_length_of_a_turn_comes_back_after_an_error():
+    before = sys.getswitchinterval()
+    with pytest.raises(RuntimeError, match="inside"), short_turns():
+        assert sys.getswitchinterval() < before
+        raise RuntimeError("inside")
+    assert sys.getswitchinterval() == before

@@ -1,0 +1,291 @@
+# %% [markdown]
+# # 1 · One linear layer, and its gradients by hand
+#
+# **After this lesson you can**
+# - say what a linear layer computes, and which way round its matrix is;
+# - derive its three gradients with a pencil: of the input, of the weight, of the bias;
+# - check any gradient against finite differences, and choose the step $h$ so that the check means something;
+# - train a layer on real text with nothing but these formulas, and know when it is as good as it can get.
+#
+# **You need** `pip install -e ".[plots]"`, matrices, and Python. About 5 seconds.
+
+# %%
+import math
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+
+import minilora as ml
+from minilora import ops
+from minilora.plots import BASE, LORA, OTHER
+
+matplotlib.use("Agg")  # no window: the figure goes to a file
+import matplotlib.pyplot as plt
+
+HERE = Path(__file__).parent if "__file__" in globals() else Path()  # a notebook runs in its folder
+(HERE / "figures").mkdir(exist_ok=True)
+
+# %% [markdown]
+# ## 1. The layer
+# **Question.** What does the commonest part of a neural network compute?
+#
+# **Formula.** From $k$ numbers $x_1, \dots, x_k$ it makes $d$ numbers. Each is a weighted sum of all inputs, plus a
+# constant:
+#
+# $$ y_i = \sum_{j=1}^{k} W_{ij}\, x_j + b_i, \qquad i = 1, \dots, d $$
+#
+# $W$ has $d$ rows and $k$ columns, in short $W \in \mathbb{R}^{d \times k}$: a row for each output, a column for each
+# input. $b$ has $d$ entries. Both are *parameters*: the numbers that training will change.
+#
+# We put in many inputs at once, say $n$, each one a *row* of a matrix $x \in \mathbb{R}^{n \times k}$; the outputs
+# are the rows of $y \in \mathbb{R}^{n \times d}$. Then all of the sums above are one matrix product,
+# $y = x W^\top + b$, where $W^\top$ is $W$ with rows and columns exchanged, and $b$ is added to every row.
+
+# %%
+rng = np.random.default_rng(0)
+n, k, d = 8, 6, 5
+x, W, b = rng.standard_normal((n, k)), rng.standard_normal((d, k)), rng.standard_normal(d)
+
+y = x @ W.T + b
+by_sums = np.array([[sum(W[i, j] * x[row, j] for j in range(k)) + b[i] for i in range(d)] for row in range(n)])
+print(f"x {x.shape}, W {W.shape}, b {b.shape} -> y {y.shape}")
+assert np.allclose(y, by_sums)
+assert np.array_equal(y, ops.linear(x, W, b)), "this is minilora's layer"
+
+# %% [markdown]
+# ## 2. Its gradients
+# **Question.** Somewhere above this layer one number $L$ comes out, the *loss*: how bad the network's answer is. In
+# which direction must $W$, $b$ and $x$ move to make $L$ smaller?
+#
+# **Formula.** The *gradient* of $L$ with respect to $W$ is the matrix of all $\partial L / \partial W_{ij}$: how fast
+# $L$ grows when that one entry does. It has $W$'s shape; we call it $dW$, and likewise $dx$, $db$, $dy$. Suppose the
+# part above hands us $dy$. The chain rule says: to find how $L$ changes with something, add up over everything that
+# it changes directly.
+#
+# - $b_i$ is added to $y_i$ in every row: $\; db_i = \sum_{\text{rows}} dy_i$.
+# - $W_{ij}$ changes $y_i$ by $x_j$, in every row: $\; dW_{ij} = \sum_{\text{rows}} dy_i\, x_j$.
+# - $x_j$ changes every $y_i$ of its own row, by $W_{ij}$: $\; dx_j = \sum_i dy_i\, W_{ij}$.
+#
+# These sums are matrix products again. (Check the shapes: they leave no other way round.)
+#
+# $$ dW = dy^\top x \quad (d \times k), \qquad dx = dy\, W \quad (n \times k),
+#    \qquad db = \text{sum of the rows of } dy $$
+
+# %%
+dy = rng.standard_normal((n, d))  # stands for what comes from above
+dW, dx, db = dy.T @ x, dy @ W, dy.sum(axis=0)
+
+dW_by_sums = np.zeros((d, k))
+for row in range(n):
+    for i in range(d):
+        for j in range(k):
+            dW_by_sums[i, j] += dy[row, i] * x[row, j]
+assert np.allclose(dW, dW_by_sums)
+assert np.array_equal(dW, ops.linear_dW(dy, x))
+assert np.array_equal(dx, ops.linear_dx(dy, W))
+assert np.array_equal(db, ops.linear_db(dy))
+print(f"dW {dW.shape}, dx {dx.shape}, db {db.shape}: the shapes of W, x and b")
+
+# %% [markdown]
+# `minilora/ops.py` is nothing but such pairs: a forward, and beside it one function for each derivative.
+#
+# ## 3. A loss: how surprised is the layer?
+# **Question.** Where does $dy$ come from?
+#
+# **Formula.** Let the layer guess which of $d$ things comes next, and read its outputs as scores. The *softmax* makes
+# probabilities of scores: positive, and with sum 1.
+#
+# $$ P_i = \frac{e^{y_i}}{\sum_{m} e^{y_m}}, \qquad L = -\log P_t = \log \sum_m e^{y_m} - y_t $$
+#
+# $t$ is what really came, the *target*. $L$ is the surprise, 0 if the layer was certain and right. With natural
+# logarithms its unit is the *nat*. Over a batch we take the mean. Its derivative: $y_i$ stands in the first term,
+# where the derivative of the logarithm of a sum of exponentials is just $P_i$; and the target's score stands in the
+# second. So
+#
+# $$ dy_i = \frac{1}{n}\,\big(P_i - [\,i = t\,]\big), $$
+#
+# where $[\,i = t\,]$ is 1 for the target and else 0. The scores of what did not come go down, that of what came goes
+# up, each by how wrong it was.
+
+
+# %%
+def mean_loss(x, W, b, targets):
+    """The mean surprise in nats."""
+    y = x @ W.T + b
+    y = y - y.max(axis=1, keepdims=True)  # the softmax does not feel it, and exp cannot overflow
+    return float((np.log(np.exp(y).sum(axis=1)) - y[np.arange(len(y)), targets]).mean())
+
+
+def gradients(x, W, b, targets):
+    """(dx, dW, db) of the mean surprise."""
+    _, P = ops.cross_entropy(ops.linear(x, W, b), targets)
+    dy = ops.cross_entropy_dlogits(P, targets, np.full(len(x), 1 / len(x), x.dtype))
+    return dy @ W, dy.T @ x, dy.sum(axis=0)
+
+
+targets = rng.integers(d, size=n)
+nll, P = ops.cross_entropy(y, targets)
+assert np.allclose(P.sum(axis=1), 1)
+assert math.isclose(mean_loss(x, W, b, targets), nll.mean())
+knows_nothing = mean_loss(x, np.zeros((d, k)), np.zeros(d), targets)
+print(f"with W = 0 and b = 0 all {d} are equally likely: {knows_nothing:.4f} nats = log {d}")
+assert math.isclose(knows_nothing, math.log(d))
+
+# %% [markdown]
+# ## 4. Are the gradients right?
+# **Question.** A wrong gradient does not crash; it trains badly. How do you find out?
+#
+# **Formula.** Move one entry $w$ by a small $h$ in both directions and look at the loss. By Taylor's formula
+#
+# $$ \frac{L(w + h) - L(w - h)}{2h} = L'(w) + \frac{h^2}{6} L'''(w) + \dots $$
+#
+# so this *central difference* is off by something that shrinks as $h^2$. Then take $h$ as small as you can? No: the
+# computer knows $L$ only to about $u |L|$, where $u$ is the *unit roundoff*, the largest relative error of one
+# rounding: $2^{-53} \approx 10^{-16}$ in float64, $2^{-24} \approx 6 \cdot 10^{-8}$ in float32. Divided by $h$, that
+# error *grows* as $h$ shrinks:
+#
+# $$ \text{error} \approx \underbrace{c\, h^2}_{\text{Taylor}} + \underbrace{u |L| / h}_{\text{rounding}} \qquad
+#    \text{smallest near } h \approx u^{1/3} $$
+#
+# (Set the derivative by $h$ to zero: $2 c h = u |L| / h^2$, so $h^3 = u |L| / 2c$.) That is about $5 \cdot 10^{-6}$
+# in float64 and $4 \cdot 10^{-3}$ in float32.
+#
+# **Code.** The largest error of the central differences of all entries of $W$, for many $h$, in both precisions.
+
+
+# %%
+def differences(dtype, h: float):
+    """The central difference of the loss for every entry of W."""
+    x_, W_, b_ = (array.astype(dtype) for array in (x, W, b))
+    slopes = np.zeros(W.shape)
+    for index in np.ndindex(W.shape):
+        up, down = W_.copy(), W_.copy()
+        up[index] += dtype(h)
+        down[index] -= dtype(h)
+        moved = float(up[index]) - float(down[index])  # what was really moved: W + h rounds too
+        y_up, y_down = (ops.cross_entropy(ops.linear(x_, M, b_), targets)[0].mean() for M in (up, down))
+        slopes[index] = float(y_up - y_down) / moved if moved else 0.0
+    return slopes
+
+
+dx, dW, db = gradients(x, W, b, targets)
+steps = 10.0 ** np.arange(-12, 0.1, 0.5)
+errors = {
+    dtype: np.array([np.abs(differences(dtype, h) - dW).max() for h in steps]) for dtype in (np.float64, np.float32)
+}
+for dtype, error in errors.items():
+    u = np.finfo(dtype).eps / 2
+    print(
+        f"{dtype.__name__}: best h {steps[error.argmin()]:.0e} (u^(1/3) = {u ** (1 / 3):.0e}), "
+        f"error there {error.min():.0e}, at h = 1e-12 {error[0]:.0e}"
+    )
+    assert u ** (1 / 3) / 30 < steps[error.argmin()] < 30 * u ** (1 / 3)
+    assert error.min() < min(error[0], error[-1]) / 10, "too small an h is as bad as too large a one"
+assert errors[np.float64].min() < 1e-8, "eight digits agree: the gradient is right"
+assert errors[np.float64].min() < errors[np.float32].min() / 100
+
+# %% [markdown]
+# That is why every gradient in minilora's tests is checked in float64. And would the check find a mistake? Leave
+# something out, and see:
+
+# %%
+best = steps[errors[np.float64].argmin()]
+for mistake, wrong in {"none": dW, "the 1/n is missing": dW * n, "the sign is wrong": -dW}.items():
+    print(f"mistake: {mistake:<20} largest difference {np.abs(differences(np.float64, best) - wrong).max():.0e}")
+    assert (np.abs(differences(np.float64, best) - wrong).max() < 1e-8) == (mistake == "none")
+
+# %% [markdown]
+# ## 5. Train it
+# **Question.** What can one layer learn from real text?
+#
+# **Task.** A text is a sequence of bytes, numbers from 0 to 255. Given one byte, guess the next. The input is a
+# *one-hot* row: 256 zeros, but a 1 at the place of the byte. So $x W^\top$ picks a column of $W$: the scores of all
+# 256 bytes that may follow. (No bias here: it could add nothing.)
+#
+# There are only 256 different inputs. We take each once, $x = I$, and weight its loss by how often it occurs in the
+# text. That is the mean loss over the whole text, exactly.
+#
+# **Formula.** *Gradient descent*: $W \leftarrow W - \eta\, dW$ with a *learning rate* $\eta$. How large may it be?
+# The loss is a convex function of $W$ (a bowl), and its second derivative in any direction is at most $p/2$, where
+# $p$ is the share of the commonest byte: the second derivative of $\log \sum e^{y}$ is a variance under $P$, at most
+# $1/2$ for a direction of length 1. For such a function no step with $\eta \le 2/p$ can make the loss larger.
+#
+# And the best possible? Count: if byte $a$ was followed by $c$ in a share $q(c \mid a)$ of all cases, then no layer
+# can do better than to say exactly $q$. Its loss is the *conditional entropy* of the text.
+
+# %%
+text = ml.ByteTokenizer().encode(ml.python_docs()[:100_000])
+counts = np.zeros((256, 256))
+np.add.at(counts, (text[:-1], text[1:]), 1)  # counts[a, c]: how often a is followed by c
+share = counts / counts.sum()
+p = share.sum(axis=1)  # how often each byte comes
+q = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+entropy = float(-(share[share > 0] * np.log(q[share > 0])).sum())
+
+x, W = np.eye(256), np.zeros((256, 256))
+eta = 2 / p.max()
+losses = []
+for _ in range(300):
+    logits = ops.linear(x, W)
+    P = np.exp(logits - logits.max(axis=1, keepdims=True))
+    P /= P.sum(axis=1, keepdims=True)
+    losses.append(float(-(share * np.log(P)).sum()))
+    dy = p[:, None] * P - share  # p (P - q): the mean over all pairs of P - [i = t]
+    W -= eta * ops.linear_dW(dy, x)
+losses = np.array(losses)
+print(f"learning rate {eta:.1f}: loss {losses[0]:.3f} = log 256 -> {losses[-1]:.3f} nats per byte")
+print(f"best possible: {entropy:.3f}")
+assert math.isclose(losses[0], math.log(256))
+assert (np.diff(losses) < 0).all(), "every step goes down, as promised"
+assert losses[-1] > entropy
+
+# %% [markdown]
+# What it has learned can be read off the columns of $W$:
+
+# %%
+for byte in b"qth.":
+    follows = ", ".join(repr(chr(c)) for c in np.argsort(-W[:, byte])[:4] if counts[byte, c])
+    print(f"after {chr(byte)!r}: {follows}")
+assert chr(int(W[:, ord("q")].argmax())) == "u"
+
+# %% [markdown]
+# That is all that one layer can do with one byte. To do better one must look at more than the last byte: lesson 2.
+#
+# ## 6. The picture
+
+# %%
+figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.7), layout="constrained")
+for (dtype, error), color, style in zip(errors.items(), (LORA, OTHER), ("o-", "s--"), strict=True):
+    left.loglog(steps, error, style, color=color, markersize=4, label=dtype.__name__)
+    u = np.finfo(dtype).eps / 2
+    rounding = u * nll.mean() / steps
+    left.loglog(steps, np.where(rounding < 1, rounding, np.nan), ":", color=color, linewidth=1)
+taylor = errors[np.float64][-3] * (steps / steps[-3]) ** 2
+left.loglog(steps[9:], taylor[9:], "-.", color=BASE, linewidth=1, label=r"$\propto h^2$ (Taylor)")
+left.plot([], [], ":", color=BASE, linewidth=1, label="$u|L|/h$ (rounding)")
+left.set(
+    title="Error of a central difference", xlabel="step h", ylabel="largest error of an entry of dW", ylim=(1e-13, 20)
+)
+left.legend(fontsize=8)
+right.plot(losses, color=LORA, label="one layer, gradient descent")
+right.axhline(math.log(256), color=BASE, linestyle=":", label="knows nothing: log 256")
+right.axhline(entropy, color=BASE, linestyle="--", label="best possible: conditional entropy")
+right.set(title="One layer reads", xlabel="step", ylabel="loss (nats per byte)", ylim=(0, None))
+right.legend(fontsize=8)
+for panel in (left, right):
+    panel.grid(alpha=0.3)
+    panel.spines[["top", "right"]].set_visible(False)
+figure.savefig(HERE / "figures" / "01_one_layer.png", dpi=150)
+
+# %% [markdown]
+# ![error of a finite difference by step, and the loss of one layer](figures/01_one_layer.png)
+#
+# ## What to try next
+# - Use the one-sided difference $(L(w + h) - L(w)) / h$. Which power of $h$ is its error now, which $h$ is best, and
+#   how many digits do you lose?
+# - Double $\eta$ again and again. When does the loss first go up? (The bound is for the worst direction.)
+# - Put two linear layers one after the other. Show that they compute nothing that one could not. What has to stand
+#   between them?
+# - If $W$ has rank $r$, how many numbers describe it? (Lesson 5 is about that.)
+# - Exercises 1 (linear backward), 2 (gradient check), 5 (softmax), 6 (cross-entropy).
