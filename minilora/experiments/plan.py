@@ -55,7 +55,7 @@ RATES: dict[str, tuple[float, ...]] = {  # family -> the peak learning rates tha
     "lora_pre_embed": (3e-3, 1e-2),
     "lora_pre_layer": (3e-3, 1e-2),
     "everywhere": (3e-3, 1e-2),
-    "subspace": (1e-4, 1e-3),
+    "subspace": (1e-3, 3e-3),
 }
 
 

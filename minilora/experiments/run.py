@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import math
 import os
 import platform
 import secrets
@@ -114,7 +115,10 @@ def train(model: ml.GPT, task: tasks.Task, config: RunConfig) -> list[float]:
 
     common: dict[str, Any] = {"steps": config.steps, "batch_size": config.batch_size, "seed": config.seed}
     if config.method == "subspace":
-        return fit_in_subspace(model, data, config.options["m"], lr=lr, **common)
+        # A step of z by s moves each parameter by about s sqrt(m / D): so scaled, lr is what a parameter moves, for any m.
+        m = config.options["m"]
+        longer = math.sqrt(model.config.parameter_count / m)
+        return fit_in_subspace(model, data, m, lr=lambda step: longer * lr(step), **common)
     return ml.fit(model, data, lr=lr, progress=False, **common).losses
 
 
