@@ -8,7 +8,8 @@
 # - check the same formulas, to the byte, on a model that you can train here;
 # - name what the formulas leave out.
 #
-# **You need** lesson 5 (what $A$ and $B$ are) and lesson 4 (what Adam keeps). It runs in seconds.
+# **You need** `pip install -e ".[plots]"`; lesson 5 (what $A$ and $B$ are) and lesson 4 (what Adam keeps). It runs in
+# seconds.
 #
 # **Symbols.** $L$: number of blocks. $C$: width of the model, $d_{\text{model}}$ in the paper. $V$: size of the
 # vocabulary. $T_{\max}$: longest text, in tokens. $r$: rank of the LoRA. $N$: parameters of the model. $n$: parameters

@@ -21,13 +21,13 @@ from minilora.tasks.task import PROMPT_END, Example, Scores, Task, pick
 
 LABELS = {"entailment": "yes", "neutral": "maybe", "contradiction": "no"}
 KINDS = {
-    "animal": ("dog", "cat", "horse", "goat"),
-    "adult": ("man", "woman", "farmer", "teacher"),
-    "child": ("boy", "girl", "pupil", "baby"),
+    "animal": ("dog", "cat", "horse"),
+    "adult": ("man", "woman", "farmer"),
+    "child": ("boy", "girl", "pupil"),
 }
 ASPECTS = {  # nobody does two of these things at once, or is in two places
-    "doing": ("sleeping", "running", "eating", "waiting", "singing", "drinking"),
-    "place": ("garden", "kitchen", "street", "forest", "station", "library"),
+    "doing": ("sleeping", "running", "eating", "waiting"),
+    "place": ("garden", "kitchen", "street", "forest"),
 }
 DETAILS = ("small", "old", "tired", "happy")
 TIMES = ("at noon", "at night", "today")

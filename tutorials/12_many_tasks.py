@@ -1,0 +1,416 @@
+# %% [markdown]
+# # 12 · One base, many tasks
+#
+# **After this lesson you can**
+# - keep many adapters on one base, swap them, and say what a swap costs and why it is exact;
+# - serve rows of one batch that belong to different tasks together, and write down the formula for it;
+# - add adapters up, and say what the sum can do, what it spoils, and what its rank is;
+# - train an adapter on top of another one.
+#
+# **You need** `pip install -e ".[plots]"`; lessons 5 (what $A$ and $B$ are) and 7 (merging). Half a minute to run.
+#
+# **Symbols.** $W_0 \in \mathbb{R}^{d \times k}$: a frozen weight. $A \in \mathbb{R}^{r \times k}$,
+# $B \in \mathbb{R}^{d \times r}$: an adapter's two factors for it; with several tasks $A_t$ and $B_t$ for task $t$.
+# $s = \alpha/r$: the scaling. $\Delta W_t = s B_t A_t$: the update. $x$ is one input as a row, so a layer computes
+# $x W_0^\top$. Losses are in nats per byte: the mean of $-\ln p$ of the byte that came.
+
+# %%
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+
+import minilora as ml
+from minilora import adapter_math
+from minilora.adapters import AdapterBank, AdapterFolder
+from minilora.backend import single_threaded_blas
+from minilora.plots import BASE, LORA, OTHER
+
+matplotlib.use("Agg")  # no window: the figures go to files
+import matplotlib.pyplot as plt
+
+HERE = Path(__file__).parent if "__file__" in globals() else Path()  # a notebook runs in its folder
+(HERE / "figures").mkdir(exist_ok=True)
+
+# %% [markdown]
+# ## 1. Three tasks, three adapters, one base
+# **Question.** Can one frozen model serve three tasks, each as well as if it were alone?
+#
+# The tasks are small enough to learn in seconds: Python's documentation in capitals, the same with underscores for
+# spaces, and Python source. A fourth text has capitals *and* underscores; nobody trains on it until section 6.
+
+# %%
+base, tokenizer = ml.load_base()
+TASKS = ("capitals", "underscores", "code")
+CHANGES = {
+    "capitals": lambda text: text.upper(),
+    "underscores": lambda text: text.replace(" ", "_"),
+    "both": lambda text: text.upper().replace(" ", "_"),
+}
+T = 64  # bytes in a window
+
+
+def parts(text: str) -> tuple[ml.TextData, ml.TextData]:
+    """The first nine tenths to train on, 4 kB of the rest to test with."""
+    tokens = tokenizer.encode(text)
+    cut = len(tokens) * 9 // 10
+    return ml.TextData(tokens[:cut], T), ml.TextData(tokens[cut:][:4096], T)
+
+
+docs = ml.python_docs()
+data = {name: parts(change(docs)) for name, change in CHANGES.items()} | {"code": parts(ml.python_source(400_000))}
+
+
+def loss(model: ml.GPT, text: str) -> float:
+    return ml.evaluate(model, data[text][1], workers=2)
+
+
+# %% [markdown]
+# **Code.** An `AdapterBank` holds adapters over one base. `bank.view(name)` is a model: the base's arrays and that
+# adapter's, nothing copied. Three seeds each, so that we can tell a difference from luck. The settings are the only
+# ones used here: rank 8 on all six matrices of a block, $\alpha = r$, 50 steps. (Rank 8 on $W_q$ and $W_v$ alone was
+# tried too; it learned capitals more slowly, and the sum in section 4 did the same.)
+
+# %%
+SEEDS = (0, 1, 2)
+ALL_SIX = ("q_proj", "k_proj", "v_proj", "o_proj", "up_proj", "down_proj")
+r = 8
+config = ml.LoraConfig(r=r, lora_alpha=r, target_modules=ALL_SIX)
+bank = AdapterBank(base)
+
+
+def train(name: str, text: str, seed: int, steps: int) -> None:
+    ml.fit(bank.view(name), data[text][0], steps=steps, lr=5e-3, batch_size=8, seed=seed, workers=2, progress=False)
+
+
+for seed in SEEDS:
+    for task in TASKS:
+        bank.add_adapter(f"{task}-{seed}", config, seed=seed)
+        train(f"{task}-{seed}", task, seed, steps=50)
+
+# %% [markdown]
+# **Number.** Each adapter on each text. In every column, and for every seed, the task's own adapter must be the best.
+
+# %%
+columns = (*TASKS, "both")
+base_loss = {text: loss(base, text) for text in columns}
+losses = {
+    (task, text): [loss(bank.view(f"{task}-{seed}"), text) for seed in SEEDS] for task in TASKS for text in columns
+}
+print(f"{'':<14}" + "".join(f"{text:>16}" for text in columns))
+print(f"{'base alone':<14}" + "".join(f"{base_loss[text]:>16.2f}" for text in columns))
+for task in TASKS:
+    cells = (losses[task, text] for text in columns)
+    print(f"{task:<14}" + "".join(f"{statistics.mean(c):>9.2f} ± {statistics.stdev(c):.2f}" for c in cells))
+for i in range(len(SEEDS)):
+    for text in TASKS:
+        own = losses[text, text][i]
+        assert own < base_loss[text]
+        assert all(own < losses[other, text][i] for other in TASKS if other != text)
+
+# %% [markdown]
+# And nothing was copied: whichever view computes, it reads the very memory of the base.
+
+# %%
+view = bank.view("code-0")
+W0 = base.blocks[0].attn.q_proj.weight.data
+assert np.shares_memory(view.blocks[0].attn.q_proj.weight.data, W0)
+model_bytes = 4 * base.config.parameter_count
+print(f"base {model_bytes:,} bytes; {len(bank.adapters)} adapters {bank.nbytes:,}; as many models would be", end=" ")
+print(f"{len(bank.adapters) * model_bytes:,}")
+assert model_bytes + bank.nbytes < len(bank.adapters) * model_bytes
+
+# %% [markdown]
+# ## 2. Swap
+# **Question.** Section 4.1 of the paper: "when we need to switch to another downstream task, we can recover $W_0$ by
+# subtracting $BA$ and then adding a different $B'A'$". Is $W_0$ still $W_0$ after a thousand such switches?
+#
+# **Formula.** In floating-point numbers $(W_0 + \Delta W) - \Delta W \ne W_0$: each step rounds (lesson 7). A bank
+# keeps $W_0$ read-only and makes each merged weight from it anew, $W_t = W_0 + \Delta W_t$, so no error can pile up:
+# $W_t$ depends on $W_0$ and $t$, not on what was merged before.
+
+# %%
+before = {name: array.tobytes() for name, array in base.state_dict().items()}
+bank.set_adapter("code-0")
+bank.merge()  # from here on each switch is a merged one
+path = "blocks.0.attn.q_proj"
+first = bank.model.get_submodule(path).weight.data.copy()
+drifting = first.copy()  # the paper's way, beside it
+for i in range(100):
+    old, new = (bank.adapters[f"{TASKS[j % 3]}-0"] for j in (i + 2, i))
+    bank.set_adapter(f"{TASKS[i % 3]}-0")
+    for adapter, sign in ((old, -1), (new, 1)):
+        B, A = (adapter.tensors[f"{path}.lora_{which}"] for which in "BA")
+        drifting += sign * adapter.lora.scaling(path) * (B @ A)
+bank.set_adapter("capitals-0")
+by_bank = bank.model.get_submodule(path).weight.data
+bank.set_adapter("code-0")
+assert np.array_equal(bank.model.get_submodule(path).weight.data, first), "the same bits as the first time"
+assert {name: array.tobytes() for name, array in base.state_dict().items()} == before, "W0 was never written to"
+off = np.abs(drifting - by_bank).max()
+print(f"after 100 switches: the bank is exact; subtracting and adding is off by up to {off:.1e}")
+assert off > 0
+bank.unmerge()
+
+# %% [markdown]
+# ## 3. Mix: one batch, many tasks
+# **Question.** Requests for different tasks arrive together. The paper calls this a limitation when $A$ and $B$ are
+# merged: "it is not straightforward to batch inputs to different tasks" (section 4.2), and says what to do: do not
+# merge, choose the adapter for each sample. What does that cost?
+#
+# **Formula.** Row $i$ of the batch has task $t_i$:
+#
+# $$ y_i = x_i W_0^\top + s\,(x_i A_{t_i}^\top)\,B_{t_i}^\top $$
+#
+# The first product is one for all rows, whoever they belong to: $d k$ multiplications a row. Only the thin products
+# differ by task: $r(d + k)$.
+#
+# **Number.** Row by row the mixed batch must give what each row gives alone with its adapter. It is the same sum of
+# the same products, but a larger matrix product may add them in another order. float32 has 24 bits, about
+# $6 \cdot 10^{-8}$; we allow $10^{-5}$ of the largest logit.
+
+# %%
+names = ["code-0", "capitals-0", None, "underscores-0", "code-0", "capitals-0", "underscores-0", None]
+mixed = bank.mixed(names)
+texts = ["code" if name is None else name.rpartition("-")[0] for name in names]
+rows = np.stack([data[text][1].tokens[i * T : (i + 1) * T] for i, text in enumerate(texts)]).astype(np.int64)
+together = mixed(rows)
+for i, name in enumerate(names):
+    alone = (base if name is None else bank.view(name))(rows[i : i + 1])[0]
+    assert np.abs(together[i] - alone).max() <= 1e-5 * np.abs(alone).max()
+
+d = k = base.config.n_embd
+print(f"multiplications a row, {d} x {k}: W0 {d * k:,}, adapter {r * (d + k):,}; GPT-3 with r = 4:", end=" ")
+print(f"{12288**2:,} and {4 * 2 * 12288:,}, 1/{12288**2 // (4 * 2 * 12288)}")
+
+# %% [markdown]
+# Time, as a ratio, each taking turns on one thread: the mixed batch against the same rows under one adapter, and
+# against serving them one at a time.
+
+# %%
+one = bank.view("code-0")
+singles = [(base if name is None else bank.view(name), rows[i : i + 1]) for i, name in enumerate(names)]
+candidates = {
+    "base": lambda: base(rows),
+    "one adapter": lambda: one(rows),
+    "mixed": lambda: mixed(rows),
+    "one row at a time": lambda: [model(row) for model, row in singles],
+}
+seconds: dict[str, list[float]] = {name: [] for name in candidates}
+with single_threaded_blas():
+    for _ in range(15):
+        for name, work in candidates.items():
+            start = time.thread_time()
+            work()
+            seconds[name].append(time.thread_time() - start)
+for name in candidates:
+    print(f"{name:<20}{statistics.median(seconds[name]) / statistics.median(seconds['base']):>6.2f} of the base's time")
+
+# %% [markdown]
+# At our width the thin products are a good part of a layer's work; at GPT-3's they are next to nothing. The advantage
+# of *mixing* does not depend on that: $W_0$ is read once for all rows. (On a GPU, where a small batch waits for the
+# weights to arrive, reading $W_0$ once is most of the gain.)
+#
+# ## 4. Add
+# **Question.** One adapter writes capitals, another underscores. Does the *sum* of their updates write both?
+#
+# **Formula.** $W = W_0 + \Delta W_1 + \Delta W_2$. Nothing says that it should work: the two were trained apart, the
+# network between them is not linear. So measure it.
+
+# %%
+summed = {text: [loss(bank.view(f"capitals-{s}", f"underscores-{s}"), text) for s in SEEDS] for text in columns}
+print(f"{'':<14}" + "".join(f"{text:>16}" for text in columns))
+cells = (summed[text] for text in columns)
+print(f"{'the sum':<14}" + "".join(f"{statistics.mean(c):>9.2f} ± {statistics.stdev(c):.2f}" for c in cells))
+for i in range(len(SEEDS)):
+    assert summed["both"][i] < losses["capitals", "both"][i]
+    assert summed["both"][i] < losses["underscores", "both"][i]
+    for task in ("capitals", "underscores"):
+        assert summed[task][i] > losses[task, task][i]
+
+# %% [markdown]
+# Both answers at once. On the text with capitals *and* underscores, which neither has seen, the sum is far better than
+# either alone. And on each one's own text it is worse than the one alone: it now writes capitals where none belong. A
+# sum is a compromise, which happens to be right where both changes are wanted.
+#
+# The picture: who is good at what. Dark is good.
+
+# %%
+rows_of = {
+    "base alone": [base_loss[c] for c in columns],
+    **{task: [statistics.mean(losses[task, c]) for c in columns] for task in TASKS},
+    "capitals +\nunderscores": [statistics.mean(summed[c]) for c in columns],
+}
+spread = {task: [statistics.stdev(losses[task, c]) for c in columns] for task in TASKS}
+spread["capitals +\nunderscores"] = [statistics.stdev(summed[c]) for c in columns]
+table = np.array(list(rows_of.values()))
+figure, axes = plt.subplots(figsize=(6.4, 4), layout="constrained")
+image = axes.imshow(table, cmap="Greys_r", vmin=table.min() - 0.3, vmax=table.max(), aspect="auto")
+for i, title in enumerate(rows_of):
+    for j in range(len(columns)):
+        dark = table[i, j] < (table.min() + table.max()) / 2
+        deviation = f"\n± {spread[title][j]:.2f}" if title in spread else ""
+        axes.text(j, i, f"{table[i, j]:.2f}{deviation}", ha="center", va="center", color="white" if dark else "black")
+for j in range(len(columns)):
+    best = int(table[:, j].argmin())
+    axes.add_patch(plt.Rectangle((j - 0.47, best - 0.47), 0.94, 0.94, fill=False, edgecolor=OTHER, linewidth=2.5))
+axes.set_xticks(range(len(columns)), columns)
+axes.set_yticks(range(len(rows_of)), list(rows_of))
+axes.set(xlabel="text (never trained on)", ylabel="adapter")
+figure.colorbar(image, ax=axes, label="loss (nats per byte)")
+figure.savefig(HERE / "figures" / "12_who_is_good_at_what.png", dpi=150)
+
+# %% [markdown]
+# ![who is good at what](figures/12_who_is_good_at_what.png)
+#
+# Mean and standard deviation over three seeds; framed: the best of its column.
+#
+# ## 5. The sum of low-rank updates need not be low-rank
+# **Question.** $\Delta W_1$ and $\Delta W_2$ have rank $r$. What is the rank of their sum?
+#
+# **Formula.** Put the factors side by side:
+#
+# $$ B_1 A_1 + B_2 A_2 = \begin{bmatrix} B_1 & B_2 \end{bmatrix} \begin{bmatrix} A_1 \\ A_2 \end{bmatrix} $$
+#
+# The middle dimension is $2r$, so the rank is at most $2r$, and it is $2r$ unless the two share a direction. Of $K$
+# adapters it is at most $\min(K r, d, k)$: enough of them make a full matrix, and then nothing is small any more.
+
+# %%
+adapters = [bank.adapters[f"{task}-{seed}"] for seed in SEEDS for task in TASKS]
+rng = np.random.default_rng(0)
+
+
+def update(adapter: object) -> np.ndarray:
+    B, A = (adapter.tensors[f"{path}.lora_{which}"].astype(np.float64) for which in "BA")
+    return adapter.lora.scaling(path) * B @ A
+
+
+total, ranks = np.zeros((d, k)), []
+for i in range(20):  # our nine trained ones; then random ones, to see the end
+    if i < len(adapters):
+        total += update(adapters[i])
+    else:
+        total += rng.standard_normal((d, r)) @ rng.standard_normal((r, k)) / k
+    ranks.append(int(np.linalg.matrix_rank(total)))
+print("rank of the sum of 1, 2, 3, ... adapters:", *ranks)
+assert ranks == [min((i + 1) * r, d, k) for i in range(20)]
+
+# %% [markdown]
+# Can the sum be brought back to rank 8? The closest matrix of rank $r$ keeps the $r$ largest singular values $\sigma_i$
+# (Eckart and Young 1936), and what is lost is the rest: $\sqrt{\sigma_{r+1}^2 + \sigma_{r+2}^2 + \dots}$.
+# `adapter_math` does this from the thin factors, without forming $\Delta W$. What does it cost in loss?
+
+# %%
+RANKS = (1, 2, 4, 8, 12, 16)
+compressed: dict[int, list[float]] = {}
+kept: dict[int, list[float]] = {}
+pair = {s: adapter_math.weighted_sum([bank.adapters[f"{t}-{s}"] for t in TASKS[:2]], [1.0, 1.0]) for s in SEEDS}
+for rank in RANKS:
+    compressed[rank], kept[rank] = [], []
+    for s in SEEDS:
+        smaller, lost = adapter_math.compress(pair[s], rank)
+        scratch = AdapterBank(base)
+        scratch.insert("sum", smaller)
+        compressed[rank].append(loss(scratch.view("sum"), "both"))
+        kept[rank].append(1 - sum(c.error**2 for c in lost.values()) / sum(c.norm**2 for c in lost.values()))
+print(f"{'rank':>6}{'of ||dW||^2 kept':>18}{'loss on both':>18}")
+for rank in RANKS:
+    mean, deviation = statistics.mean(compressed[rank]), statistics.stdev(compressed[rank])
+    print(f"{rank:>6}{statistics.mean(kept[rank]):>18.1%}{mean:>11.2f} ± {deviation:.2f}")
+for i in range(len(SEEDS)):
+    assert abs(compressed[2 * r][i] - summed["both"][i]) < 1e-3, "rank 2r loses nothing but rounding"
+    assert kept[1][i] < kept[2][i] < kept[4][i] < kept[8][i] < kept[16][i] + 1e-12
+    assert compressed[1][i] > compressed[2 * r][i], "and rank 1 loses much"
+
+figure, (left, right) = plt.subplots(1, 2, figsize=(7.5, 3.2), layout="constrained")
+count = np.arange(1, 21)
+left.plot(count[:9], ranks[:9], "o", color=LORA, label="trained adapters")
+left.plot(count[9:], ranks[9:], "s", color=OTHER, label="and random ones")
+left.plot(count, np.minimum(count * r, d), "--", color=BASE, label=r"$\min(Kr, d, k)$")
+left.set(xlabel="adapters in the sum, $K$", ylabel=f"rank of the sum ({d} × {k})", title=f"each has rank {r}")
+left.set_xticks([1, 5, 10, 15, 20])
+left.legend()
+right.errorbar(
+    RANKS,
+    [statistics.mean(compressed[rank]) for rank in RANKS],
+    [statistics.stdev(compressed[rank]) for rank in RANKS],
+    fmt="o-",
+    color=LORA,
+    capsize=3,
+    label="the sum, cut to a rank",
+)
+alone = [losses[task, "both"][i] for task in TASKS[:2] for i in range(len(SEEDS))]
+right.axhline(min(alone), color=BASE, linestyle="--", label="best single adapter")
+right.set(xlabel="rank kept", ylabel='loss on "both" (nats per byte)', title="capitals + underscores")
+right.set_xticks(RANKS)
+right.legend()
+for axes in (left, right):
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+figure.savefig(HERE / "figures" / "12_rank_of_a_sum.png", dpi=150)
+
+# %% [markdown]
+# ![rank of a sum](figures/12_rank_of_a_sum.png)
+#
+# ## 6. Stack: an adapter on top of an adapter
+# **Question.** Somebody gives you the adapter for capitals, and you want capitals with underscores. Must you start
+# from the base?
+#
+# **Formula.** $W = (W_0 + \Delta W_{\text{parent}}) + \Delta W_{\text{child}}$ with everything in brackets frozen. To
+# the child the parent is simply part of the base. In a bank the parent is frozen from the moment it has a child.
+#
+# **Number.** 20 steps on "both": a child of capitals, and a fresh adapter on the bare base.
+
+# %%
+parent_bits = [array.tobytes() for array in bank.adapters["capitals-0"].tensors.values()]
+stacked, fresh = [], []
+for seed in SEEDS:
+    bank.add_adapter(f"child-{seed}", config, seed=seed, parent=f"capitals-{seed}")
+    bank.add_adapter(f"fresh-{seed}", config, seed=seed)
+    for name, results in ((f"child-{seed}", stacked), (f"fresh-{seed}", fresh)):
+        train(name, "both", seed, steps=20)
+        results.append(loss(bank.view(name), "both"))
+for title, values in (("child of capitals", stacked), ("fresh, on the base", fresh)):
+    print(f"{title:<20}{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f} nats per byte on both")
+assert all(a < b for a, b in zip(stacked, fresh, strict=True))
+assert [array.tobytes() for array in bank.adapters["capitals-0"].tensors.values()] == parent_bits
+assert bank.lineage("child-0") == ["capitals-0", "child-0"]
+
+# %% [markdown]
+# The child is not an adapter of the base: its file names its parent, and a bank refuses it where the parent is missing
+# or has changed. And its update together with the parent's has rank $2r$, as in section 5.
+#
+# ## 7. What is stored, what is moved
+# **Question.** A server has a thousand adapters on disk and room for a few. What must move when a request comes?
+#
+# **Formula.** Swapping a whole model moves $N$ numbers; swapping an adapter $n$ (lesson 13): $N/n \approx 3C/r$ with
+# two matrices a block. `AdapterFolder` keeps those in memory that were used last.
+
+# %%
+with tempfile.TemporaryDirectory() as name:
+    folder = Path(name)
+    for task in TASKS:
+        bank.save_adapter(f"{task}-0", folder / f"{task}.npz")
+    size = (folder / "code.npz").stat().st_size
+    server = AdapterFolder(base, folder, max_bytes=2 * bank.adapters["code-0"].nbytes)  # room for two
+    for task in ("code", "code", "capitals", "code", "underscores", "code", "capitals"):
+        server.view(task)
+        print(f"{task:<14}hits {server.hits}, misses {server.misses}, evictions {server.evictions}", end="; ")
+        print(f"in memory {server.nbytes:,} bytes")
+        assert server.nbytes <= server.max_bytes
+assert (server.hits, server.misses, server.evictions) == (3, 4, 2)
+print(f"an adapter's file {size:,} bytes, the model {model_bytes:,}: 1/{model_bytes / size:.1f}")
+
+# %% [markdown]
+# **Where the miniature disagrees.** An adapter here, with all six matrices at rank 8, is no ten-thousandth of the
+# model, as the last line shows. Lesson 13 says why that is a matter of width, and computes it.
+#
+# ## What to try next
+# - Exercises 25 (switching two adapters) and 26 (a batch of mixed tasks).
+# - Weights: `adapter_math.weighted_sum([...], [w, 1 - w])`. Draw the loss on each text against `w`.
+# - *Subtract* the adapter for capitals, weight $-1$, on the documentation in small letters. Does the model unlearn
+#   capitals, or English?
+# - Train underscores as a child of capitals, and capitals as a child of underscores. Do the two orders end alike?
