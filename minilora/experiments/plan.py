@@ -43,19 +43,19 @@ REFERENCE: dict[str, tuple[str, dict[str, Any]]] = {  # family -> method and opt
 
 LOSS_ALONE = ("everywhere", "subspace")
 
-RATES: dict[str, tuple[float, ...]] = {  # family -> the peak learning rates that are tried
+RATES: dict[str, tuple[float, ...]] = {  # family -> the peak learning rates that are tried: three, half a decade apart
     "full": (3e-4, 1e-3, 3e-3),
-    "top2": (1e-3, 3e-3),
-    "bitfit": (3e-3, 1e-2),
-    "adapter_h": (3e-3, 1e-2),
-    "adapter_l": (3e-3, 1e-2),
-    "pre_embed": (1e-2, 1e-1),
-    "pre_layer": (1e-2, 1e-1),
+    "top2": (3e-4, 1e-3, 3e-3),
+    "bitfit": (3e-3, 1e-2, 3e-2),
+    "adapter_h": (1e-3, 3e-3, 1e-2),
+    "adapter_l": (1e-3, 3e-3, 1e-2),
+    "pre_embed": (3e-2, 1e-1, 3e-1),
+    "pre_layer": (3e-2, 1e-1, 3e-1),
     "lora": (3e-3, 1e-2, 3e-2),
-    "lora_pre_embed": (3e-3, 1e-2),
-    "lora_pre_layer": (3e-3, 1e-2),
-    "everywhere": (3e-3, 1e-2),
-    "subspace": (1e-3, 3e-3),
+    "lora_pre_embed": (3e-3, 1e-2, 3e-2),
+    "lora_pre_layer": (3e-3, 1e-2, 3e-2),
+    "everywhere": (1e-3, 3e-3, 1e-2),
+    "subspace": (1e-3, 3e-3, 1e-2),
 }
 
 

@@ -115,7 +115,7 @@ def train(model: ml.GPT, task: tasks.Task, config: RunConfig) -> list[float]:
 
     common: dict[str, Any] = {"steps": config.steps, "batch_size": config.batch_size, "seed": config.seed}
     if config.method == "subspace":
-        # A step of z by s moves each parameter by about s sqrt(m / D): so scaled, lr is what a parameter moves, for any m.
+        # A step s of z moves a parameter by about s sqrt(m / D). So scaled, lr is what a parameter moves, for any m.
         m = config.options["m"]
         longer = math.sqrt(model.config.parameter_count / m)
         return fit_in_subspace(model, data, m, lr=lambda step: longer * lr(step), **common)
