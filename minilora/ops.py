@@ -195,12 +195,11 @@ def causal_attention(q: Array, k: Array, v: Array) -> tuple[Array, list[Array]]:
     y = _empty_heads(q)
     P = []
     q = q * (1 / math.sqrt(q.shape[-1]))
-    future = xp.tril(xp.full((QUERY_BLOCK, QUERY_BLOCK), -xp.inf, dtype=q.dtype), k=-1)
     for queries, keys in query_blocks(q.shape[2], k.shape[2]):
         S = k[:, :, keys] @ q[:, :, queries].swapaxes(-1, -2)
         n = queries.stop - queries.start
         if n > 1:  # the last n keys are the block's own positions: key r is hidden from query c if r > c
-            S[:, :, -n:] += future[:n, :n]
+            S[:, :, -n:] += xp.tril(xp.full((n, n), -xp.inf, dtype=q.dtype), k=-1)
         _softmax_of_columns(S)
         xp.matmul(S.swapaxes(-1, -2), v[:, :, keys], out=y[:, :, queries])
         P.append(S)

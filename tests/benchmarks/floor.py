@@ -16,10 +16,10 @@ from minilora.ops import query_blocks
 from tests.benchmarks.shapes import LORA, WORKERS, Shape
 
 
-def floor_step(shape: Shape) -> Callable[[], None]:
-    """Runs the products with operands of the right shapes, allocated once."""
-    V, T, n_layer, H, C, batch_size = shape
-    r, B = LORA.r, batch_size // WORKERS
+def products(shape: Shape, B: int) -> Callable[[], None]:
+    """Runs the products of B rows, with operands of the right shapes, allocated once."""
+    V, T, n_layer, H, C, _ = shape
+    r = LORA.r
     rng = np.random.default_rng(0)
 
     def array(*size: int) -> np.ndarray:
@@ -55,16 +55,23 @@ def floor_step(shape: Shape) -> Callable[[], None]:
             for _ in range(3):  # dx through q, k, v
                 x @ W
 
-    def half() -> None:
+    def run() -> None:
         for _ in range(n_layer):
             forward_layer()
         x @ wte.T, logits @ wte
         for i in reversed(range(n_layer)):
             backward_layer(lowest=i == 0)
 
+    return run
+
+
+def floor_step(shape: Shape) -> Callable[[], None]:
+    """Runs the products of the whole batch, each worker's share on a thread of its own."""
+    share = products(shape, shape.batch_size // WORKERS)
+
     def step() -> None:
         with single_threaded_blas():
-            threads = [threading.Thread(target=half) for _ in range(WORKERS)]
+            threads = [threading.Thread(target=share) for _ in range(WORKERS)]
             for thread in threads:
                 thread.start()
             for thread in threads:

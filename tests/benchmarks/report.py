@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 import os
 import platform
@@ -44,15 +45,19 @@ def main(module: str, sections: Mapping[str, Section], description: str) -> None
     parser.add_argument("--only", help=f"comma-separated sections out of {', '.join(sections)}")
     parser.add_argument("--seconds", type=float, default=6.0, help="time for each group of candidates (default 6)")
     parser.add_argument("--json", type=Path, help="write the rows, versions and machine to this file")
+    parser.add_argument("--markdown", type=Path, help="write the tables to this file")
     args = parser.parse_args()
     names = args.only.split(",") if args.only else list(sections)
     if unknown := [name for name in names if name not in sections]:
         parser.error(f"{unknown[0]!r} is no section: choose from {', '.join(sections)}")
     report: dict[str, Any] = {"python": platform.python_version(), "numpy": np.__version__, "cores": os.cpu_count()}
+    tables = [f"`python -m {module}`: Python {report['python']}, NumPy {report['numpy']}, {report['cores']} cores."]
     for name in names:
         print(f"measuring {name} ...", file=sys.stderr, flush=True)
-        rows = sections[name](args.seconds)
-        report[name] = rows
-        print(f"\n## {name}\n\n{(sections[name].__doc__ or '').strip()}\n\n{markdown(rows)}", flush=True)
+        report[name] = sections[name](args.seconds)
+        tables.append(f"## {name}\n\n{inspect.cleandoc(sections[name].__doc__ or '')}\n\n{markdown(report[name])}")
+        print(f"\n{tables[-1]}", flush=True)
     if args.json:
-        args.json.write_text(json.dumps(report, indent=1), encoding="utf-8")
+        args.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    if args.markdown:
+        args.markdown.write_text("\n\n".join(tables) + "\n", encoding="utf-8")

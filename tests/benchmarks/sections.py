@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import cProfile
-import pstats
+import math
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 import minilora as ml
-from minilora import ops
-from minilora.backend import single_threaded_blas
+from minilora.backend import keep_freed_memory
 from minilora.nn import cache_bytes
 from tests.benchmarks import pytorch
 from tests.benchmarks.floor import floor_step
+from tests.benchmarks.profiling import profile, without
 from tests.benchmarks.report import Rows
 from tests.benchmarks.shapes import LORA, SHAPES, WORKERS, Shape, our_model, our_step
 from tests.benchmarks.timing import interleaved
@@ -70,6 +70,7 @@ def generation(seconds: float) -> Rows:
 
 def merged_forward(seconds: float) -> Rows:
     """The paper's claim of no latency: forward of the base, of the merged and of the unmerged model."""
+    keep_freed_memory()
     return [{"shape": name, **_merged_forward(shape, seconds)} for name, shape in SHAPES.items()]
 
 
@@ -136,40 +137,28 @@ RANKS = (1, 4, 16, 64)
 
 
 def growth(seconds: float) -> Rows:
-    """Time of a LoRA step against T (at a constant number of tokens), width, layers and r."""
-    rows = []
+    """Time of a LoRA step against T (at a constant number of tokens), width, layers and r; the slope is that on log
+    axes, from the row above: time grows as value ** slope."""
+    rows: Rows = []
     for axis, shapes in GROWTH.items():
         values = [{"T": s.block_size, "width": s.n_embd, "layers": s.n_layer}[axis] for s in shapes]
         t = interleaved({str(v): our_step(s, True) for v, s in zip(values, shapes, strict=True)}, seconds)
-        rows += [{"axis": axis, "value": v, "ms": 1e3 * t[str(v)]} for v in values]
+        rows += _growth_rows(axis, values, t)
     t = interleaved({str(r): _step_of_rank(SHAPES["M"], r) for r in RANKS}, seconds)
-    return rows + [{"axis": "r", "value": r, "ms": 1e3 * t[str(r)]} for r in RANKS]
+    return rows + _growth_rows("r", RANKS, t)
+
+
+def _growth_rows(axis: str, values: Sequence[int], t: dict[str, float]) -> Rows:
+    slopes = [None] + [math.log(t[str(b)] / t[str(a)]) / math.log(b / a) for a, b in pairwise(values)]
+    return [
+        {"axis": axis, "value": v, "ms": 1e3 * t[str(v)], "slope": slope}
+        for v, slope in zip(values, slopes, strict=True)
+    ]
 
 
 def _step_of_rank(shape: Shape, r: int) -> Callable[[], object]:
     model, tokens = ml.add_lora(ml.GPT(shape.config), ml.LoraConfig(r=r)), shape.tokens()
     return lambda: ml.loss_and_grads(model, tokens[:, :-1], tokens[:, 1:], workers=WORKERS)
-
-
-def profile(seconds: float) -> Rows:
-    """Where a LoRA step on M spends its time, on one thread: the functions of ops.py by their own share."""
-    step = our_step(SHAPES["M"], True, workers=1)
-    step()
-    profiler = cProfile.Profile()
-    with single_threaded_blas():
-        profiler.enable()
-        for _ in range(10):
-            step()
-        profiler.disable()
-    stats: Any = pstats.Stats(profiler)
-    shares = {
-        function: 100 * cumulative / stats.total_tt
-        for (file, _, function), (_, _, _, cumulative, _) in stats.stats.items()
-        if file.endswith("ops.py") and function in vars(ops) and function[0] not in "_<"
-    }
-    shares.pop("query_blocks")  # called by the attention functions, whose shares hold it
-    shares["everything else"] = 100 - sum(shares.values())
-    return [{"function": name, "% of the step": shares[name]} for name in sorted(shares, key=lambda n: -shares[n])]
 
 
 SECTIONS: dict[str, Callable[[float], Rows]] = {
@@ -181,4 +170,5 @@ SECTIONS: dict[str, Callable[[float], Rows]] = {
     "peak": peak_memory,
     "growth": growth,
     "profile": profile,
+    "without": without,
 }
