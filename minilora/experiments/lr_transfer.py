@@ -14,7 +14,7 @@ from minilora.experiments.plan import ATTENTION, Scale, Setting, lora
 
 TASK = "nli"
 RANKS = (1, 8, 64)
-RATES = (3e-3, 1e-2, 3e-2, 1e-1)
+RATES = (3e-3, 1e-2, 3e-2)
 WAYS = {"alpha / r": lambda r: 8, "no scale": lambda r: r}  # way -> alpha
 
 
