@@ -36,8 +36,8 @@ EXPERIMENTS: dict[str, Experiment] = {
         table15,
         full_rank_limit,
         lr_transfer,
-        intrinsic_dimension,
         table3,
+        intrinsic_dimension,
         table1,
     )
 }

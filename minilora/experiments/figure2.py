@@ -10,7 +10,7 @@ from minilora.experiments.experiment import METRICS, Claim, Experiment, Results,
 from minilora.experiments.figures import scores_by_size
 from minilora.experiments.plan import Scale, Setting, lora, reference
 
-TASKS = ("nli",)
+TASKS = ("sql",)
 SIZES: dict[str, list[dict[str, Any]]] = {  # method -> options, small to large
     "lora": [lora(r) for r in (1, 2, 4, 8, 64)],
     "adapter_h": [{"m": 1}, {"m": 8}, {"m": 64}],
@@ -91,7 +91,7 @@ def figure(results: Results, path: Path) -> None:
             for task in TASKS
         },
         {f"{task}: {METRICS[headline(task)].label}": results.score(reference(task, "full")) for task in TASKS},
-        METRICS[headline("nli")].factor,
+        METRICS[headline("sql")].factor,
         path,
     )
 

@@ -19,7 +19,7 @@ from minilora.experiments.plan import Scale, Setting
 from minilora.experiments.run import Store
 from minilora.experiments.table6 import setting as of_rank
 
-TASK = "nli"
+TASK = "sql"
 LOW, HIGH = 8, 64
 NAMES = {"ranks": f"r = {LOW} and r = {HIGH}", "seeds": f"two seeds of r = {HIGH}", "random": "two Gaussian matrices"}
 PAIRS = tuple(NAMES)

@@ -30,9 +30,7 @@ def setting(task: str, letters: str, r: int) -> Setting:
 
 
 def settings(scale: Scale) -> list[Setting]:
-    return [
-        setting(task, letters, r) for task in reversed(TASKS) for letters in ("qv", "q", "qkvo") for r in RANKS[letters]
-    ]
+    return [setting(task, letters, r) for task in TASKS for letters in ("qv", "q", "qkvo") for r in RANKS[letters]]
 
 
 def table(results: Results) -> str:

@@ -14,7 +14,7 @@ from minilora.experiments.plan import Scale, Setting
 from minilora.experiments.run import Store
 from minilora.experiments.table6 import setting as of_rank
 
-TASK = "nli"
+TASK = "sql"
 RANKS = (4, 64)
 MATRICES = ("q_proj", "v_proj")
 DIRECTIONS = ("dW", "W", "random")
