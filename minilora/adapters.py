@@ -70,7 +70,8 @@ class AdapterBank:
                 'train it with bias="none"'
             )
         self._check_fit(name, adapter)
-        self.adapters[name] = adapter
+        xp = array_module(self.base.wte.weight.data)  # a file's arrays go where the base's are; others stay the same
+        self.adapters[name] = replace(adapter, tensors={n: xp.asarray(array) for n, array in adapter.tensors.items()})
 
     def _check_fit(self, name: str, adapter: Adapter) -> None:
         if adapter.config != self.base.config:

@@ -18,11 +18,13 @@ from typing import Any
 
 import minilora as ml
 from minilora import cli_adapters, cli_hf, data_parallel
+from minilora.backend import DEVICES
 from minilora.checkpoint import BASE_PATH
 from minilora.cli_arguments import (
     Parser,
     add_base,
     add_command,
+    add_device,
     add_seed_and_workers,
     check_out,
     positive_float,
@@ -88,6 +90,7 @@ def parser() -> Parser:
     p.add_argument("--out", type=Path, default=Path("minilora-demo.png"), metavar="FIGURE", help="the figure (PNG)")
     p.add_argument("--quick", action="store_true", help="a few steps only: does it run? (numbers mean nothing)")
     add_seed_and_workers(p)
+    add_device(p)
 
     p = command(
         run_train,
@@ -111,6 +114,7 @@ def parser() -> Parser:
     )
     p.add_argument("--mpi", action="store_true", help="share the batches out: mpirun -n 2 minilora train --mpi ...")
     add_seed_and_workers(p)
+    add_device(p)
 
     p = command(
         run_generate,
@@ -124,6 +128,7 @@ def parser() -> Parser:
     p.add_argument("--temperature", type=float, default=0.8, help="0 takes the likeliest token (default: 0.8)")
     p.add_argument("--top-k", type=positive_int, default=40, help="draw from the K likeliest tokens (default: 40)")
     p.add_argument("--seed", type=seed, default=0, help="same seed, same text (default: 0)")
+    add_device(p)
 
     p = command(
         run_merge,
@@ -159,7 +164,7 @@ def parser() -> Parser:
 
 def run_demo(a: argparse.Namespace) -> None:
     check_out(a.out)
-    demo(QUICK if a.quick else Size(), a.seed, a.workers, a.out)
+    demo(QUICK if a.quick else Size(), a.seed, a.workers, a.out, device=a.device)
 
 
 def run_train(a: argparse.Namespace) -> None:
@@ -179,6 +184,7 @@ def train(a: argparse.Namespace, comm: Any = None) -> None:
     check_out(a.out, a.data, a.base)
     text = read_text(a.data)
     model, tokenizer = load_base(a.base)
+    model.to(DEVICES[a.device])
     tokens = tokenizer.encode(text)
     if len(tokens) < DATA_MINIMUM:
         raise ValueError(
@@ -218,6 +224,7 @@ def train(a: argparse.Namespace, comm: Any = None) -> None:
 
 def run_generate(a: argparse.Namespace) -> None:
     model, tokenizer = load_base(a.base)
+    model.to(DEVICES[a.device])
     if a.adapter is not None:
         ml.load_adapter(model, a.adapter)
     tokens = ml.generate(

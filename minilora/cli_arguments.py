@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+from minilora.backend import DEVICES
+
 
 class Parser(argparse.ArgumentParser):
     """argparse with its errors on one line."""
@@ -38,6 +40,10 @@ def add_base(p: Parser) -> None:
         metavar="FILE",
         help="a model file or a Hugging Face GPT-2 folder (default: the shipped base)",
     )
+
+
+def add_device(p: Parser) -> None:
+    p.add_argument("--device", choices=DEVICES, default="cpu", help="gpu: CuPy on an NVIDIA GPU (default: cpu)")
 
 
 def add_seed_and_workers(p: Parser) -> None:

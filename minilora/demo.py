@@ -25,10 +25,10 @@ from minilora.analysis import (
     singular_values,
     training_bytes,
 )
-from minilora.backend import single_threaded_blas
+from minilora.backend import DEVICES, array_module, on_host, single_threaded_blas, synchronize
 from minilora.checkpoint import load_base
 from minilora.generate import generate
-from minilora.lora import LoraConfig, add_lora, lora_layers, merge, trainable_report, unmerge
+from minilora.lora import LoraConfig, add_lora, lora_layers, merge, remove_lora, trainable_report, unmerge
 from minilora.nn import normal
 from minilora.optim import warmup_cosine
 from minilora.plots import demo_figure
@@ -49,7 +49,7 @@ PROMPT = "if "  # as good a start for a sentence as for a statement
 class Size:
     """How much the demo computes."""
 
-    steps: int = 800  # of the main run
+    steps: int = 600  # of the main run
     short_steps: int = 60  # of each of the many short runs
     batch_size: int = 8  # windows in a step
     block_size: int = 128  # bytes in a window
@@ -147,7 +147,8 @@ def zero_init(base: GPT, task: Task) -> list[InitEffect]:
         for _, layer in lora_layers(model):
             layer.lora_A.data *= draw_A
             if draw_B:  # std 1/sqrt(r), as A has 1/sqrt(k): so that B h has the scale of h
-                layer.lora_B.data[...] = normal(rng, layer.lora_B.shape, layer.r**-0.5, model.config.dtype)
+                drawn = normal(rng, layer.lora_B.shape, layer.r**-0.5, model.config.dtype)
+                layer.lora_B.data[...] = array_module(layer.lora_B.data).asarray(drawn)
         logits = model(tokens)
         loss, grads = loss_and_grads(model, tokens, targets, workers=task.workers)
         largest = {ending: max(abs(g).max() for n, g in grads.items() if n.endswith(ending)) for ending in "AB"}
@@ -158,7 +159,7 @@ def zero_init(base: GPT, task: Task) -> list[InitEffect]:
                 logit_change=float(abs(logits - base_logits).max()),
                 grad_A=float(largest["A"]),
                 grad_B=float(largest["B"]),
-                loss=loss,
+                loss=float(loss),
             )
         )
     return effects
@@ -313,7 +314,7 @@ def intrinsic_rank(base: GPT, task: Task) -> IntrinsicRank:
     for name in before:
         if name.endswith(tuple(f"{layer}.weight" for layer in ATTENTION)):
             dW = after[name].data - before[name].data
-            dW /= np.linalg.norm(dW)
+            dW /= array_module(dW).linalg.norm(dW)
             sigma[name] = singular_values(dW)
             control[name] = singular_values(gaussian_control(dW, rng))
     return IntrinsicRank(full, sigma, control)
@@ -357,6 +358,7 @@ class Merging:
     writing: dict[str, float]  # the same of a byte, when written one by one
     restored: bool  # unmerge gave every weight's very bits back
     drift: float  # largest |W - W0| after the paper's way: subtract B A again
+    where: str  # what took these times
 
 
 def merging(base: GPT, model: GPT, task: Task) -> Merging:
@@ -369,7 +371,8 @@ def merging(base: GPT, model: GPT, task: Task) -> Merging:
         "float32": float(abs(merged(tokens) - logits).max()),
         "float64": float(abs(double_merged(tokens) - double(tokens)).max()),
     }
-    models, window = {"base": base, "unmerged": model, "merged": merged}, tokens[:1]
+    deployed = remove_lora(copy.deepcopy(merged))  # plain layers that hold W, as `minilora merge` writes them
+    models, window = {"base": base, "unmerged": model, "merged": deployed}, tokens[:1]
     reading = interleaved_medians(models, lambda m: m(window), task.size.repeats)
     writing = interleaved_medians(
         models, lambda m: generate(m, window[:, :1], WRITTEN, temperature=0), task.size.repeats
@@ -381,7 +384,8 @@ def merging(base: GPT, model: GPT, task: Task) -> Merging:
         float(abs(a.weight.data - b.weight.data).max())
         for (_, a), (_, b) in zip(lora_layers(subtracted), lora_layers(model), strict=True)
     )
-    return Merging(difference, float(abs(logits).max()), reading, writing, weights == weight_bits(base), drift)
+    where = "one core" if on_host(logits) else "the GPU"
+    return Merging(difference, float(abs(logits).max()), reading, writing, weights == weight_bits(base), drift, where)
 
 
 def write_bytes(model: GPT) -> None:
@@ -394,7 +398,7 @@ def as_float64(model: GPT) -> GPT:
     config = next(layer.config for _, layer in lora_layers(model))
     double = add_lora(GPT(GPTConfig(**{**asdict(model.config), "dtype": "float64"})), config)
     double.load_state_dict(model.state_dict())
-    return double
+    return double.to(array_module(model.wte.weight.data).__name__)
 
 
 def weight_bits(model: GPT) -> dict[str, bytes]:
@@ -405,13 +409,23 @@ def weight_bits(model: GPT) -> dict[str, bytes]:
 def interleaved_medians(models: dict[str, GPT], run: Callable[[GPT], object], repeats: int) -> dict[str, float]:
     """Median milliseconds of `run` on each model. They take turns, so that a busy moment hits all alike."""
     times: dict[str, list[float]] = {name: [] for name in models}
+    # A thread that waits for a GPU computes nothing.
+    on_cpu = all(on_host(model.wte.weight.data) for model in models.values())
+    clock = finest_clock() if on_cpu else time.perf_counter
     with single_threaded_blas():
         for _ in range(repeats):
             for name, model in models.items():
-                start = time.perf_counter()
+                start = clock()
                 run(model)
-                times[name].append(1000 * (time.perf_counter() - start))
+                synchronize(model.wte.weight.data)
+                times[name].append(1000 * (clock() - start))
     return {name: statistics.median(values) for name, values in times.items()}
+
+
+def finest_clock() -> Callable[[], float]:
+    """The time this thread computes, which other programs do not lengthen, where it is counted finely (not on Windows:
+    there in steps of 16 ms); else the time that passes."""
+    return time.thread_time if time.get_clock_info("thread_time").resolution < 1e-4 else time.perf_counter
 
 
 def print_merging(result: Merging) -> None:
@@ -420,10 +434,10 @@ def print_merging(result: Merging) -> None:
     for dtype, value in result.logit_difference.items():
         print(f"  {dtype:<12}{value:.1e}")
     print("It shrinks as the unit roundoff does: rounding, and nothing else.\n")
-    print(f"{'median milliseconds, one core':<32}" + "".join(f"{name:>10}" for name in result.reading))
+    print(f"{f'median milliseconds of {result.where}':<32}" + "".join(f"{name:>10}" for name in result.reading))
     for title, times in (
         ("to read a window at once", result.reading),
-        ("to write a byte after others", result.writing),
+        ("to write one more byte", result.writing),
     ):
         print(f"{title:<32}" + "".join(f"{ms:>10.2f}" for ms in times.values()))
         print(f"{'':<32}{'':>10}{slower(times, 'unmerged'):>+10.0%}{slower(times, 'merged'):>+10.0%}")
@@ -452,13 +466,13 @@ class DemoResult:
     seconds: float
 
 
-def demo(size: Size, seed: int, workers: int, figure: Path, progress: bool = True) -> DemoResult:
-    """Run and print the five sections, then a table; draw the figure if matplotlib is there.
+def demo(size: Size, seed: int, workers: int, figure: Path, progress: bool = True, device: str = "cpu") -> DemoResult:
+    """Run and print the five sections, on "cpu" or "gpu", then a table; draw the figure if matplotlib is there.
 
-    RuntimeError if this Python has no standard-library sources.
+    RuntimeError if this Python has no standard-library sources, DeviceError (one too) if there is no such device.
     """
     started = time.perf_counter()
-    base, _ = load_base()
+    base = load_base()[0].to(DEVICES[device])
     task = python_task(size, seed, workers, progress)
     print_introduction(base, task)
     # On small matrices a BLAS with threads of its own only waits for itself; `workers` share the rows instead.

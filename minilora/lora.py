@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeVar
 
@@ -208,6 +208,10 @@ class MergeableLayer(Module):
         self.weight.data = self.weight.data - self.delta() if self.base_weight is None else self.base_weight
         self.base_weight = None
         self.merged = False
+
+    def move_kept(self, move: Callable[[Array], Array]) -> None:
+        if self.base_weight is not None:
+            self.base_weight = move(self.base_weight)
 
 
 class LoraLayer(LoraBranch, MergeableLayer):

@@ -15,16 +15,16 @@ may overwrite. `rng` is a generator while training, which turns dropout on; None
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 
 from minilora import ops
-from minilora.backend import Array, array_module, to_host
+from minilora.backend import Array, array_module, load_cupy, to_host
 
 Gradients = dict[str, Array]
+Self = TypeVar("Self", bound="Module")
 
 
 class Parameter:
@@ -151,14 +151,22 @@ class Module:
             xp = array_module(parameter.data)
             parameter.data[...] = xp.asarray(state[name], dtype=parameter.data.dtype)
 
-    def to(self, device: str) -> Module:
-        """Move every parameter to "numpy" (the host) or "cupy" (a GPU), in place; returns the module."""
+    def to(self: Self, device: str) -> Self:
+        """Move every parameter to "numpy" (the host) or "cupy" (a GPU), in place; returns the module.
+
+        DeviceError, before any change, if there is no CuPy or no GPU.
+        """
         if device not in ("numpy", "cupy"):
             raise ValueError(f'device {device!r} is unknown: use "numpy" (the host) or "cupy" (a GPU)')
-        xp = np if device == "numpy" else importlib.import_module("cupy")
+        move = to_host if device == "numpy" else load_cupy().asarray
         for parameter in self.named_parameters().values():
-            parameter.data = to_host(parameter.data) if xp is np else xp.asarray(parameter.data)
+            parameter.data = move(parameter.data)
+        for _, module in self.named_modules():
+            module.move_kept(move)
         return self
+
+    def move_kept(self, move: Callable[[Array], Array]) -> None:
+        """Move arrays of this module that are no parameters; most modules have none."""
 
 
 def _some(names: list[str], most: int = 3) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
-from minilora.backend import Array, array_module, to_host
+from minilora.backend import Array, Scalar, array_module, on_host, to_host
 from minilora.nn import Gradients, Module
 
 
@@ -91,22 +92,29 @@ class Adam:
         return sum(a.nbytes for moments in (self.m, self.v) for a in moments.values())
 
 
-def global_norm(grads: Gradients) -> float:
+def global_norm(grads: Gradients) -> Scalar:
     """The Euclidean norm of all gradients laid end to end."""
     if not grads:
         return 0.0
-    return math.sqrt(float(sum((g.ravel() @ g.ravel()) for g in grads.values())))
+    squared: Any = sum((g.ravel() @ g.ravel()) for g in grads.values())
+    return math.sqrt(float(squared)) if on_host(squared) else array_module(squared).sqrt(squared)
 
 
-def clip_grad_norm(grads: Gradients, max_norm: float) -> float:
+def clip_grad_norm(grads: Gradients, max_norm: float) -> Scalar:
     """Scale all gradients, in place, by one factor so that their global norm is at most `max_norm`.
 
     Returns the norm before clipping. Pascanu, Mikolov and Bengio 2013, algorithm 1.
     """
     norm = global_norm(grads)
-    if norm > max_norm:
+    if isinstance(norm, float):
+        factor = max_norm / norm if norm > max_norm else None
+    elif math.isfinite(max_norm):  # on a device, where to ask whether norm > max_norm would be to wait for the answer
+        factor = array_module(norm).minimum(1, max_norm / norm)
+    else:
+        factor = None
+    if factor is not None:
         for g in grads.values():
-            g *= max_norm / norm
+            g *= factor
     return norm
 
 

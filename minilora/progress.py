@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from typing import TextIO
 
 
@@ -22,14 +23,15 @@ class Progress:
         self.first_done: int | None = None
         self.width = 0
 
-    def update(self, done: int, note: str = "") -> None:
-        """Say that `done` of `total` are behind us; `note` is shown beside it."""
+    def update(self, done: int, note: str | Callable[[], str] = "") -> None:
+        """Say that `done` of `total` are behind us, with a `note`: a function is called only if the line is written."""
         now = time.perf_counter()
         if self.first_done is None:  # a resumed run starts in the middle
             self.first_done = done - 1
         if done < self.total and now - self.last < self.every:
             return
         self.last = now
+        note = note if isinstance(note, str) else note()
         left = (now - self.start) / max(1, done - self.first_done) * (self.total - done)
         line = f"{self.label} {done}/{self.total}  {note}  {format_seconds(left)} left"
         if done >= self.total:

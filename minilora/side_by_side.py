@@ -29,7 +29,7 @@ from minilora.optim import Adam, clip_grad_norm
 from minilora.progress import Progress
 from minilora.routing import FanOut, RoutedLayer, RoutedLinear, graft
 from minilora.text import Batch
-from minilora.train import FitResult, NonFiniteLossError, as_data, checked_batch, piece_slices
+from minilora.train import FitResult, NonFiniteLossError, as_data, checked_batch, piece_seeds, pieces_for
 from minilora.transformer import GPT
 
 
@@ -94,8 +94,8 @@ def loss_and_grads_side_by_side(
     weights = [w / w.sum() for w in weights]
     shared = all(np.array_equal(t, tokens[0]) for t in tokens) and not _adapts_embeddings(bank, batches)
     B, T = tokens[0].shape
-    pieces = piece_slices(B, T, bank.base.config.n_embd)
-    seeds = {name: rng.integers(2**63, size=len(pieces)) for name, rng in (rngs or {}).items()}
+    pieces, random = pieces_for(bank.base, B, T), array_module(bank.base.wte.weight.data).random
+    seeds = {name: piece_seeds(rng, B, T, bank.base.config.n_embd) for name, rng in (rngs or {}).items()}
     models: dict[int, GPT] = {}  # by the number of rows in a piece: the last may be shorter
     losses, grads = np.zeros(len(batches)), Gradients()
     for i, rows in enumerate(pieces):
@@ -108,7 +108,7 @@ def loss_and_grads_side_by_side(
             tokens[0][rows] if shared else np.concatenate([t[rows] for t in tokens]),
             np.concatenate([t[rows] for t in targets]),
             np.concatenate([w[rows] for w in weights]),
-            {name: np.random.default_rng(seed[i]) for name, seed in seeds.items()} or None,
+            {name: random.default_rng(seed[i]) for name, seed in seeds.items()} or None,
             grads,
             len(batches),
         )

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minilora import GPT, ByteTokenizer, GPTConfig, LoraConfig, add_lora, evaluate, generate, methods, tasks
-from minilora.tasks import Example, TaskData, code, e2e, nli, sql
+from minilora.tasks import Example, TaskData, code, e2e, nli, sql, summ
 from minilora.tasks.decoding import answer
 from tests.models import scramble
 
@@ -428,14 +428,18 @@ def test_labels_are_balanced_and_the_hypothesis_tells_nothing():
 # -------------------------------------------------------------------------------------------------- summ
 
 
-def test_no_two_people_talk_in_two_splits(loaded):
+def test_no_person_thing_or_event_is_in_two_splits(loaded):
     task = loaded["summ"]
-    pairs = [{example.meta["speakers"] for example in split} for split in (task.train, task.valid, task.test)]
-    assert not (pairs[0] & pairs[1] or pairs[0] & pairs[2] or pairs[1] & pairs[2])
+    words = set(f"{summ.NAMES} {summ.TREATS} {summ.THINGS} {summ.EVENTS}".split())
+    used = [
+        words & set(re.findall(r"\w+", "".join(ex.answer for ex in s))) for s in (task.train, task.valid, task.test)
+    ]
+    assert all(len(part) >= 3 * 4 for part in used)
+    assert not (used[0] & used[1] or used[0] & used[2] or used[1] & used[2])
 
 
 def test_what_a_summary_names_is_in_the_dialogue(loaded):
     for example in loaded["summ"].train:
         for word in re.findall(r"[A-Z]\w+|\d+", example.answer):
             assert re.search(rf"\b{word}\b", example.prompt)
-        assert len(example.prompt.splitlines()) in (4, 5)
+        assert 4 <= len(example.prompt.splitlines()) <= 7

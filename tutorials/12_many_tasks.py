@@ -126,7 +126,7 @@ assert model_bytes + bank.nbytes < len(bank.adapters) * model_bytes
 # %% [markdown]
 # ## 2. Swap
 # **Question.** Section 4.1 of the paper: "when we need to switch to another downstream task, we can recover $W_0$ by
-# subtracting $BA$ and then adding a different $B'A'$". Is $W_0$ still $W_0$ after a thousand such switches?
+# subtracting $BA$ and then adding a different $B'A'$". Is $W_0$ still $W_0$ after a hundred such switches?
 #
 # **Formula.** In floating-point numbers $(W_0 + \Delta W) - \Delta W \ne W_0$: each step rounds (lesson 7). A bank
 # keeps $W_0$ read-only and makes each merged weight from it anew, $W_t = W_0 + \Delta W_t$, so no error can pile up:

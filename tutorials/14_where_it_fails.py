@@ -10,9 +10,9 @@
 # **You need** `pip install -e ".[plots]"`; lessons 5 to 7. Half a minute to run. This lesson breaks things on purpose;
 # each section ends with what would have told you.
 #
-# **Symbols.** $W_0$: a frozen weight. $\Delta W = \frac{\alpha}{r} B A$: LoRA's update of rank $r$. $W_q, W_v,
-# \dots$: a block's matrices. $V$ = 256: the number of different bytes. `wte`: the table of token embeddings, a row for
-# each byte. Losses are in nats per byte.
+# **Symbols.** $W_0$: a frozen weight. $\Delta W = \frac{\alpha}{r} B A$: LoRA's update of rank $r$. $W_q$, $W_v$
+# and so on: a block's matrices. $V$ = 256: the number of different bytes. `wte`: the table of token embeddings, a row
+# for each byte. Losses are in nats per byte.
 
 # %%
 import copy
@@ -183,7 +183,8 @@ figure.savefig(HERE / "figures" / "14_near_and_far.png", dpi=150)
 # Mean and standard deviation over three seeds (often smaller than the mark).
 #
 # ## 3. A learning rate that is too high
-# **Question.** LoRA likes learning rates ten times full fine-tuning's. How does it look when that is overdone?
+# **Question.** LoRA was trained at five times full fine-tuning's learning rate above, and often takes ten times. How
+# does it look when that is overdone?
 #
 # **Formula.** Adam moves each number by about the learning rate $\eta$ at every step, whatever the gradient's size. $B$
 # starts at 0 and $A$ at $1/\sqrt{k}$, so after some steps of $\eta \gg 1/\sqrt{k}$ nothing is left of the $A$ that

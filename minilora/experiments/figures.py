@@ -30,19 +30,19 @@ def _save(figure: Any, path: Path) -> None:
     figure.savefig(path, format="png", dpi=130)
 
 
-def _with_errors(axes: Any, index: int, scores: Mapping[int, Score], factor: float, label: str) -> None:
+def _with_errors(axes: Any, index: int, scores: Mapping[int, Score], label: str) -> None:
     """Means over x with their standard deviations as bars."""
     xs = list(scores)
-    means, stds = ([factor * getattr(score, name) for score in scores.values()] for name in ("mean", "std"))
+    means, stds = ([getattr(score, name) for score in scores.values()] for name in ("mean", "std"))
     axes.errorbar(xs, means, stds, fmt=MARKERS[index], color=COLOURS[index], capsize=3, label=label)
 
 
-def scores_by_rank(panels: Mapping[str, Mapping[str, Mapping[int, Score]]], factor: float, path: Path) -> None:
+def scores_by_rank(panels: Mapping[str, Mapping[str, Mapping[int, Score]]], path: Path) -> None:
     """panel title -> curve -> rank -> score."""
     figure, axes = _panels(len(panels))
     for panel, (title, curves) in zip(axes.flat, panels.items(), strict=True):
         for i, (label, scores) in enumerate(curves.items()):
-            _with_errors(panel, i, scores, factor, label)
+            _with_errors(panel, i, scores, label)
         ranks = sorted({r for scores in curves.values() for r in scores})
         panel.set_xscale("log", base=2)
         panel.set_xticks(ranks, [str(r) for r in ranks])
@@ -53,14 +53,14 @@ def scores_by_rank(panels: Mapping[str, Mapping[str, Mapping[int, Score]]], fact
 
 
 def scores_by_size(
-    panels: Mapping[str, Mapping[str, Mapping[int, Score]]], full: Mapping[str, Score], factor: float, path: Path
+    panels: Mapping[str, Mapping[str, Mapping[int, Score]]], full: Mapping[str, Score], path: Path
 ) -> None:
     """panel title -> method -> trained parameters -> score; `full` is a line across each panel."""
     figure, axes = _panels(len(panels))
     for panel, (title, curves) in zip(axes.flat, panels.items(), strict=True):
-        panel.axhline(factor * full[title].mean, color=BASE, linestyle=":", label="full fine-tuning")
+        panel.axhline(full[title].mean, color=BASE, linestyle=":", label="full fine-tuning")
         for i, (label, scores) in enumerate(curves.items()):
-            _with_errors(panel, i, scores, factor, label)
+            _with_errors(panel, i, scores, label)
         panel.set_xscale("log")
         panel.set(title=title, xlabel="trained parameters")
         panel.grid(alpha=0.3)

@@ -1,4 +1,4 @@
-"""The intrinsic dimension d90 of three tasks: how many random directions fine-tuning needs.
+"""The intrinsic dimension d90 of two tasks: how many random directions fine-tuning needs.
 
 Section 4.1 builds on Aghajanyan et al. 2020 (arXiv 2012.13255): training theta0 + P z, with m numbers z, gets 90 % of
 what full fine-tuning gains for an m far below the number of parameters. Measured by the loss on the test split.
@@ -13,7 +13,7 @@ from minilora.experiments.experiment import Claim, Experiment, Results, markdown
 from minilora.experiments.figures import shares_by_dimension
 from minilora.experiments.plan import Scale, Setting, reference, untrained
 
-TASKS = ("sql", "nli", "code")
+TASKS = ("sql", "nli")
 DIMENSIONS = (100, 1000, 10_000, 100_000)
 
 
@@ -71,7 +71,7 @@ def claims(results: Results) -> list[Claim]:
         Claim(
             f"d90 is at most 2 % of the {total:,} parameters on {len(low)} of {len(TASKS)} tasks "
             f"({', '.join(low) or 'none'})",
-            len(low) >= 2,
+            len(low) == len(TASKS),
         ),
     ]
 

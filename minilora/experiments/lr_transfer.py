@@ -12,7 +12,7 @@ from minilora.experiments.experiment import Claim, Experiment, Results, markdown
 from minilora.experiments.figures import losses_by_rate
 from minilora.experiments.plan import ATTENTION, Scale, Setting, lora
 
-TASK = "sql"
+TASK = "nli"
 RANKS = (1, 8, 64)
 RATES = (3e-3, 1e-2, 3e-2)
 WAYS = {"alpha / r": lambda r: 8, "no scale": lambda r: r}  # way -> alpha

@@ -95,6 +95,7 @@ class Setting:
 
     family     what shares a searched learning rate (None: the method's name), a key of RATES and REFERENCE
     train      examples to train on (None: the scale's)
+    longer     so many times the scale's steps
     lr         a rate that is not searched for
     seeds      how many (None: the scale's; never more than those)
     untrained  no step is made: the base as it is
@@ -106,6 +107,7 @@ class Setting:
     options: dict[str, Any] = field(default_factory=dict)
     family: str | None = None
     train: int | None = None
+    longer: int = 1
     lr: float | None = None
     seeds: int | None = None
     untrained: bool = False
@@ -130,7 +132,7 @@ class Setting:
             lr=lr,
             options=self.options,
             seed=seed,
-            steps=0 if self.untrained else scale.task_steps(self.task),
+            steps=0 if self.untrained else self.longer * scale.task_steps(self.task),
             batch_size=scale.batch_size,
             train=scale.train if self.train is None else min(self.train, scale.train),
             valid=scale.valid,
@@ -149,9 +151,8 @@ def reference(task: str, family: str) -> Setting:
 
 
 def secondary(setting: Setting) -> Setting:
-    """The setting with one seed, unless on sql, the task with the widest range: what tables beyond the headline can
-    afford."""
-    return setting if setting.task == "sql" else replace(setting, seeds=1)
+    """The setting with one seed: what the tables beyond the headline and the ranks can afford."""
+    return replace(setting, seeds=1)
 
 
 def untrained(task: str) -> Setting:

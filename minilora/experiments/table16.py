@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from minilora import methods
 from minilora.experiments.experiment import METRICS, Claim, Experiment, Results, gain, headline, markdown, not_worse
-from minilora.experiments.plan import Scale, Setting, reference
+from minilora.experiments.plan import Scale, Setting, reference, secondary
 
 TASK = "sql"
 METHODS = ("full", "pre_embed", "pre_layer", "lora")
@@ -18,8 +20,9 @@ PAPER = {  # GPT-3, validation accuracy on MNLI-100, -1k, -10k, -392K
 
 
 def setting(method: str, train: int | None) -> Setting:
-    own = reference(TASK, method)
-    return Setting(TASK, method, own.options, train=train)
+    """Full fine-tuning and LoRA have the scale's seeds."""
+    own = replace(reference(TASK, method), train=train)
+    return own if method in ("full", "lora") else secondary(own)
 
 
 def settings(scale: Scale) -> list[Setting]:

@@ -1,19 +1,19 @@
-"""Table 4: the methods on entailment and SQL."""
+"""Table 4: the methods on SQL."""
 
 from __future__ import annotations
 
 from minilora.experiments.all_methods import lora_is_best, scores, setting, table
-from minilora.experiments.experiment import Claim, Experiment, Results, gain, headline
+from minilora.experiments.experiment import Claim, Experiment, Results, gain
 from minilora.experiments.plan import Scale, Setting
 
-TASKS = {"nli": "MNLI-m", "sql": "WikiSQL"}
-PAPER = {  # GPT-3, the better of two sizes where it has two
-    "full": ("89.5", "73.8"),
-    "bitfit": ("91.0", "71.3"),
-    "pre_embed": ("88.6", "63.1"),
-    "pre_layer": ("89.5", "70.1"),
-    "adapter_h": ("91.5", "73.2"),
-    "lora": ("91.7", "74.0"),
+TASKS = {"sql": "WikiSQL"}
+PAPER = {  # GPT-3, WikiSQL, the better of two sizes where it has two
+    "full": ("73.8",),
+    "bitfit": ("71.3",),
+    "pre_embed": ("63.1",),
+    "pre_layer": ("70.1",),
+    "adapter_h": ("73.2",),
+    "lora": ("74.0",),
 }
 
 
@@ -22,22 +22,17 @@ def settings(scale: Scale) -> list[Setting]:
 
 
 def claims(results: Results) -> list[Claim]:
-    last = []
-    for task in TASKS:
-        found = scores(results, list(PAPER), task)
-        if all(gain(found["pre_embed"], score, headline(task)) <= 0 for score in found.values()):
-            last.append(task)
+    found = scores(results, list(PAPER), "sql")
+    below = [m for m in PAPER if m != "pre_embed" and gain(found["pre_embed"], found[m], "execution") > 0]
     return [
         lora_is_best(results, list(PAPER), list(TASKS)),
-        Claim(
-            f"PreEmbed is the weakest of all: true on {' and '.join(last) or 'neither task'}", len(last) == len(TASKS)
-        ),
+        Claim(f"PreEmbed is the weakest of all (below it: {', '.join(below) or 'none'})", not below),
     ]
 
 
 EXPERIMENT = Experiment(
     name="table4",
-    title="Table 4: the methods on entailment and SQL",
+    title="Table 4: the methods on SQL",
     source="section 5.5",
     settings=settings,
     table=lambda results: table(results, PAPER, TASKS),

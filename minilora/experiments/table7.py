@@ -14,7 +14,6 @@ from minilora.experiments.plan import Scale, Setting
 from minilora.experiments.run import Store
 from minilora.experiments.table6 import setting as of_rank
 
-TASK = "sql"
 RANKS = (4, 64)
 MATRICES = ("q_proj", "v_proj")
 DIRECTIONS = ("dW", "W", "random")
@@ -25,7 +24,7 @@ PAPER = {  # GPT-3, layer 48, W_q: ||U^T W V^T||_F in the directions of dW, W, r
 
 
 def settings(scale: Scale) -> list[Setting]:
-    return [of_rank(TASK, "qv", r) for r in RANKS]
+    return [of_rank("qv", r) for r in RANKS]
 
 
 def measure(results: Results, store: Store) -> Any:
@@ -35,7 +34,7 @@ def measure(results: Results, store: Store) -> Any:
     measured: dict[str, Any] = {}
     for matrix in MATRICES:
         for r in RANKS:
-            setting = of_rank(TASK, "qv", r)
+            setting = of_rank("qv", r)
             scaling = setting.options["lora_alpha"] / r
             rows = []
             for seed in range(results.seeds):

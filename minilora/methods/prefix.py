@@ -154,11 +154,13 @@ class PrefixStack(Stack):
             rows = np.flatnonzero(at == group)
             l_p, l_i = (0 if n else self.prefix.shape[1]), (self.infix.shape[1] if 0 <= group < T else 0)
             layout = Layout.around(l_p, l_i, xp.full(len(rows), max(group, 0)), T)
-            y[rows] = self._through_cached(x[rows], blocks, layout, rng, past, rows, int(keys[rows[0]]))
+            start = int(keys[rows[0]])
+            rows = xp.asarray(rows)
+            y[rows] = self._through_cached(x[rows], blocks, layout, rng, past, rows, start)
         return y
 
     def _through_cached(
-        self, x: Array, blocks: list[Any], layout: Layout, rng: Any, past: Past, rows: np.ndarray, start: int
+        self, x: Array, blocks: list[Any], layout: Layout, rng: Any, past: Past, rows: Array, start: int
     ) -> Array:
         """`_through` for some rows of the batch, each with `start` keys in the cache so far."""
         end = start + layout.prefix.shape[1] + layout.infix.shape[1] + x.shape[1]
