@@ -20,10 +20,9 @@ LEFT_OUT = """## What is smaller here, and what was left out
 - Three seeds for full fine-tuning and the two LoRAs of the headline, for W_q, W_v in table 6, for full fine-tuning and
   LoRA in table 16, and for the two ends of the full-rank limit; one seed elsewhere.
 - Tables 5, 6, 7, 15, 16 and figures 2 to 4 on sql alone, where methods lie furthest apart. On nli full fine-tuning and
-  LoRA are both between chance and 60 % after these steps, which would compare noise; the paper's MNLI columns stand beside
-  sql's where there is room.
-- Table 4 without summaries for the other methods; Adapter-P and Adapter-D, which the paper has on RoBERTa alone (table 2),
-  are implemented and tested but have no row.
+  LoRA are both between chance and 60 % after these steps, which would compare noise.
+- Table 4 without summaries for the other methods; Adapter-P and Adapter-D, which the paper has on RoBERTa alone, in its
+  table 2, are implemented and tested but have no row.
 - Table 18 at three ranks of eleven; d90 on two tasks; METEOR, which needs WordNet.
 - Table 1 on the shipped base and a processor instead of GPT-2 M and a GPU."""
 
