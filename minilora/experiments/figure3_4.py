@@ -45,7 +45,7 @@ def measure(results: Results, store: Store) -> Any:
     return {
         "k": k,
         "grids": {
-            pair: {p: grid.round(3).tolist() for p, grid in g.items() if p in middle} for pair, g in grids.items()
+            pair: {p: grid.round(2).tolist() for p, grid in g.items() if p in middle} for pair, g in grids.items()
         },
         "top": {pair: {path: float(grid[0, 0]) for path, grid in g.items()} for pair, g in grids.items()},
         "contained": {pair: {path: float(grid[0, -1]) for path, grid in g.items()} for pair, g in grids.items()},

@@ -24,6 +24,12 @@ def _panels(columns: int, rows: int = 1, size: tuple[float, float] = (4.0, 3.2))
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
+def _legend_below(figure: Any, axes: np.ndarray) -> None:
+    """One legend for panels that show the same curves."""
+    handles, labels = axes.flat[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 3))
+
+
 def _save(figure: Any, path: Path) -> None:
     for axes in figure.axes:
         axes.spines[["top", "right"]].set_visible(False)
@@ -48,7 +54,7 @@ def scores_by_rank(panels: Mapping[str, Mapping[str, Mapping[int, Score]]], path
         panel.set_xticks(ranks, [str(r) for r in ranks])
         panel.set(title=title, xlabel="rank r")
         panel.grid(alpha=0.3)
-        panel.legend()
+    _legend_below(figure, axes)
     _save(figure, path)
 
 
@@ -64,7 +70,7 @@ def scores_by_size(
         panel.set_xscale("log")
         panel.set(title=title, xlabel="trained parameters")
         panel.grid(alpha=0.3)
-        panel.legend(fontsize=8)
+    _legend_below(figure, axes)
     _save(figure, path)
 
 
@@ -107,7 +113,7 @@ def losses_by_rate(losses: Mapping[str, Mapping[int, Mapping[float, float]]], pa
         panel.set_xscale("log")
         panel.set(title=way, xlabel="learning rate", ylabel="test loss, nats per byte")
         panel.grid(alpha=0.3)
-        panel.legend()
+    _legend_below(figure, axes)
     axes[0, 1].sharey(axes[0, 0])
     _save(figure, path)
 

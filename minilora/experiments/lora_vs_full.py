@@ -58,7 +58,8 @@ def measure(results: Results, store: Store) -> Any:
 
 
 def _best_guess(baselines: dict[str, float], metric: str) -> str:
-    """The best of a task's baselines, in words and numbers."""
+    """The best of a task's baselines, in words and numbers; a person's answer is none."""
+    baselines = {name: value for name, value in baselines.items() if name != "first reference"}
     best = (max if METRICS[metric].higher_is_better else min)(baselines, key=lambda name: baselines[name])
     return f"{show(Score(baselines[best], 0.0, 1), metric)} ({best})"
 

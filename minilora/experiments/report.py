@@ -43,13 +43,16 @@ def save(experiment: Experiment, results: Results, store: Store, out: Path, comm
         "scale": dataclasses.asdict(results.scale),
         "searches": _searches(experiment.settings(results.scale), results),
         "verdict": verdict(experiment.claims(results)),
-        "measured": results.measured,
     }
     text = json.dumps(head, indent=1, ensure_ascii=False).removesuffix("\n}")
+    measured = json.dumps(results.measured, separators=(",", ":"))
     lines = ",\n  ".join(json.dumps(_compact(run)) for run in runs)
     for folder in ("results", "figures"):
         (out / folder).mkdir(parents=True, exist_ok=True)
-    write_text(out / "results" / f"{experiment.name}.json", f'{text},\n "runs": [\n  {lines}\n ]\n}}\n')
+    write_text(
+        out / "results" / f"{experiment.name}.json",
+        f'{text},\n "measured": {measured},\n "runs": [\n  {lines}\n ]\n}}\n',
+    )
     if experiment.figure:
         experiment.figure(results, out / "figures" / f"{experiment.name}.png")
     return results

@@ -74,7 +74,7 @@ def claims(results: Results) -> list[Claim]:
     low, high = (results.measured[f"q_proj {r}"] for r in RANKS)
     return [
         Claim(
-            f"W_q has more in the directions of dW than in random ones ({low['dW']:.2f} and {low['random']:.2f} at "
+            f"W_q has more than twice as much in the directions of dW as in random ones ({low['dW']:.2f} and {low['random']:.2f} at "
             "r = 4)",
             low["dW"] > 2 * low["random"],
         ),
