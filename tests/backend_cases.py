@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from minilora import ops
+from minilora.testing import gamma
 
 Case = tuple[Callable[..., Any], tuple[Any, ...]]
 
@@ -60,3 +61,75 @@ def moved(value: Any, move: Callable[[Any], Any]) -> Any:
     if isinstance(value, (tuple, list)):
         return [moved(item, move) for item in value]
     return move(value) if hasattr(value, "dtype") else value
+
+
+def bounds(name: str, dtype: str) -> list[np.ndarray]:
+    """How far each array of `cases(dtype)[name]` may be from the same op in exact arithmetic on the same inputs.
+
+    To first order in u, for sums in any order: gamma_n times the sum of the terms' sizes, which is the op itself on
+    absolute values. exp, tanh and log are taken to be right to 4 u (CUDA's float32 ones are said to be to 2 u).
+    """
+    _, arguments = cases(dtype)[name]
+    a = moved(arguments, lambda x: np.asarray(x, np.float64) if x.dtype.kind == "f" else x)
+    size = moved(a, np.abs)
+
+    def g(n: int) -> float:
+        return gamma(n, dtype)
+
+    op = name.partition(",")[0]
+    if op == "linear":
+        return [g(a[1].shape[1] + 1) * ops.linear(*size)]
+    if op == "linear_dx":
+        return [g(a[1].shape[0]) * ops.linear_dx(*size)]
+    if op in ("linear_dW", "linear_db"):
+        return [g(a[0][..., 0].size) * getattr(ops, op)(*size)]
+    if op == "embedding":
+        return [np.zeros((*a[0].shape, a[1].shape[1]))]
+    if op == "embedding_dW":
+        return [g(a[0][..., 0].size) * ops.embedding_dW(*size)]
+    if op == "layer_norm":
+        # The centred x errs by D = gamma_(d+4) 2 max|x|; rstd relatively by D rstd (as mean|x - m| <= 1 / rstd) and
+        # gamma_(d/2+4), so xhat by (1 + |xhat|) (D rstd + gamma_(d/2+4)).
+        x, weight, bias, _ = size
+        d = x.shape[-1]
+        _, xhat, rstd = ops.layer_norm(*a)
+        relative = g(2 * d + 8) * (1 + x.max(axis=-1, keepdims=True) * rstd)
+        of_xhat = relative * (1 + abs(xhat))
+        return [weight * of_xhat + g(2) * (abs(xhat) * weight + bias), of_xhat, relative * rstd]
+    if op == "layer_norm_dx":
+        # g - mean(g) - xhat mean(g xhat), each mean a sum of d terms.
+        dy, xhat, rstd, weight = size
+        d, terms = dy.shape[-1], dy * weight
+        return [
+            g(d + 6) * rstd * (terms + terms.mean(-1, keepdims=True) + xhat * (terms * xhat).mean(-1, keepdims=True))
+        ]
+    if op == "layer_norm_dgamma":
+        return [g(a[0][..., 0].size + 1) * ops.layer_norm_dgamma(*size)]
+    if op == "gelu":  # |u (1 - tanh(u)^2)| < 1/2, so phi in [0, 1] errs by what u, tanh and the sum round
+        return [g(12) * size[0], np.full(size[0].shape, g(10))]
+    if op == "gelu_dx":
+        dy, x, y, phi = size
+        return [g(10) * ops.gelu_dx(dy, x, -y, phi)]
+    if op.startswith("causal_attention") and op[-2:] not in ("dv", "dq", "dk", "es"):
+        # An error e of all scores changes their exponentials by a factor of up to exp(e), and so does it their sum.
+        q, k, v = a
+        e = g(q.shape[-1] + 8) * (size[0] @ size[1].swapaxes(-1, -2)).max() / np.sqrt(q.shape[-1])
+        relative = 2 * e + g(2 * k.shape[-2] + 12)
+        y, P = ops.causal_attention(q, k, size[2])
+        return [relative * y] + ([relative * block for block in P] if op == "causal_attention" else [])
+    if op == "causal_attention_dv":
+        return [g(a[0].shape[-2] + 1) * ops.causal_attention_dv(*size)]
+    if op == "causal_attention_dscores":
+        dy, v, y, P = size
+        return [g(v.shape[-1] + 3) * block for block in ops.causal_attention_dscores(dy, v, -y, P)]
+    if op in ("causal_attention_dq", "causal_attention_dk"):
+        return [g(a[1].shape[-2] + 3) * getattr(ops, op)(*size)]
+    logits, targets = a[:2]
+    if op == "cross_entropy":
+        # exp(x) for x down to -range errs by (range + 4) u relatively, the sum and its log by V more.
+        nll, P = ops.cross_entropy(logits, targets)
+        spread = np.ptp(logits, axis=-1)
+        relative = g(logits.shape[-1] + 8) * (1 + spread)
+        return [relative + g(4) * (abs(nll) + size[0].max(axis=-1)), relative[:, None] * P]
+    assert op == "cross_entropy_dlogits", f"{name} has no bound yet"
+    return [g(3) * size[2][:, None] * (size[0] + 1)]

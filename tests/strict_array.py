@@ -270,7 +270,11 @@ def _make() -> ModuleType:
     cupy.random = _Module("random", np.random)  # type: ignore[attr-defined]
     cupy.random.default_rng = _Generator
     cupy.cuda = SimpleNamespace(  # type: ignore[attr-defined]
-        runtime=SimpleNamespace(getDeviceCount=lambda: 1, getDeviceProperties=lambda device: {"name": b"stand-in"}),
+        runtime=SimpleNamespace(
+            getDeviceCount=lambda: 1,
+            getDeviceProperties=lambda device: {"name": b"stand-in"},
+            runtimeGetVersion=lambda: 0,
+        ),
         get_current_stream=lambda: SimpleNamespace(synchronize=lambda: None),
     )
     cupy.__version__ = committed()["version"]

@@ -17,6 +17,7 @@ import pytest
 from minilora import (
     GPT,
     Adam,
+    GPTConfig,
     LoraConfig,
     NonFiniteLossError,
     TextData,
@@ -46,6 +47,8 @@ from minilora.cli import main
 from minilora.container import read_file
 from minilora.nn import cache_bytes
 from minilora.side_by_side import loss_and_grads_side_by_side
+from minilora.tasks import Example
+from minilora.tasks.decoding import answer
 from minilora.text import Batch
 from tests import strict_array
 from tests.backend_cases import cases, moved
@@ -312,6 +315,12 @@ def test_a_loss_that_is_not_finite_is_found_later_with_the_same_step_and_weights
 def test_evaluate_is_the_hosts(one_piece):
     host = gpt()
     assert evaluate(on_device(host), NOISE, batch_size=3) == evaluate(host, NOISE, batch_size=3)
+
+
+def test_answers_to_many_prompts_are_the_hosts():
+    host = gpt(GPTConfig(block_size=24, n_layer=1, n_head=1, n_embd=8))
+    examples = [Example("ab", ""), Example("a longer prompt", "")]
+    assert answer(on_device(host), examples, 5) == answer(host, examples, 5)
 
 
 # ------------------------------------------------------------------------------------------------------- LoRA

@@ -80,3 +80,16 @@ def test_a_lesson_runs_from_another_folder_and_without_a_display(name, tmp_path)
     environment["PYTHONPATH"] = str(TUTORIALS.parent)
     subprocess.run([sys.executable, lesson.name], cwd=tmp_path, env=environment, check=True, capture_output=True)
     assert any((tmp_path / "figures").iterdir())
+
+
+def test_the_syllabus_has_every_lesson_and_exercise_and_links_to_what_exists():
+    text = (TUTORIALS / "README.md").read_text(encoding="utf-8")
+    links = re.findall(r"\]\((?!http)([^)#]+)\)", text) + re.findall(r'src="([^"]+)"', text)
+    assert [link for link in links if not (TUTORIALS / link).exists()] == []
+    rows = [line.split("|") for line in text.splitlines() if re.match(r"\|[^|]*\| \[?\d+ · ", line)]
+    titles = {int(re.sub(r"\D.*", "", row[2].strip(" ["))) for row in rows}
+    assert titles >= {int(lesson.name[:2]) for lesson in LESSONS}
+    exercises: set[int] = set()
+    for first, last in re.findall(r"(\d\d)(?:–(\d\d))?", ",".join(row[-2] for row in rows)):
+        exercises |= set(range(int(first), int(last or first) + 1))
+    assert exercises == {int(path.name[2:4]) for path in (TUTORIALS / "exercises").glob("ex*.py")}

@@ -95,7 +95,7 @@ check_lora(forward=forward, backward=backward, max_examples=50)
 print("forward is equation 3; with B = 0 it is the base layer; dx, dA and dB are the finite differences")
 
 # %% [markdown]
-# `check_lora` drew 50 layers of all shapes, ranks and scales and compared every entry with
+# `check_lora` drew 50 layers of many shapes, ranks and scales and compared every entry with
 # $(L(P + \varepsilon) - L(P - \varepsilon)) / 2\varepsilon$, within a bound on rounding. Break a line of `backward`
 # and run the cell again: it says what is wrong.
 #
@@ -137,15 +137,17 @@ assert worst < 1e-9
 # |---|---|---|---|---|
 # | $A$ random, $B = 0$ (section 4.1) | 0 | $s G A^\top$ | **0** | starts as the base; $B$ moves first, $A$ follows |
 # | $A = 0$, $B$ random | 0 | **0** | $s B^\top G$ | starts as the base; $A$ moves first, $B$ follows |
-# | $A = 0$, $B = 0$ | 0 | **0** | **0** | never moves: a saddle point |
+# | $A = 0$, $B = 0$ | 0 | **0** | **0** | never moves |
 # | both random | noise | $s G A^\top$ | $s B^\top G$ | moves, but the model is damaged first |
 #
 # The random numbers are Gaussian. Their size: $x A^\top$ is a sum of $k$ products, so entries of variance $1/k$ give
 # it the scale of $x$; and $B$ sums $r$ terms, so $1/r$ does the same for $B$ (the first two starts are called Init[A]
 # and Init[B] by Hayou, Ghosh and Yu 2024).
 #
-# **Code.** All four on all attention matrices of the base, which knows Python's documentation; the task is Python's
-# source. The logits before the first step, then the gradients at step 0, one step of Adam, the gradients at step 1.
+# **Code.** All four on all attention matrices ($W_q, W_k, W_v, W_o$ of every block, lesson 2) of the base, which
+# knows Python's documentation; the task is Python's source. The logits (the model's scores) before the first step,
+# then the gradients at step 0, one step of Adam, the gradients at step 1. A matrix of numbers is shown as one, its
+# Frobenius norm: the root of the sum of all squares.
 
 # %%
 RANK = ALPHA = 4  # so s = 1

@@ -36,7 +36,7 @@ def make(lesson: Path) -> Path:
         cell.id = f"cell-{i}"  # not drawn at random
     notebook.metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
     resources = {"metadata": {"path": str(HERE)}}
-    client = nbclient.NotebookClient(notebook, timeout=600, resources=resources, record_timing=False)
+    client = nbclient.NotebookClient(notebook, timeout=1800, resources=resources, record_timing=False)
     client.coalesce_streams = True  # what a cell prints is one output
     client.execute()
     notebook.metadata = {"kernelspec": notebook.metadata["kernelspec"]}  # the kernel added its version
@@ -59,4 +59,9 @@ def main(numbers: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    try:
+        main(sys.argv[1:])
+    except (ValueError, ImportError) as error:
+        cure = 'install it with: pip install -e ".[notebooks]"' if isinstance(error, ImportError) else ""
+        print(f"{error} {cure}".strip(), file=sys.stderr)
+        sys.exit(2)
