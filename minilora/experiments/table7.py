@@ -74,8 +74,8 @@ def claims(results: Results) -> list[Claim]:
     low, high = (results.measured[f"q_proj {r}"] for r in RANKS)
     return [
         Claim(
-            f"W_q has more than twice as much in the directions of dW as in random ones ({low['dW']:.2f} and {low['random']:.2f} at "
-            "r = 4)",
+            f"W_q has more than twice as much in the directions of dW as in random ones ({low['dW']:.2f} and "
+            f"{low['random']:.2f} at r = 4)",
             low["dW"] > 2 * low["random"],
         ),
         Claim(f"these are not W_q's own top directions ({low['dW']:.2f} of {low['W']:.2f})", low["dW"] < low["W"] / 2),
