@@ -322,6 +322,11 @@ def test_the_page_has_every_verdict_and_every_rate_tried(reported):
     assert f"| {EXPERIMENTS['table5'].title} | not run |" in report.page(EXPERIMENTS.values(), out)
 
 
+def test_the_committed_page_is_made_from_the_committed_results():
+    committed = (ROOT / "tutorials" / report.PAGE).read_text(encoding="utf-8")
+    assert committed == report.page(EXPERIMENTS.values(), ROOT / "tutorials")
+
+
 def test_a_quick_page_says_that_it_means_nothing(tmp_path):
     plan = Plan([], QUICK)
     report.save(EXPERIMENTS["counts"], Results(plan), Store(tmp_path / "runs"), tmp_path, "quick")
