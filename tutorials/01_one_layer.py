@@ -93,19 +93,19 @@ print(f"dW {dW.shape}, dx {dx.shape}, db {db.shape}: the shapes of W, x and b")
 # ## 3. A loss: how surprised is the layer?
 # **Question.** Where does $dy$ come from?
 #
-# **Formula.** Let the layer guess which of $d$ things comes next, and read its outputs as scores. The *softmax* makes
-# probabilities of scores: positive, and with sum 1.
+# **Formula.** Let the layer guess which of $d$ things comes next, and read its outputs as scores, called *logits*. The
+# *softmax* makes probabilities of logits: positive, and with sum 1.
 #
 # $$ P_i = \frac{e^{y_i}}{\sum_{m} e^{y_m}}, \qquad L = -\log P_t = \log \sum_m e^{y_m} - y_t $$
 #
 # $t$ is what really came, the *target*. $L$ is the surprise, 0 if the layer was certain and right. With natural
 # logarithms its unit is the *nat*. Over a batch we take the mean. Its derivative: $y_i$ stands in the first term,
-# where the derivative of the logarithm of a sum of exponentials is just $P_i$; and the target's score stands in the
+# where the derivative of the logarithm of a sum of exponentials is just $P_i$; and the target's logit stands in the
 # second. So
 #
 # $$ dy_i = \frac{1}{n}\,\big(P_i - [\,i = t\,]\big), $$
 #
-# where $[\,i = t\,]$ is 1 for the target and else 0. The scores of what did not come go down, that of what came goes
+# where $[\,i = t\,]$ is 1 for the target and else 0. The logits of what did not come go down, that of what came goes
 # up, each by how wrong it was.
 
 
@@ -148,8 +148,9 @@ assert math.isclose(knows_nothing, math.log(d))
 # $$ \text{error} \approx \underbrace{c\, h^2}_{\text{Taylor}} + \underbrace{u |L| / h}_{\text{rounding}} \qquad
 #    \text{smallest near } h \approx u^{1/3} $$
 #
-# (Set the derivative by $h$ to zero: $2 c h = u |L| / h^2$, so $h^3 = u |L| / 2c$.) That is about $5 \cdot 10^{-6}$
-# in float64 and $4 \cdot 10^{-3}$ in float32.
+# (Set the derivative by $h$ to zero: $2 c h = u |L| / h^2$, so $h = u^{1/3} (|L| / 2c)^{1/3}$.) $u^{1/3}$ is about
+# $5 \cdot 10^{-6}$ in float64 and $4 \cdot 10^{-3}$ in float32; the other factor is several times 1 here, because the
+# softmax is smooth: its $c$ is small.
 #
 # **Code.** The largest error of the central differences of all entries of $W$, for many $h$, in both precisions.
 
@@ -174,10 +175,13 @@ steps = 10.0 ** np.arange(-12, 0.1, 0.5)
 errors = {
     dtype: np.array([np.abs(differences(dtype, h) - dW).max() for h in steps]) for dtype in (np.float64, np.float32)
 }
+c = errors[np.float64][-3] / steps[-3] ** 2  # at h = 0.1 the error is Taylor's alone
+factor = (mean_loss(x, W, b, targets) / (2 * c)) ** (1 / 3)
+print(f"c = {c:.3f}, so (|L| / 2c)^(1/3) = {factor:.1f}")
 for dtype, error in errors.items():
     u = np.finfo(dtype).eps / 2
     print(
-        f"{dtype.__name__}: best h {steps[error.argmin()]:.0e} (u^(1/3) = {u ** (1 / 3):.0e}), "
+        f"{dtype.__name__}: best h {steps[error.argmin()]:.0e} (formula: {factor * u ** (1 / 3):.0e}), "
         f"error there {error.min():.0e}, at h = 1e-12 {error[0]:.0e}"
     )
     assert u ** (1 / 3) / 30 < steps[error.argmin()] < 30 * u ** (1 / 3)
@@ -200,16 +204,28 @@ for mistake, wrong in {"none": dW, "the 1/n is missing": dW * n, "the sign is wr
 # **Question.** What can one layer learn from real text?
 #
 # **Task.** A text is a sequence of bytes, numbers from 0 to 255. Given one byte, guess the next. The input is a
-# *one-hot* row: 256 zeros, but a 1 at the place of the byte. So $x W^\top$ picks a column of $W$: the scores of all
+# *one-hot* row: 256 zeros, but a 1 at the place of the byte. So $x W^\top$ picks a column of $W$: the logits of all
 # 256 bytes that may follow. (No bias here: it could add nothing.)
 #
 # There are only 256 different inputs. We take each once, $x = I$, and weight its loss by how often it occurs in the
 # text. That is the mean loss over the whole text, exactly.
 #
-# **Formula.** *Gradient descent*: $W \leftarrow W - \eta\, dW$ with a *learning rate* $\eta$. How large may it be?
-# The loss is a convex function of $W$ (a bowl), and its second derivative in any direction is at most $p/2$, where
-# $p$ is the share of the commonest byte: the second derivative of $\log \sum e^{y}$ is a variance under $P$, at most
-# $1/2$ for a direction of length 1. For such a function no step with $\eta \le 2/p$ can make the loss larger.
+# **Formula.** *Gradient descent*: $W \leftarrow W - \eta\, g$ with $g = dW$ and a *learning rate* $\eta$. How large may
+# it be? That depends on how strongly the loss curves.
+#
+# - For one byte, move the logits along a direction $v$ of length 1. The second derivative of $\log \sum_i e^{y_i}$ is
+#   then the variance of the numbers $v_i$ under the probabilities $P_i$. It is not negative: the loss is a bowl
+#   (*convex*).
+# - A variance is at most $(\max v - \min v)^2 / 4$, and a $v$ of length 1 has $\max v - \min v \le \sqrt 2$. So it is
+#   at most $1/2$.
+# - Each byte has its own column of $W$, and its loss counts by the byte's share $p_a$ of the text. So the second
+#   derivative along any direction of $W$ of length 1 is at most $p_{\max}/2$, with the share of the commonest byte.
+#
+# A step of $-\eta g$ then lowers the loss by its slope, $\eta |g|^2$, but for what the curvature takes back:
+#
+# $$ L(W - \eta g) \le L(W) - \eta\, |g|^2 + \frac{\eta^2}{2} \cdot \frac{p_{\max}}{2}\, |g|^2 $$
+#
+# For every $\eta \le 4/p_{\max}$ this is no more than $L(W)$. We take half of that, where the right side is smallest.
 #
 # And the best possible? Count: if byte $a$ was followed by $c$ in a share $q(c \mid a)$ of all cases, then no layer
 # can do better than to say exactly $q$. Its loss is the *conditional entropy* of the text.
@@ -219,7 +235,7 @@ text = ml.ByteTokenizer().encode(ml.python_docs()[:100_000])
 counts = np.zeros((256, 256))
 np.add.at(counts, (text[:-1], text[1:]), 1)  # counts[a, c]: how often a is followed by c
 share = counts / counts.sum()
-p = share.sum(axis=1)  # how often each byte comes
+p = share.sum(axis=1)  # p[a]: how often byte a comes
 q = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
 entropy = float(-(share[share > 0] * np.log(q[share > 0])).sum())
 
@@ -280,6 +296,9 @@ figure.savefig(HERE / "figures" / "01_one_layer.png", dpi=150)
 
 # %% [markdown]
 # ![error of a finite difference by step, and the loss of one layer](figures/01_one_layer.png)
+#
+# Left: where float32's curve is flat, $h$ is lost when it is added to $W$: $W + h = W$, the difference is 0, and the
+# error is as large as the gradient itself.
 #
 # ## What to try next
 # - Use the one-sided difference $(L(w + h) - L(w)) / h$. Which power of $h$ is its error now, which $h$ is best, and

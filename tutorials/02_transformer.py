@@ -31,15 +31,16 @@ HERE = Path(__file__).parent if "__file__" in globals() else Path()  # a noteboo
 # %% [markdown]
 # ## The plan
 # A text is a row of *tokens*, whole numbers; here bytes, so there are $V = 256$. A GPT (Radford et al. 2019, which is
-# GPT-2) turns $T$ tokens into $T$ rows of $V$ scores: row $t$ scores what comes after token $t$. Inside, each
-# position carries a row of $C$ numbers, $x \in \mathbb{R}^{T \times C}$, through $L$ equal *blocks*:
+# GPT-2) turns $T$ tokens into $T$ rows of $V$ *logits*, the scores before the softmax: row $t$ scores what comes after
+# token $t$. Inside, each position carries a row of $C$ numbers, $x \in \mathbb{R}^{T \times C}$, through $L$ equal
+# *blocks* (from here on $L$ counts blocks; the loss is written out):
 #
 # ```
 # x = wte[tokens] + wpe[0, 1, ..., T-1]      embeddings: what the token is, and where it stands
 # repeat L times:
 #     x = x + attention(layer_norm(x))       positions exchange information
 #     x = x + mlp(layer_norm(x))             each position thinks for itself
-# scores = layer_norm(x) wte^T               the output head, tied to the embedding
+# logits = layer_norm(x) wte^T               the output head, tied to the embedding
 # ```
 #
 # For each part: the formula, its backward, and a check. The check is lesson 1's: a loss that depends on everything,
@@ -72,7 +73,7 @@ def check(name: str, loss, array, gradient) -> None:
 # **Formula.** A table $W$ ($V \times C$), one row for each token: $y_t = W_{\text{tokens}_t}$. It is lesson 1's
 # linear layer on one-hot rows, without multiplying by all the zeros.
 #
-# **Backward.** $dW_v = \sum_{t:\, \text{tokens}_t = v} dy_t$: a token that stands in three places collects three
+# **Backward.** $dW_a = \sum_{t:\, \text{tokens}_t = a} dy_t$: a token $a$ that stands in three places collects three
 # rows.
 
 # %%
@@ -91,15 +92,21 @@ assert not dW[[2, 4, 5, 6]].any(), "a token that does not occur has no gradient"
 # **Formula.** Give each row mean 0 and variance 1, then a learned scale $\gamma$ and shift $\beta$ ($C$ numbers
 # each):
 #
-# $$ \hat x = \frac{x - \mu}{\sqrt{v + \epsilon}}, \qquad y = \gamma \hat x + \beta, \qquad
-#    \mu = \frac{1}{C} \sum_j x_j, \quad v = \frac{1}{C} \sum_j (x_j - \mu)^2 $$
+# $$ \hat x = \frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}}, \qquad y = \gamma \hat x + \beta, \qquad
+#    \mu = \frac{1}{C} \sum_j x_j, \quad \sigma^2 = \frac{1}{C} \sum_j (x_j - \mu)^2 $$
 #
 # $\epsilon = 10^{-5}$ keeps the division safe.
 #
 # **Backward.** $d\gamma$ and $d\beta$ are sums over rows, of $dy\, \hat x$ and of $dy$. For $x$: write
-# $g = dy\, \gamma$ and $\rho = 1 / \sqrt{v + \epsilon}$. An entry $x_j$ acts on every $\hat x_i$ of its row, in three
-# ways: directly ($\rho$, if $i = j$), through the mean ($-\rho / C$), and through the variance
-# ($-\rho\, \hat x_i \hat x_j / C$). Add up over $i$, each weighted by $g_i$:
+# $g = dy\, \gamma$ and $\rho = 1 / \sqrt{\sigma^2 + \epsilon}$, so that $\hat x_i = \rho\, (x_i - \mu)$. An entry
+# $x_j$ acts on every $\hat x_i$ of its row, in three ways:
+# - directly: $\rho$, if $i = j$;
+# - through the mean, $\partial \mu / \partial x_j = 1/C$: $-\rho / C$;
+# - through the variance, $\partial \sigma^2 / \partial x_j = 2 (x_j - \mu) / C$ and
+#   $\partial \rho / \partial \sigma^2 = -\rho^3 / 2$: together
+#   $(x_i - \mu) \cdot (-\rho^3 / 2) \cdot 2 (x_j - \mu) / C = -\rho\, \hat x_i \hat x_j / C$.
+#
+# Add up over $i$, each weighted by $g_i$:
 #
 # $$ dx_j = \rho\, \Big( g_j - \frac{1}{C} \sum_i g_i - \hat x_j\, \frac{1}{C} \sum_i g_i \hat x_i \Big) $$
 #
@@ -138,8 +145,14 @@ assert along_stretch < 1e-3
 #
 # $\varphi$ goes from 0 to 1, so $y$ goes from 0 (for very negative $x$) to $x$ (for large).
 #
-# **Backward.** The product rule: $dx = dy\, (\varphi + x \varphi')$, with $\tanh' = 1 - \tanh^2$, that is
-# $\varphi' = 2 \varphi (1 - \varphi)\, u'$.
+# That is the block's MLP (*multi-layer perceptron*): a linear layer up to four times the width, GELU, a linear layer
+# down again, for each position by itself:
+#
+# $$ \text{mlp}(x) = \text{GELU}\big(x W_{\text{up}}^\top + b\big)\, W_{\text{down}}^\top + b', \qquad
+#    W_{\text{up}} \in \mathbb{R}^{4C \times C}, \quad W_{\text{down}} \in \mathbb{R}^{C \times 4C} $$
+#
+# **Backward.** The linear layers' is lesson 1's. GELU's is the product rule: $dx = dy\, (\varphi + x \varphi')$, with
+# $\tanh' = 1 - \tanh^2$, that is $\varphi' = 2 \varphi (1 - \varphi)\, u'$.
 
 
 # %%
@@ -201,16 +214,18 @@ assert not np.triu(P, 1).any(), "no share for the future"
 assert np.allclose(y, ops.causal_attention(*(z[None, None] for z in (q, k, v)))[0][0, 0])
 
 # %% [markdown]
-# `minilora.ops.causal_attention` computes the same, faster: it never forms $P$, and skips what is masked. Several
-# *heads* do this side by side, each on its own $D = C / H$ of the $C$ numbers, and a fourth linear layer mixes the
-# results.
+# `minilora.ops.causal_attention` computes the same, faster: it never forms $P$, and skips what is masked.
+#
+# One position may have to look for several things. So $H$ *heads* do this side by side: the linear layers make
+# $C$ numbers each of queries, keys and values, which are cut into $H$ pieces of $D = C / H$, a piece for each head.
+# The heads' results are put side by side again, and a fourth linear layer mixes them.
 #
 # ## 5. The rest: sums and a shared table
 # **Residual sum.** $y = x + f(x)$: the gradient of a sum goes unchanged to both of its terms,
 # $dx = dy + (\text{backward of } f)(dy)$. Through the plain $x$ the gradient reaches the bottom of the model
 # undamped.
 #
-# **Tied head.** The scores are $x W^\top$ with $W$ the embedding table. $W$ is used twice, so its gradient is the sum
+# **Tied head.** The logits are $x W^\top$ with $W$ the embedding table. $W$ is used twice, so its gradient is the sum
 # of two: as a linear layer's weight (lesson 1) and as a table (section 1).
 #
 # ## 6. The whole model
@@ -220,7 +235,7 @@ assert np.allclose(y, ops.causal_attention(*(z[None, None] for z in (q, k, v)))[
 
 # %%
 def gpt(tokens, w, n_layer: int, n_head: int):
-    """tokens (T,) -> scores (T, V)."""
+    """tokens (T,) -> logits (T, V)."""
 
     def linear(x, name):
         return x @ w[f"{name}.weight"].T + w[f"{name}.bias"]
@@ -247,7 +262,7 @@ text = tokenizer.encode("The import statement binds a name")[:24].astype(int)
 ours = gpt(text, base.state_dict(), base.config.n_layer, base.config.n_head)
 theirs = base(text[None])[0]
 difference = np.abs(ours - theirs).max() / np.abs(theirs).max()
-print(f"our thirty lines and minilora's model on the base's weights: scores equal to {difference:.0e}")
+print(f"our thirty lines and minilora's model on the base's weights: logits equal to {difference:.0e}")
 assert difference < 1e-4, "float32 has seven digits, and errors add up over the layers"
 
 # %% [markdown]
@@ -273,6 +288,13 @@ for name, parameter in small.named_parameters().items():
 entries = sum(p.size for p in small.named_parameters().values())
 whole = max(worst[name] for name in grads_of_all)
 print(f"{len(grads_of_all)} parameters, {entries:,} entries: the largest error is {whole:.0e}")
+k_bias = [float(np.abs(grad).max()) for name, grad in grads_of_all.items() if name.endswith("k_proj.bias")]
+print(f"the {len(k_bias)} biases of the keys have gradients of at most {max(k_bias):.0e}: none but for rounding")
+assert max(k_bias) < 1e-15
+
+# %% [markdown]
+# The keys' bias is a parameter that does nothing: a constant $b$ added to all keys adds the same $q_i \cdot b$ to all
+# scores of row $i$, and softmax does not feel what is added to a whole row. Its gradient is zero.
 
 # %% [markdown]
 # ## 7. Who sees whom
@@ -317,8 +339,12 @@ parameters = [error for name, error in worst.items() if name in grads_of_all]
 right.plot(range(len(parts)), parts, "s", color=BASE, label="the parts, sections 1 to 4")
 right.plot(range(len(parts), len(worst)), parameters, "o", color=LORA, label="the whole model's parameters")
 right.axhline(1e-7, color="black", linestyle="--", linewidth=1, label="allowed")
-right.set(title="Backward against finite differences", xlabel="array checked", ylabel="largest error, relative")
-right.set(yscale="log", ylim=(1e-16, 1e-5))
+right.set(
+    title="Backward against finite differences",
+    xlabel="array checked",
+    ylabel="largest error (where gradients exceed 1: relative)",
+)
+right.set(yscale="log", ylim=(1e-16, 1e-5))  # the keys' biases, zero and checked to be, are far below
 right.legend(fontsize=9)
 right.grid(alpha=0.3)
 right.spines[["top", "right"]].set_visible(False)
@@ -327,7 +353,8 @@ figure.savefig(HERE / "figures" / "02_transformer.png", dpi=150, bbox_inches="ti
 # %% [markdown]
 # ![gradients between positions, and errors of all backwards](figures/02_transformer.png)
 #
-# Left, read a row: which bytes the guess of this one leans on, as shares of the row.
+# Left, read a row: which bytes the guess of this one leans on, as shares of the row. Right: the two biases of the keys,
+# with gradient 0, are off the scale.
 #
 # ## What to try next
 # - Break one line of `attention_backward` (forget the sum in $dS$, say). Which check fails, and by how much?

@@ -12,8 +12,8 @@
 # to run.
 #
 # **Symbols.** $C$: width of the model. $L$: number of blocks. A block's matrices: $W_q, W_k, W_v, W_o$ of the
-# attention, each $C \times C$; $W_{up}$, $4C \times C$, and $W_{down}$, $C \times 4C$, of the MLP. $\Delta W =
-# \frac{\alpha}{r} B A$: LoRA's update of rank $r$. Losses are in nats per byte.
+# attention, each $C \times C$; $W_{up}$, $4C \times C$, and $W_{down}$, $C \times 4C$, of the MLP.
+# $\Delta W = \frac{\alpha}{r} B A$: LoRA's update of rank $r$. Losses are in nats per byte.
 
 # %%
 import copy
@@ -26,6 +26,8 @@ import numpy as np
 
 import minilora as ml
 from minilora import methods
+from minilora.experiments import report, table5, table6
+from minilora.experiments.experiment import METRICS, Results, headline
 from minilora.plots import BASE, FULL, LORA, OTHER
 
 matplotlib.use("Agg")  # no window: the figures go to files
@@ -123,7 +125,7 @@ for values in plane.values():
 
 # %%
 def compare(title: str, a: list[float], b: list[float]) -> float:
-    """Print the mean of a - b over seeds, with its standard error; return the two's quotient."""
+    """Print the mean of a - b over seeds with its standard error, deviation / sqrt(seeds); return the mean."""
     differences = [x - y for x, y in zip(a, b, strict=True)]
     mean, error = statistics.mean(differences), statistics.stdev(differences) / len(differences) ** 0.5
     print(f"{title:<52}{mean:>+8.3f} ± {error:.3f}")
@@ -172,13 +174,13 @@ figure.savefig(HERE / "figures" / "08_plane.png", dpi=150)
 # same budget.
 #
 # ## 3. The corner: full rank can express everything
-# **Question.** Section 4.1 of the paper says that with all matrices adapted, and $r$ as high as the matrices allow,
-# LoRA "roughly" has full fine-tuning's expressiveness. Is that exact?
+# **Question.** Section 4.1 of the paper says that with all matrices adapted, all biases trained and $r$ as high as the
+# rank of the matrices, LoRA "roughly" has full fine-tuning's expressiveness. Is that exact?
 #
 # **Formula.** Let $\Delta W \in \mathbb{R}^{d \times k}$ be any update, and $\Delta W = U \Sigma V^\top$ its singular
-# value decomposition with $n = \min(d, k)$ terms (lesson 4). Put $B = \frac{r}{\alpha} U \Sigma$ and $A = V^\top$ at $r
-# = n$: then $\frac{\alpha}{r} B A = \Delta W$. So every update of these matrices is a LoRA of full rank. ("Roughly",
-# because embeddings, biases and LayerNorms stay frozen unless one adapts them as well.)
+# value decomposition with $n = \min(d, k)$ terms (lesson 4). Put $B = \frac{r}{\alpha} U \Sigma$ and $A = V^\top$ at
+# $r = n$: then $\frac{\alpha}{r} B A = \Delta W$. So every update of these matrices is a LoRA of full rank. What is
+# left over is what no LoRA of ours adapts: embeddings, biases, LayerNorms.
 #
 # With the first $r < n$ terms we get the best approximation of rank $r$ there is. That answers another question: *not
 # trained* at rank $r$, but *cut down* to it, how much of a full fine-tuning is left?
@@ -248,36 +250,53 @@ for r in (1, 4, 16):
 
 # %% [markdown]
 # ## 4. What may be concluded, and what not
-# The paper's table 6 has $r = 1$ about as good as $r = 64$ on GPT-3; a "surprisingly low rank", and it adds that "we do
-# not expect a small $r$ to work for every task or dataset". Here, in 20 steps, on a base of less than a million
-# parameters: the printed differences above say how much rank brings, row by row, and lesson 14 shows a task where no
-# small rank will do. For a model as narrow as ours a rank is a larger part of the whole: $r = 1$ is $1/128$ of $W_q$'s
-# rank here and $1/12288$ in GPT-3.
+# The paper's table 6 has $r = 1$ about as good as $r = 64$ on GPT-3: the update "could have a very small 'intrinsic
+# rank'" (section 7.2). A footnote there adds that "we do not expect a small $r$ to work for every task or dataset".
+# Here, in 20 steps, on a base of less than a million parameters, the differences printed above say how much rank
+# brings, row by row, and lesson 14 shows a task where no small rank in these matrices will do. For a model as narrow as
+# ours a rank is a larger part of the whole: $r = 1$ is $1/128$ of $W_q$'s rank here and $1/12288$ in GPT-3.
 #
 # A difference counts only when it is large beside its standard error. With three seeds even two of those are weak
 # evidence; that is why the tables of the next section say "not worse" for what lies within a deviation.
 #
 # ## 5. The paper's tables 5 and 6 at full length
-# `minilora reproduce table5` and `table6` train on conditional tasks (SQL and inference), every method with its own
-# search for a learning rate, three seeds, and take hours; what they gave is committed in `results/`. This cell reads
-# it.
+# `minilora reproduce table5 table6 --out tutorials` trains on tasks with answers (SQL and inference), with a search for
+# the learning rate and three seeds, and takes hours; what it gave is committed in `results/`. This cell reads it,
+# prints our rows beside the paper's, and says of each of the paper's statements whether our numbers bear it out. Table
+# 5 is drawn into `figures/08_table5.png`: seven ways to spend one budget.
+
 
 # %%
-found = {}
-for number in ("table5", "table6"):
-    path = HERE / "results" / f"{number}.json"
-    if not path.exists():
-        print(f"results/{number}.json is not there: make it with  minilora reproduce {number}")
-        continue
-    from minilora.experiments import report, table5, table6
+def draw(results: Results, path: Path) -> None:
+    """Table 5: the score of each choice of matrices at equal budget, a panel a task."""
+    figure, panels = plt.subplots(1, len(table5.TASKS), figsize=(7.5, 3.3), layout="constrained", squeeze=False)
+    for panel, task in zip(panels.flat, table5.TASKS, strict=True):
+        metric = METRICS[headline(task)]
+        for x, letters in enumerate(table5.CHOICES):
+            score = results.score(table5.setting(task, letters))
+            color, marker = (LORA, "o") if len(letters) == 1 else (OTHER, "s")
+            values = metric.factor * score.mean, metric.factor * score.std
+            panel.errorbar(x, values[0], values[1], fmt=marker, color=color, capsize=4, markersize=8)
+        labels = [f"{letters}\n{r}" for letters, r in table5.CHOICES.items()]
+        panel.set_xticks(range(len(labels)), labels)
+        panel.set(title=task, xlabel="adapted matrices, and their rank", ylabel=metric.label)
+        panel.grid(alpha=0.3)
+        panel.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=150)
 
-    experiment = {"table5": table5, "table6": table6}[number].EXPERIMENT
+
+for experiment in (table5.EXPERIMENT, table6.EXPERIMENT):
+    path = HERE / "results" / f"{experiment.name}.json"
+    if not path.exists():
+        print(f"results/{path.name} is not there: make it with  minilora reproduce {experiment.name} --out tutorials")
+        continue
     results, head = report.load(experiment, path)
-    found[number] = results
     print(f"{experiment.title} ({head['command']})\n\n{experiment.table(results)}\n")
     for claim in experiment.claims(results):
         print("yes:" if claim.holds else "NO: ", claim.text)
     print()
+    if experiment is table5.EXPERIMENT:
+        draw(results, HERE / "figures" / "08_table5.png")
 
 # %% [markdown]
 # ## What to try next
