@@ -63,6 +63,11 @@ def test_no_step_leaves_the_base_and_a_run_in_a_subspace_trains_m_numbers(tiny):
     )
 
 
+def test_without_answers_only_the_losses_are_found(tiny):
+    result = run(replace(TINY, answers=False))
+    assert result["test"] == {} and result["test_loss"] == tiny["test_loss"]
+
+
 def test_a_run_that_diverges_says_so_and_has_no_scores():
     with np.errstate(all="ignore"):
         result = run(replace(TINY, method="full", options={}, lr=1e30, steps=4))
@@ -71,7 +76,7 @@ def test_a_run_that_diverges_says_so_and_has_no_scores():
 
 def test_every_field_of_a_config_and_nothing_else_decides_its_key():
     changes = {"task": "sql", "method": "full", "lr": 2e-2, "options": lora(3), "seed": 1, "steps": 3, "batch_size": 3}
-    changes |= {"train": 13, "valid": 3, "test": 3}
+    changes |= {"train": 13, "valid": 3, "test": 3, "answers": False}
     assert changes.keys() == asdict(TINY).keys()
     keys = {TINY.key} | {replace(TINY, **{name: value}).key for name, value in changes.items()}
     assert len(keys) == 1 + len(changes)
@@ -274,15 +279,16 @@ def test_a_table_is_markdown():
 def reported(tmp_path_factory):
     """Every experiment's report on drawn results, at two seeds."""
     out = tmp_path_factory.mktemp("out")
-    store, scale = Store(out / "runs"), Scale(seeds=2, steps=8, repeats=1)
+    store, scale = Store(out / "runs"), Scale(seeds=2, steps=8, train=50, repeats=1)
     plan = Plan([s for e in EXPERIMENTS.values() for s in e.settings(scale)], scale)
     rng = np.random.default_rng(0)
     for config in finish(plan):
-        r, targets = config.options.get("r"), config.options.get("target_modules", ())
-        layers = itertools.product(range(4), [t for t in targets if t in ("q_proj", "v_proj")])
-        matrices = {
-            f"blocks.{i}.attn.{t}": (rng.standard_normal((r, 128)), rng.standard_normal((128, r))) for i, t in layers
-        }
+        matrices = {}
+        if config.method == "lora" and config.task == "sql":  # the matrices that are looked at
+            r = config.options["r"]
+            for i, target in itertools.product(range(4), ("q_proj", "v_proj")):
+                pair = rng.standard_normal((r, 128)), rng.standard_normal((128, r))
+                matrices[f"blocks.{i}.attn.{target}"] = pair
         store.put(config, plan.results[config.text] | {"lora": matrices})
     for experiment in EXPERIMENTS.values():
         report.save(experiment, Results(plan), store, out, "a command")
@@ -314,6 +320,11 @@ def test_the_page_has_every_verdict_and_every_rate_tried(reported):
         assert f"{lr:g}: " in page
     (out / "results" / "table5.json").unlink()
     assert f"| {EXPERIMENTS['table5'].title} | not run |" in report.page(EXPERIMENTS.values(), out)
+
+
+def test_the_committed_page_is_made_from_the_committed_results():
+    committed = (ROOT / "tutorials" / report.PAGE).read_text(encoding="utf-8")
+    assert committed == report.page(EXPERIMENTS.values(), ROOT / "tutorials")
 
 
 def test_a_quick_page_says_that_it_means_nothing(tmp_path):

@@ -57,10 +57,11 @@ def reproduce(experiments: list, scale: Any, out: Path, workers: int, command: s
     plan = Plan([setting for experiment in experiments for setting in experiment.settings(scale)], scale)
     waiting = list(experiments)
 
-    def report_complete() -> None:
+    def report_complete(idle: bool = False) -> None:
+        """Report what is complete; what only measures waits until the machine is `idle`: latencies are among it."""
         for experiment in list(waiting):
-            results = Results(plan)
-            if results.complete(experiment.settings(scale)):
+            results, settings = Results(plan), experiment.settings(scale)
+            if idle or (settings and results.complete(settings)):
                 waiting.remove(experiment)
                 save(experiment, results, store, out, command)
                 write_page(EXPERIMENTS.values(), out)
@@ -68,4 +69,5 @@ def reproduce(experiments: list, scale: Any, out: Path, workers: int, command: s
 
     print(f"{len(plan.jobs)} runs, {workers} at once; results in {out / 'results'}", flush=True)
     execute(plan, store, workers, progress, report_complete)
+    report_complete(idle=True)
     print(f"wrote {out / PAGE}")

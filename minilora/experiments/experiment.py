@@ -46,6 +46,11 @@ class Score(NamedTuple):
     std: float
     n: int
 
+    def scaled(self, metric: str) -> Score:
+        """In the metric's units."""
+        factor = METRICS[metric].factor
+        return Score(factor * self.mean, factor * self.std, self.n)
+
     def text(self, decimals: int) -> str:
         spread = f" ± {self.std:.{decimals}f}" if self.n > 1 else ""
         return f"{self.mean:.{decimals}f}{spread}"
@@ -121,8 +126,7 @@ def headline(task: str) -> str:
 
 def show(score: Score, metric: str) -> str:
     """A score in the metric's units."""
-    kind = METRICS[metric]
-    return Score(kind.factor * score.mean, kind.factor * score.std, score.n).text(kind.decimals)
+    return score.scaled(metric).text(METRICS[metric].decimals)
 
 
 def not_worse(a: Score, b: Score, metric: str) -> bool:

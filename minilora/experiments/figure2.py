@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ from minilora import methods
 from minilora.experiments.experiment import METRICS, Claim, Experiment, Results, Score, gain, headline, markdown
 from minilora.experiments.figures import scores_by_size
 from minilora.experiments.plan import Scale, Setting, lora, reference
+from minilora.experiments.table6 import setting as of_rank
 
-TASKS = ("sql", "nli")
+TASKS = ("sql",)
 SIZES: dict[str, list[dict[str, Any]]] = {  # method -> options, small to large
     "lora": [lora(r) for r in (1, 2, 4, 8, 64)],
     "adapter_h": [{"m": 1}, {"m": 8}, {"m": 64}],
@@ -26,12 +28,12 @@ PAPER = {  # table 15, WikiSQL and MultiNLI: smallest, best and largest size of 
 
 
 def setting(task: str, method: str, options: dict[str, Any]) -> Setting:
-    """Each size of LoRA is a run of table 6 and has its seeds; another method's has one, its reference the scale's."""
+    """LoRA's sizes are runs of table 6, with their seeds; another method has one."""
     own = reference(task, method)
     if method == "lora":
-        return Setting(task, method, options)
+        return of_rank("qv", options["r"])
     options = own.options | options
-    return own if options == own.options else Setting(task, method, options, seeds=1)
+    return replace(own, options=options, seeds=1)
 
 
 def settings(scale: Scale) -> list[Setting]:
@@ -39,9 +41,9 @@ def settings(scale: Scale) -> list[Setting]:
 
 
 def points(results: Results, task: str, method: str) -> dict[int, Score]:
-    """Trained parameters -> score."""
+    """Trained parameters -> score in the metric's units."""
     found = [setting(task, method, options) for options in SIZES[method]]
-    return {results.trainable(s): results.score(s) for s in found}
+    return {results.trainable(s): results.score(s).scaled(headline(task)) for s in found}
 
 
 def table(results: Results) -> str:
@@ -59,7 +61,7 @@ def claims(results: Results) -> list[Claim]:
     def drop(method: str, task: str) -> float:
         scores = list(points(results, task, method).values())
         best = max(scores, key=lambda score: gain(score, scores[0], headline(task)))
-        return METRICS[headline(task)].factor * gain(best, scores[-1], headline(task))
+        return gain(best, scores[-1], headline(task))
 
     drops = {method: {task: drop(method, task) for task in TASKS} for method in SIZES}
 
@@ -90,8 +92,10 @@ def figure(results: Results, path: Path) -> None:
             }
             for task in TASKS
         },
-        {f"{task}: {METRICS[headline(task)].label}": results.score(reference(task, "full")) for task in TASKS},
-        METRICS[headline("sql")].factor,
+        {
+            f"{task}: {METRICS[headline(task)].label}": results.score(reference(task, "full")).scaled(headline(task))
+            for task in TASKS
+        },
         path,
     )
 

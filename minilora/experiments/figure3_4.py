@@ -19,20 +19,19 @@ from minilora.experiments.plan import Scale, Setting
 from minilora.experiments.run import Store
 from minilora.experiments.table6 import setting as of_rank
 
-TASK = "sql"
 LOW, HIGH = 8, 64
 NAMES = {"ranks": f"r = {LOW} and r = {HIGH}", "seeds": f"two seeds of r = {HIGH}", "random": "two Gaussian matrices"}
 PAIRS = tuple(NAMES)
 
 
 def settings(scale: Scale) -> list[Setting]:
-    return [of_rank(TASK, "qv", r) for r in (LOW, HIGH)]
+    return [of_rank("qv", r) for r in (LOW, HIGH)]
 
 
 def measure(results: Results, store: Store) -> Any:
     """Grids of phi by pair and matrix, for every layer (its path), rounded; a random pair to compare with."""
     low, high = (
-        [store.lora(results.config(of_rank(TASK, "qv", r), seed)) for seed in range(results.seeds)] for r in (LOW, HIGH)
+        [store.lora(results.config(of_rank("qv", r), seed)) for seed in range(results.seeds)] for r in (LOW, HIGH)
     )
     rng = np.random.default_rng(0)
     grids: dict[str, dict[str, Any]] = {pair: {} for pair in PAIRS}
@@ -46,7 +45,7 @@ def measure(results: Results, store: Store) -> Any:
     return {
         "k": k,
         "grids": {
-            pair: {p: grid.round(3).tolist() for p, grid in g.items() if p in middle} for pair, g in grids.items()
+            pair: {p: grid.round(2).tolist() for p, grid in g.items() if p in middle} for pair, g in grids.items()
         },
         "top": {pair: {path: float(grid[0, 0]) for path, grid in g.items()} for pair, g in grids.items()},
         "contained": {pair: {path: float(grid[0, -1]) for path, grid in g.items()} for pair, g in grids.items()},

@@ -24,47 +24,53 @@ def _panels(columns: int, rows: int = 1, size: tuple[float, float] = (4.0, 3.2))
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
+def _legend_below(figure: Any, axes: np.ndarray) -> None:
+    """One legend for panels that show the same curves."""
+    handles, labels = axes.flat[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 3))
+
+
 def _save(figure: Any, path: Path) -> None:
     for axes in figure.axes:
         axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, format="png", dpi=130)
 
 
-def _with_errors(axes: Any, index: int, scores: Mapping[int, Score], factor: float, label: str) -> None:
+def _with_errors(axes: Any, index: int, scores: Mapping[int, Score], label: str) -> None:
     """Means over x with their standard deviations as bars."""
     xs = list(scores)
-    means, stds = ([factor * getattr(score, name) for score in scores.values()] for name in ("mean", "std"))
+    means, stds = ([getattr(score, name) for score in scores.values()] for name in ("mean", "std"))
     axes.errorbar(xs, means, stds, fmt=MARKERS[index], color=COLOURS[index], capsize=3, label=label)
 
 
-def scores_by_rank(panels: Mapping[str, Mapping[str, Mapping[int, Score]]], factor: float, path: Path) -> None:
+def scores_by_rank(panels: Mapping[str, Mapping[str, Mapping[int, Score]]], path: Path) -> None:
     """panel title -> curve -> rank -> score."""
     figure, axes = _panels(len(panels))
     for panel, (title, curves) in zip(axes.flat, panels.items(), strict=True):
         for i, (label, scores) in enumerate(curves.items()):
-            _with_errors(panel, i, scores, factor, label)
+            _with_errors(panel, i, scores, label)
         ranks = sorted({r for scores in curves.values() for r in scores})
         panel.set_xscale("log", base=2)
         panel.set_xticks(ranks, [str(r) for r in ranks])
         panel.set(title=title, xlabel="rank r")
         panel.grid(alpha=0.3)
-        panel.legend()
+    _legend_below(figure, axes)
     _save(figure, path)
 
 
 def scores_by_size(
-    panels: Mapping[str, Mapping[str, Mapping[int, Score]]], full: Mapping[str, Score], factor: float, path: Path
+    panels: Mapping[str, Mapping[str, Mapping[int, Score]]], full: Mapping[str, Score], path: Path
 ) -> None:
     """panel title -> method -> trained parameters -> score; `full` is a line across each panel."""
     figure, axes = _panels(len(panels))
     for panel, (title, curves) in zip(axes.flat, panels.items(), strict=True):
-        panel.axhline(factor * full[title].mean, color=BASE, linestyle=":", label="full fine-tuning")
+        panel.axhline(full[title].mean, color=BASE, linestyle=":", label="full fine-tuning")
         for i, (label, scores) in enumerate(curves.items()):
-            _with_errors(panel, i, scores, factor, label)
+            _with_errors(panel, i, scores, label)
         panel.set_xscale("log")
         panel.set(title=title, xlabel="trained parameters")
         panel.grid(alpha=0.3)
-        panel.legend(fontsize=8)
+    _legend_below(figure, axes)
     _save(figure, path)
 
 
@@ -107,7 +113,7 @@ def losses_by_rate(losses: Mapping[str, Mapping[int, Mapping[float, float]]], pa
         panel.set_xscale("log")
         panel.set(title=way, xlabel="learning rate", ylabel="test loss, nats per byte")
         panel.grid(alpha=0.3)
-        panel.legend()
+    _legend_below(figure, axes)
     axes[0, 1].sharey(axes[0, 0])
     _save(figure, path)
 

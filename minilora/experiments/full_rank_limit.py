@@ -24,7 +24,14 @@ WINDOW = 20
 
 
 def setting(r: int) -> Setting:
-    return Setting(TASK, "lora", lora(r, EVERYWHERE) | {"bias": "all"}, family="everywhere")
+    return Setting(
+        TASK,
+        "lora",
+        lora(r, EVERYWHERE) | {"bias": "all"},
+        family="everywhere",
+        answers=False,
+        seeds=None if r == RANKS[-1] else 1,
+    )
 
 
 def settings(scale: Scale) -> list[Setting]:

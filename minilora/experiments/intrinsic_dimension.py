@@ -1,4 +1,4 @@
-"""The intrinsic dimension d90 of each task: how many random directions fine-tuning needs.
+"""The intrinsic dimension d90 of two tasks: how many random directions fine-tuning needs.
 
 Section 4.1 builds on Aghajanyan et al. 2020 (arXiv 2012.13255): training theta0 + P z, with m numbers z, gets 90 % of
 what full fine-tuning gains for an m far below the number of parameters. Measured by the loss on the test split.
@@ -11,14 +11,14 @@ from pathlib import Path
 from minilora.analysis import dimension_for_share
 from minilora.experiments.experiment import Claim, Experiment, Results, markdown
 from minilora.experiments.figures import shares_by_dimension
-from minilora.experiments.lora_vs_full import TASKS
 from minilora.experiments.plan import Scale, Setting, reference, untrained
 
-DIMENSIONS = (10, 100, 1000, 10_000, 100_000)
+TASKS = ("sql", "nli")
+DIMENSIONS = (100, 1000, 10_000, 100_000)
 
 
 def setting(task: str, m: int) -> Setting:
-    return Setting(task, "subspace", {"m": m}, seeds=1)
+    return Setting(task, "subspace", {"m": m}, seeds=1, answers=False)
 
 
 def settings(scale: Scale) -> list[Setting]:
@@ -67,14 +67,12 @@ def claims(results: Results) -> list[Claim]:
     total = results.runs(reference(TASKS[0], "full"))[0]["total"]
     found = {task: d90(results, task) for task in TASKS}
     low = [task for task, m in found.items() if m and m <= total / 50]
-    any_m = [task for task, m in found.items() if m]
     return [
         Claim(
             f"d90 is at most 2 % of the {total:,} parameters on {len(low)} of {len(TASKS)} tasks "
             f"({', '.join(low) or 'none'})",
-            len(low) >= 3,
+            len(low) == len(TASKS),
         ),
-        Claim(f"d90 is below {DIMENSIONS[-1]:,} + 1 at all on {len(any_m)}", len(any_m) >= 3),
     ]
 
 
@@ -84,7 +82,7 @@ def figure(results: Results, path: Path) -> None:
 
 EXPERIMENT = Experiment(
     name="intrinsic_dimension",
-    title="The intrinsic dimension of each task",
+    title="The intrinsic dimension of tasks",
     source="section 4.1; Aghajanyan et al. 2020",
     settings=settings,
     table=table,

@@ -8,14 +8,15 @@ Test scores never enter the choice.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from minilora.experiments.run import Result, RunConfig, Store
 from minilora.tasks import PROMPT_END
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
-EVERYWHERE = (*ATTENTION, "up_proj", "down_proj", "wte", "wpe")
+MLP = ("up_proj", "down_proj")
+EVERYWHERE = (*ATTENTION, *MLP, "wte", "wpe")
 ALPHA = 8  # "we simply set alpha to the first r we try and do not tune it" (section 4.1)
 
 
@@ -35,25 +36,29 @@ REFERENCE: dict[str, tuple[str, dict[str, Any]]] = {  # family -> method and opt
     "pre_embed": ("pre_embed", {"l_p": 16, **INFIX}),
     "pre_layer": ("pre_layer", {"l_p": 8, **INFIX}),
     "lora": ("lora", lora(4, ATTENTION)),
+    "lora_all": ("lora", lora(2, (*ATTENTION, *MLP))),
     "lora_pre_embed": ("lora_pre_embed", {"l_p": 8, **INFIX, **lora(4, ATTENTION)}),
     "lora_pre_layer": ("lora_pre_layer", {"l_p": 8, **INFIX, **lora(4, ATTENTION)}),
     "everywhere": ("lora", lora(128, EVERYWHERE) | {"bias": "all"}),
     "subspace": ("subspace", {"m": 1000}),
 }
 
-RATES: dict[str, tuple[float, ...]] = {  # family -> the peak learning rates that are tried
+LOSS_ALONE = ("everywhere", "subspace")
+
+RATES: dict[str, tuple[float, ...]] = {  # family -> the peak learning rates that are tried: three, half a decade apart
     "full": (3e-4, 1e-3, 3e-3),
-    "top2": (1e-3, 3e-3),
-    "bitfit": (3e-3, 1e-2),
-    "adapter_h": (3e-3, 1e-2),
-    "adapter_l": (3e-3, 1e-2),
-    "pre_embed": (1e-2, 1e-1),
-    "pre_layer": (1e-2, 1e-1),
+    "top2": (3e-4, 1e-3, 3e-3),
+    "bitfit": (3e-3, 1e-2, 3e-2),
+    "adapter_h": (1e-3, 3e-3, 1e-2),
+    "adapter_l": (1e-3, 3e-3, 1e-2),
+    "pre_embed": (3e-2, 1e-1, 3e-1),
+    "pre_layer": (3e-2, 1e-1, 3e-1),
     "lora": (3e-3, 1e-2, 3e-2),
-    "lora_pre_embed": (3e-3, 1e-2),
-    "lora_pre_layer": (3e-3, 1e-2),
-    "everywhere": (3e-3, 1e-2),
-    "subspace": (1e-4, 1e-3),
+    "lora_all": (3e-3, 1e-2, 3e-2),
+    "lora_pre_embed": (3e-3, 1e-2, 3e-2),
+    "lora_pre_layer": (3e-3, 1e-2, 3e-2),
+    "everywhere": (1e-3, 3e-3, 1e-2),
+    "subspace": (1e-3, 3e-3, 1e-2),
 }
 
 
@@ -62,8 +67,8 @@ class Scale:
     """How much is computed.  `searched` is False for --quick, which takes the middle one of the rates untried."""
 
     seeds: int = 3
-    steps: int = 200
-    task_factor: tuple[tuple[str, float], ...] = (("nli", 1.5), ("code", 0.5))  # of the steps, by task
+    steps: int = 240
+    task_factor: tuple[tuple[str, float], ...] = (("nli", 1.25), ("code", 0.5))  # of the steps, by task
     batch_size: int = 8
     train: int = 2000
     valid: int = 100
@@ -90,9 +95,11 @@ class Setting:
 
     family     what shares a searched learning rate (None: the method's name), a key of RATES and REFERENCE
     train      examples to train on (None: the scale's)
+    longer     so many times the scale's steps
     lr         a rate that is not searched for
     seeds      how many (None: the scale's; never more than those)
     untrained  no step is made: the base as it is
+    answers    whether more than the losses is wanted
     """
 
     task: str
@@ -100,14 +107,20 @@ class Setting:
     options: dict[str, Any] = field(default_factory=dict)
     family: str | None = None
     train: int | None = None
+    longer: int = 1
     lr: float | None = None
     seeds: int | None = None
     untrained: bool = False
+    answers: bool = True
 
     @property
     def group(self) -> tuple[str, str]:
         """(task, family): what shares a searched learning rate."""
         return self.task, self.family or self.method
+
+    def same_runs(self, other: Setting) -> bool:
+        """Whether a seed gives the same run, however many seeds each has."""
+        return replace(self, seeds=None) == replace(other, seeds=None)
 
     def seed_range(self, scale: Scale) -> range:
         return range(scale.seeds if self.seeds is None else min(self.seeds, scale.seeds))
@@ -119,18 +132,27 @@ class Setting:
             lr=lr,
             options=self.options,
             seed=seed,
-            steps=0 if self.untrained else scale.task_steps(self.task),
+            steps=0 if self.untrained else self.longer * scale.task_steps(self.task),
             batch_size=scale.batch_size,
             train=scale.train if self.train is None else min(self.train, scale.train),
             valid=scale.valid,
             test=scale.test,
+            answers=self.answers,
         )
 
 
 def reference(task: str, family: str) -> Setting:
-    """The setting at which a family's learning rate is searched, and which stands for it in the tables."""
+    """The setting at which a family's learning rate is searched, and which stands for it in the tables.
+
+    Of a family that is not among the paper's methods only losses are compared.
+    """
     method, options = REFERENCE[family]
-    return Setting(task, method, options, None if family == method else family)
+    return Setting(task, method, options, None if family == method else family, answers=family not in LOSS_ALONE)
+
+
+def secondary(setting: Setting) -> Setting:
+    """The setting with one seed: what the tables beyond the headline and the ranks can afford."""
+    return replace(setting, seeds=1)
 
 
 def untrained(task: str) -> Setting:
@@ -173,7 +195,7 @@ class Plan:
                 config = setting.config(scale, setting.lr or 0.0, seed)
                 if setting.lr is not None:
                     jobs.setdefault(config.text, Job(config))
-                elif seed or setting != reference(*setting.group):  # seed 0 of the reference is one of the search
+                elif seed or not setting.same_runs(reference(*setting.group)):  # a search has the reference's seed 0
                     jobs.setdefault("searched " + config.text, Job(setting=setting, seed=seed))
         self.jobs = list(jobs.values())
 

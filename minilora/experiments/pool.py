@@ -8,11 +8,12 @@ import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any
 
 from minilora.experiments.plan import Plan
-from minilora.experiments.run import RunConfig, Store, run_and_keep
+from minilora.experiments.run import Result, RunConfig, Store, run_and_keep
 from minilora.progress import Progress
 
 
@@ -34,11 +35,21 @@ def execute(plan: Plan, store: Store, workers: int, progress: bool, finished: Ca
                 running[pool.submit(run_and_keep, config, store.folder)] = config
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 config = running.pop(future)
-                plan.results[config.text] = future.result()
+                plan.results[config.text] = _result(future, config)
                 done += 1
                 if bar:
                     bar.update(done, f"{config.task} {config.method} {short(config.options)} seed {config.seed}")
                 finished()
+
+
+def _result(future: Future, config: RunConfig) -> Result:
+    """The run's result.  RuntimeError if its process has gone (killed for memory, say)."""
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        raise RuntimeError(
+            f"a process died during {config.task} {config.method}: run the same command again, it continues from here"
+        ) from None
 
 
 def short(options: dict[str, Any]) -> str:

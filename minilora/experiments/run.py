@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import math
 import os
 import platform
 import secrets
@@ -35,6 +36,7 @@ class RunConfig:
     lr            peak learning rate: 6 % of the steps warm up, half a cosine follows
     seed          draws the method's new parameters and the batches; the data stay the same
     train, valid, test   numbers of examples
+    answers       whether the test prompts are answered and scored; without, the losses alone are found
     """
 
     task: str
@@ -47,6 +49,7 @@ class RunConfig:
     train: int = 2000
     valid: int = 100
     test: int = 100
+    answers: bool = True
 
     @property
     def text(self) -> str:
@@ -85,7 +88,7 @@ def run(config: RunConfig) -> Result:
         result: Result = {"config": asdict(config), **_counts(model, config)}
         try:
             result["losses"] = [round(loss, 5) for loss in train(model, task, config)]
-            result |= score(model, task)
+            result |= score(model, task, config.answers)
         except ml.NonFiniteLossError as error:
             result |= {"diverged": str(error), "valid_loss": None, "test_loss": None, "test": {}}
     result["lora"] = {path: (layer.lora_A.data, layer.lora_B.data) for path, layer in lora_layers(model)}
@@ -112,11 +115,14 @@ def train(model: ml.GPT, task: tasks.Task, config: RunConfig) -> list[float]:
 
     common: dict[str, Any] = {"steps": config.steps, "batch_size": config.batch_size, "seed": config.seed}
     if config.method == "subspace":
-        return fit_in_subspace(model, data, config.options["m"], lr=lr, **common)
+        # A step s of z moves a parameter by about s sqrt(m / D). So scaled, lr is what a parameter moves, for any m.
+        m = config.options["m"]
+        longer = math.sqrt(model.config.parameter_count / m)
+        return fit_in_subspace(model, data, m, lr=lambda step: longer * lr(step), **common)
     return ml.fit(model, data, lr=lr, progress=False, **common).losses
 
 
-def score(model: ml.GPT, task: tasks.Task) -> Result:
+def score(model: ml.GPT, task: tasks.Task, answers: bool) -> Result:
     """Losses on validation and test, and the task's metrics on test, from greedy answers where it asks for any."""
     losses = {
         f"{split}_loss": ml.evaluate(model, tasks.TaskData(examples, model.max_tokens))
@@ -124,6 +130,8 @@ def score(model: ml.GPT, task: tasks.Task) -> Result:
     }
     if task.metrics == ("nats_per_byte",):  # the loss is the result: there is no score of generated text
         return losses | {"test": {"nats_per_byte": losses["test_loss"]}}
+    if not answers:
+        return losses | {"test": {}}
     return losses | {"test": task.score(task.test, tasks.answer(model, task.test, task.max_new))}
 
 

@@ -3,44 +3,45 @@
 from __future__ import annotations
 
 from minilora import methods
-from minilora.experiments.experiment import METRICS, Claim, Experiment, Results, gain, headline, markdown, not_worse
-from minilora.experiments.plan import Scale, Setting, reference
+from minilora.experiments.experiment import METRICS, Claim, Experiment, Results, gain, headline, markdown
+from minilora.experiments.plan import Scale, Setting, reference, secondary
 
-TASKS = ("sql", "nli")
+TASKS = ("sql",)
 METHODS = ("lora", "pre_embed", "pre_layer", "lora_pre_embed", "lora_pre_layer")
-PAPER = {  # GPT-3: WikiSQL, MultiNLI
-    "lora": ("73.8", "91.6"),
-    "pre_embed": ("63.1", "88.6"),
-    "pre_layer": ("70.1", "89.5"),
-    "lora_pre_embed": ("76.2", "91.3"),
-    "lora_pre_layer": ("72.9", "90.2"),
+PAPER = {  # GPT-3: WikiSQL
+    "lora": "73.8",
+    "pre_embed": "63.1",
+    "pre_layer": "70.1",
+    "lora_pre_embed": "76.2",
+    "lora_pre_layer": "72.9",
 }
 
 
+def setting(task: str, method: str) -> Setting:
+    own = reference(task, method)
+    return own if method == "lora" else secondary(own)
+
+
 def settings(scale: Scale) -> list[Setting]:
-    return [reference(task, method) for method in METHODS for task in TASKS]
+    return [setting(task, method) for method in METHODS for task in TASKS]
 
 
 def table(results: Results) -> str:
     header = ["method", "trained", *(f"{task}: {METRICS[headline(task)].label}" for task in TASKS)]
     rows = []
     for method in METHODS:
-        own = [reference(task, method) for task in TASKS]
+        own = [setting(task, method) for task in TASKS]
         label = methods.METHODS[method].label
-        rows.append([label, f"{results.trainable(own[0]):,}", *map(results.cell, own), *PAPER[method]])
-    return markdown([*header, "paper: WikiSQL", "paper: MultiNLI"], rows)
+        rows.append([label, f"{results.trainable(own[0]):,}", *map(results.cell, own), PAPER[method]])
+    return markdown([*header, "paper: WikiSQL"], rows)
 
 
 def claims(results: Results) -> list[Claim]:
-    score = {(m, t): results.score(reference(t, m)) for m in METHODS for t in TASKS}
+    score = {(m, t): results.score(setting(t, m)) for m in METHODS for t in TASKS}
     with_embed = METRICS["execution"].factor * gain(score["lora_pre_embed", "sql"], score["lora", "sql"], "execution")
     with_layer = METRICS["execution"].factor * gain(score["lora_pre_layer", "sql"], score["lora", "sql"], "execution")
     return [
         Claim(f"LoRA+PreEmbed is above LoRA on sql ({with_embed:+.1f} points)", with_embed > 0),
-        Claim(
-            "and no better than LoRA on nli",
-            not_worse(score["lora", "nli"], score["lora_pre_embed", "nli"], "accuracy"),
-        ),
         Claim(f"LoRA+PreLayer is below LoRA on sql ({with_layer:+.1f} points)", with_layer < 0),
     ]
 

@@ -1,26 +1,22 @@
-"""Table 18: the rank again, on data-to-text, up to the width of the model."""
+"""Table 18: the rank again, on data-to-text."""
 
 from __future__ import annotations
 
 from minilora.experiments.experiment import Claim, Experiment, Results, markdown
-from minilora.experiments.plan import Scale, Setting, lora
+from minilora.experiments.plan import Scale, Setting, lora, secondary
 
-RANKS = (1, 2, 4, 8, 16, 64, 128)
+RANKS = (1, 4, 64)
 METRICS = ("loss", "bleu", "nist", "rouge_l", "cider")
 PAPER = {  # GPT-2 M on E2E: validation loss a token, BLEU, NIST, ROUGE-L, CIDEr (METEOR left out)
     1: ("1.23", "68.72", "8.72", "70.5", "2.43"),
-    2: ("1.21", "69.17", "8.74", "70.5", "2.46"),
     4: ("1.18", "70.38", "8.84", "71.9", "2.53"),
-    8: ("1.17", "69.57", "8.75", "72.0", "2.52"),
-    16: ("1.16", "69.61", "8.75", "71.8", "2.50"),
     64: ("1.16", "69.24", "8.72", "71.8", "2.51"),
-    128: ("1.16", "68.73", "8.67", "71.3", "2.50"),
 }
 NAMES = ("loss", "BLEU", "NIST", "ROUGE-L", "CIDEr")
 
 
 def setting(r: int) -> Setting:
-    return Setting("e2e", "lora", lora(r))
+    return secondary(Setting("e2e", "lora", lora(r)))
 
 
 def settings(scale: Scale) -> list[Setting]:
@@ -42,16 +38,14 @@ def claims(results: Results) -> list[Claim]:
     loss = {r: results.score(setting(r), "loss").mean for r in RANKS}
     bleu = {r: results.score(setting(r), "bleu").mean for r in RANKS}
     best_loss, best_bleu = min(RANKS, key=lambda r: loss[r]), max(RANKS, key=lambda r: bleu[r])
-    late = loss[16] - min(loss[64], loss[128])
     return [
         Claim(
-            f"the loss falls up to r = 16 ({loss[1]:.3f} at r = 1, {loss[16]:.3f} at r = 16) and no more than a tenth "
-            f"of that beyond ({late:+.3f})",
-            loss[1] > loss[16] and late <= 0.1 * (loss[1] - loss[16]),
+            f"the loss falls from r = 1 to r = 4 ({loss[1]:.3f}, {loss[4]:.3f}), and by no more than a quarter of that "
+            f"from there to r = 64 ({loss[64]:.3f})",
+            loss[1] > loss[4] and loss[4] - loss[64] <= 0.25 * (loss[1] - loss[4]),
         ),
         Claim(
-            f"a rank of 16 or less has the best BLEU (here r = {best_bleu}; the least loss has r = {best_loss})",
-            best_bleu <= 16,
+            f"a low rank has the best BLEU (here r = {best_bleu}; the least loss has r = {best_loss})", best_bleu < 64
         ),
     ]
 

@@ -1,11 +1,14 @@
-"""Table 5: which matrices to adapt, at an equal number of trained parameters."""
+"""Table 5: which matrices to adapt, at an equal number of trained parameters.
+
+Judged by the loss, which tells settings apart more finely than an accuracy on a hundred examples.
+"""
 
 from __future__ import annotations
 
-from minilora.experiments.experiment import METRICS, Claim, Experiment, Results, gain, headline, markdown, not_worse
-from minilora.experiments.plan import ATTENTION, Scale, Setting, lora
+from minilora.experiments.experiment import METRICS, Claim, Experiment, Results, gain, headline, markdown
+from minilora.experiments.plan import ATTENTION, Scale, Setting, lora, secondary
 
-TASKS = ("sql", "nli")
+TASK = "sql"
 CHOICES = {"q": 8, "k": 8, "v": 8, "o": 8, "qk": 4, "qv": 4, "qkvo": 2}  # matrices -> rank
 PAPER = {  # GPT-3, 18M parameters: WikiSQL (± 0.5), MultiNLI (± 0.1)
     "q": ("70.4", "91.0"),
@@ -23,12 +26,14 @@ def adapted(letters: str) -> list[str]:
     return [name for name in ATTENTION if name[0] in letters]
 
 
-def setting(task: str, letters: str) -> Setting:
-    return Setting(task, "lora", lora(CHOICES[letters], adapted(letters)))
+def setting(letters: str) -> Setting:
+    """W_q, W_v has the seeds of table 6."""
+    own = Setting(TASK, "lora", lora(CHOICES[letters], adapted(letters)))
+    return own if letters == "qv" else secondary(own)
 
 
 def settings(scale: Scale) -> list[Setting]:
-    return [setting(task, letters) for letters in CHOICES for task in TASKS]
+    return [setting(letters) for letters in CHOICES]
 
 
 def symbols(letters: str) -> str:
@@ -37,36 +42,26 @@ def symbols(letters: str) -> str:
 
 
 def table(results: Results) -> str:
-    header = ["adapted", "r", "trained", *(f"{task}: {METRICS[headline(task)].label}" for task in TASKS)]
-    header += ["paper: WikiSQL", "paper: MultiNLI"]
+    header = ["adapted", "r", "trained", "loss", METRICS[headline(TASK)].label, "paper: WikiSQL", "paper: MultiNLI"]
     rows = []
     for letters, r in CHOICES.items():
-        own = [setting(task, letters) for task in TASKS]
-        cells = [results.cell(s) for s in own]
-        rows.append([symbols(letters), str(r), f"{results.trainable(own[0]):,}", *cells, *PAPER[letters]])
-    return markdown(header, rows)
+        own = setting(letters)
+        cells = [f"{results.trainable(own):,}", results.cell(own, "loss"), results.cell(own)]
+        rows.append([symbols(letters), str(r), *cells, *PAPER[letters]])
+    return f"On {TASK}:\n\n" + markdown(header, rows)
 
 
 def claims(results: Results) -> list[Claim]:
-    score = {(c, t): results.score(setting(t, c)) for c in CHOICES for t in TASKS}
-
-    def everywhere(a: str, b: str, strictly: bool) -> bool:
-        return all(
-            (gain(score[a, t], score[b, t], headline(t)) > 0)
-            if strictly
-            else not_worse(score[a, t], score[b, t], headline(t))
-            for t in TASKS
-        )
-
-    weak = [c for c in "qk" if everywhere("v", c, True)]
-    better = [c for c in ("qv", "qkvo") if all(everywhere(c, single, False) for single in "qkvo")]
+    score = {letters: results.score(setting(letters), "loss") for letters in CHOICES}
+    weak = [c for c in "qk" if gain(score["v"], score[c], "loss") > 0]
+    better = [c for c in ("qv", "qkvo") if all(gain(score[c], score[single], "loss") > 0 for single in "qkvo")]
     return [
         Claim(
             f"W_q alone and W_k alone are each worse than W_v alone: true of {symbols(''.join(weak)) or 'neither'}",
             len(weak) == 2,
         ),
         Claim(
-            "more matrices at a lower rank are not worse than any single one: true of "
+            "more matrices at a lower rank are better than any single one: true of "
             f"{' and of '.join(symbols(c) for c in better) or 'neither W_q, W_v nor all four'}",
             len(better) == 2,
         ),

@@ -1,4 +1,7 @@
-"""Table 6: how small the rank may be."""
+"""Table 6: how small the rank may be.
+
+Judged by the loss, which tells settings apart more finely than an accuracy on a hundred examples.
+"""
 
 from __future__ import annotations
 
@@ -6,90 +9,69 @@ from pathlib import Path
 
 from minilora.experiments.experiment import METRICS, Claim, Experiment, Results, gain, headline, markdown, not_worse
 from minilora.experiments.figures import scores_by_rank
-from minilora.experiments.plan import Scale, Setting, lora
+from minilora.experiments.plan import Scale, Setting, lora, secondary
 from minilora.experiments.table5 import adapted, symbols
 
-TASKS = ("sql", "nli")
-RANKS = {"q": (1, 8, 64), "qv": (1, 2, 4, 8, 64), "qkvo": (1, 8, 64)}
-PAPER = {  # GPT-3: WikiSQL (± 0.5), MultiNLI (± 0.1)
-    "sql": {
-        "q": {1: 68.8, 2: 69.6, 4: 70.5, 8: 70.4, 64: 70.0},
-        "qv": {1: 73.4, 2: 73.3, 4: 73.7, 8: 73.8, 64: 73.5},
-        "qkvo": {1: 74.1, 2: 73.7, 4: 74.0, 8: 74.0, 64: 73.9},
-    },
-    "nli": {
-        "q": {1: 90.7, 2: 90.9, 4: 91.1, 8: 90.7, 64: 90.7},
-        "qv": {1: 91.3, 2: 91.4, 4: 91.3, 8: 91.6, 64: 91.4},
-        "qkvo": {1: 91.2, 2: 91.7, 4: 91.7, 8: 91.5, 64: 91.4},
-    },
+TASK = "sql"
+RANKS = {"q": (1, 8, 64), "qv": (1, 2, 4, 8, 64), "qkvo": (1, 2, 4, 64)}
+PAPER = {  # GPT-3, WikiSQL (± 0.5)
+    "q": {1: 68.8, 2: 69.6, 4: 70.5, 8: 70.4, 64: 70.0},
+    "qv": {1: 73.4, 2: 73.3, 4: 73.7, 8: 73.8, 64: 73.5},
+    "qkvo": {1: 74.1, 2: 73.7, 4: 74.0, 8: 74.0, 64: 73.9},
 }
 
 
-def setting(task: str, letters: str, r: int) -> Setting:
-    return Setting(task, "lora", lora(r, adapted(letters)))
+def setting(letters: str, r: int) -> Setting:
+    """W_q, W_v, which figures 3 and 4 and table 7 look into, has the scale's seeds."""
+    own = Setting(TASK, "lora", lora(r, adapted(letters)))
+    return own if letters == "qv" else secondary(own)
 
 
 def settings(scale: Scale) -> list[Setting]:
-    return [setting(task, letters, r) for task in TASKS for letters in ("qv", "q", "qkvo") for r in RANKS[letters]]
+    return [setting(letters, r) for letters in ("qv", "q", "qkvo") for r in RANKS[letters]]
 
 
 def table(results: Results) -> str:
     ranks = RANKS["qv"]
     rows = []
-    for task in TASKS:
-        for letters in RANKS:
-            ours = [results.cell(setting(task, letters, r)) if r in RANKS[letters] else "" for r in ranks]
-            rows.append([f"{task}: {METRICS[headline(task)].label}", symbols(letters), *ours])
-            rows.append(
-                [f"paper: {'WikiSQL' if task == 'sql' else 'MultiNLI'}", symbols(letters)]
-                + [str(PAPER[task][letters][r]) for r in ranks]
-            )
-    return markdown(["task", "adapted", *(f"r = {r}" for r in ranks)], rows)
+    for letters in RANKS:
+        for metric in ("loss", headline(TASK)):
+            own = [results.cell(setting(letters, r), metric) if r in RANKS[letters] else "" for r in ranks]
+            rows.append([symbols(letters), METRICS[metric].label, *own])
+        rows.append([symbols(letters), "paper: WikiSQL, %", *(str(PAPER[letters][r]) for r in ranks)])
+    return f"On {TASK}:\n\n" + markdown(["adapted", "", *(f"r = {r}" for r in ranks)], rows)
 
 
 def claims(results: Results) -> list[Claim]:
-    def level(task: str, letters: str, a: int, b: int) -> bool:
-        metric = headline(task)
-        return not_worse(results.score(setting(task, letters, a)), results.score(setting(task, letters, b)), metric)
+    def loss(letters: str, r: int):
+        return results.score(setting(letters, r), "loss")
 
-    enough = [task for task in TASKS if level(task, "qv", 1, 64)]
-    few = [task for task in TASKS if level(task, "qv", 8, 64)]
-    below = [
-        task
-        for task in TASKS
-        if all(
-            gain(results.score(setting(task, "q", r)), results.score(setting(task, "qv", r)), headline(task)) < 0
-            for r in RANKS["q"]
-        )
-    ]
+    low, top = loss("qv", 1), loss("qv", 64)
+    reached = [r for r in RANKS["qv"] if not_worse(loss("qv", r), top, "loss")]
+    both = [r for r in RANKS["q"] if gain(loss("qv", r), loss("q", r), "loss") > 0]
     return [
         Claim(
-            f"r = 1 on W_q, W_v is not worse than r = 64: true on {' and '.join(enough) or 'neither task'}",
-            len(enough) == len(TASKS),
+            f"on W_q, W_v a rank of 1 is not worse than 64 (loss {low.mean:.3f} and {top.mean:.3f}; the lowest rank "
+            f"that is not worse is {reached[0]})",
+            reached[0] == 1,
         ),
+        Claim(f"a rank of 8 or less is not worse than 64 (the lowest is {reached[0]})", reached[0] <= 8),
         Claim(
-            f"r = 8 on W_q, W_v is not worse than r = 64: true on {' and '.join(few) or 'neither task'}",
-            len(few) == len(TASKS),
-        ),
-        Claim(
-            f"W_q alone stays below W_q, W_v at every rank: true on {' and '.join(below) or 'neither task'}",
-            len(below) == len(TASKS),
+            f"W_q alone is worse than W_q, W_v of the same rank: true at r = {', '.join(map(str, both)) or 'none'}",
+            len(both) == len(RANKS["q"]),
         ),
     ]
 
 
 def figure(results: Results, path: Path) -> None:
-    scores_by_rank(
-        {
-            f"{task}: {METRICS[headline(task)].label}": {
-                symbols(letters): {r: results.score(setting(task, letters, r)) for r in RANKS[letters]}
-                for letters in RANKS
-            }
-            for task in TASKS
-        },
-        METRICS[headline("sql")].factor,
-        path,
-    )
+    panels = {
+        METRICS[metric].label: {
+            symbols(letters): {r: results.score(setting(letters, r), metric).scaled(metric) for r in RANKS[letters]}
+            for letters in RANKS
+        }
+        for metric in ("loss", headline(TASK))
+    }
+    scores_by_rank(panels, path)
 
 
 EXPERIMENT = Experiment(

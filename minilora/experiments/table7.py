@@ -14,7 +14,6 @@ from minilora.experiments.plan import Scale, Setting
 from minilora.experiments.run import Store
 from minilora.experiments.table6 import setting as of_rank
 
-TASK = "sql"
 RANKS = (4, 64)
 MATRICES = ("q_proj", "v_proj")
 DIRECTIONS = ("dW", "W", "random")
@@ -25,7 +24,7 @@ PAPER = {  # GPT-3, layer 48, W_q: ||U^T W V^T||_F in the directions of dW, W, r
 
 
 def settings(scale: Scale) -> list[Setting]:
-    return [of_rank(TASK, "qv", r) for r in RANKS]
+    return [of_rank("qv", r) for r in RANKS]
 
 
 def measure(results: Results, store: Store) -> Any:
@@ -35,7 +34,7 @@ def measure(results: Results, store: Store) -> Any:
     measured: dict[str, Any] = {}
     for matrix in MATRICES:
         for r in RANKS:
-            setting = of_rank(TASK, "qv", r)
+            setting = of_rank("qv", r)
             scaling = setting.options["lora_alpha"] / r
             rows = []
             for seed in range(results.seeds):
@@ -75,8 +74,8 @@ def claims(results: Results) -> list[Claim]:
     low, high = (results.measured[f"q_proj {r}"] for r in RANKS)
     return [
         Claim(
-            f"W_q has more in the directions of dW than in random ones ({low['dW']:.2f} and {low['random']:.2f} at "
-            "r = 4)",
+            f"W_q has more than twice as much in the directions of dW as in random ones ({low['dW']:.2f} and "
+            f"{low['random']:.2f} at r = 4)",
             low["dW"] > 2 * low["random"],
         ),
         Claim(f"these are not W_q's own top directions ({low['dW']:.2f} of {low['W']:.2f})", low["dW"] < low["W"] / 2),
