@@ -46,6 +46,8 @@ def claims(results: Results) -> list[Claim]:
     few = {method: results.score(setting(method, SIZES[0])) for method in METHODS}
     many = {method: results.score(setting(method, None)) for method in METHODS}
 
+    loss = {method: results.score(setting(method, SIZES[0]), "loss") for method in METHODS}
+
     def lead(scores: dict, method: str) -> float:
         return 100 * gain(scores["lora"], scores[method], headline(TASK))
 
@@ -55,6 +57,10 @@ def claims(results: Results) -> list[Claim]:
         Claim(
             f"with {SIZES[0]} examples LoRA is not worse than full fine-tuning ({lead(few, 'full'):+.1f} points)",
             not_worse(few["lora"], few["full"], headline(TASK)),
+        ),
+        Claim(
+            f"and its loss is lower ({loss['lora'].mean:.3f} and {loss['full'].mean:.3f})",
+            gain(loss["lora"], loss["full"], "loss") > 0,
         ),
         Claim(
             f"with {SIZES[0]} examples the prefixes are more than 2 points behind LoRA (PreEmbed "
