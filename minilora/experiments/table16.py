@@ -33,9 +33,13 @@ def table(results: Results) -> str:
     names = [f"{TASK}-{results.scale.train if train is None else train}" for train in SIZES]
     papers = [f"paper: MNLI-{n}" for n in ("100", "1k", "10k", "392K")]
     rows = [
-        [methods.METHODS[m].label, *(results.cell(setting(m, train)) for train in SIZES), *PAPER[m]] for m in METHODS
+        [methods.METHODS[m].label, *(_cell(results, setting(m, train)) for train in SIZES), *PAPER[m]] for m in METHODS
     ]
-    return markdown([METRICS[headline(TASK)].label, *names, *papers], rows)
+    return markdown([f"{METRICS[headline(TASK)].label} (loss)", *names, *papers], rows)
+
+
+def _cell(results: Results, own: Setting) -> str:
+    return f"{results.cell(own)} ({results.cell(own, 'loss')})"
 
 
 def claims(results: Results) -> list[Claim]:
