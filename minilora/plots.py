@@ -56,7 +56,7 @@ def _scaling_panel(axes: Any, result: DemoResult) -> None:
         _curve(axes, run.losses, styles[r], color=LORA, label=rf"$\alpha/r$, r={r}")
     axes.set(title="One learning rate for every rank", xlabel="step", ylabel=f"training loss, mean of {WINDOW} steps")
     _log_losses(axes)
-    axes.legend(ncols=2, fontsize="small", loc="center", bbox_to_anchor=(0.5, 0.47))  # between the two bundles of curves
+    axes.legend(ncols=2, fontsize="small", loc="center", bbox_to_anchor=(0.5, 0.47))  # between the bundles
 
 
 def _rank_panel(axes: Any, result: DemoResult) -> None:
