@@ -5,7 +5,7 @@
 # - write a LoRA layer, forward and backward, in ten lines, and have it checked;
 # - read both of its gradients off one matrix, the gradient that full fine-tuning would follow;
 # - say what each of the four ways to start $A$ and $B$ does on the first two steps, and why the paper's is the one;
-# - tell what the paper proves about that choice from what only a measurement can say.
+# - tell what follows from the two gradients from what only a measurement can say.
 #
 # **You need** `pip install -e ".[test]"`; lesson 1 (a layer's gradients) and lesson 3 (Adam). Lesson 4 shows why one
 # would look for an update of low rank. About 30 seconds on two idle cores.
@@ -35,7 +35,8 @@ HERE = Path(__file__).parent if "__file__" in globals() else Path()  # a noteboo
 # **Question.** A layer has a weight $W_0$ with $d$ rows and $k$ columns: it turns an input $x$ of $k$ numbers into
 # $d$ numbers. Fine-tuning may change all $dk$ of them. How does one train fewer, and still change the whole matrix?
 #
-# **Formula** (Hu et al. 2021, eq. 3). Leave $W_0$ alone and add a product of two thin matrices:
+# **Formula** (Hu et al. 2021, eq. 3, with the scale of the paragraph below it). Leave $W_0$ alone and add a product
+# of two thin matrices:
 #
 # $$ h = W_0 x + \frac{\alpha}{r} B A x, \qquad B \in \mathbb{R}^{d \times r}, \quad A \in \mathbb{R}^{r \times k} $$
 #
@@ -139,6 +140,9 @@ assert worst < 1e-9
 # | $A = 0$, $B$ random | 0 | **0** | $s B^\top G$ | starts as the base; $A$ moves first, $B$ follows |
 # | $A = 0$, $B = 0$ | 0 | **0** | **0** | never moves |
 # | both random | noise | $s G A^\top$ | $s B^\top G$ | moves, but the model is damaged first |
+#
+# The third start is a saddle point, no minimum: for small $A$ and $B$ the loss changes by
+# $s \sum_{ij} G_{ij} (BA)_{ij}$, which takes either sign (replace $B$ by $-B$). No gradient says so.
 #
 # The random numbers are Gaussian. Their size: $x A^\top$ is a sum of $k$ products, so entries of variance $1/k$ give
 # it the scale of $x$; and $B$ sums $r$ terms, so $1/r$ does the same for $B$ (the first two starts are called Init[A]
@@ -255,11 +259,14 @@ assert curve(ZERO, 1e-2, 0, steps=3) == [base_loss, base_loss], "both zero: not 
 print(f"{ZERO:<24}{base_loss:.3f}, the base's, for ever")
 
 # %% [markdown]
-# What must hold, on every seed: LoRA improves on the base; both random begins above the base, by the noise $s B A$
-# that it has added, and within these steps it does not catch up with LoRA. How the paper's start compares with its
-# mirror image follows from no formula of the paper, which states its choice (section 4.1) and does not discuss it.
-# Look at the numbers. Hayou, Ghosh and Yu (2024) find on large models that $A$ random, $B = 0$ stands larger learning
-# rates and ends better on average.
+# What follows from the formulas, on every seed: with one factor zero the run starts at the base's loss, to the bit;
+# with both zero it stays there.
+#
+# What was measured, on every seed: LoRA improves on the base; both random begins above the base, for the noise $s B A$
+# that it has added is as good as sure to harm a trained model, and within these steps it does not catch up with LoRA.
+# How the paper's start compares with its mirror image is a measurement too: the paper states its choice (section 4.1)
+# and does not discuss it. Look at the numbers: three seeds, three rates, one task. Hayou, Ghosh and Yu (2024) find on
+# large models that $A$ random, $B = 0$ stands larger learning rates and ends better on average.
 
 # %%
 assert (curves[PAPER][:, 0] == base_loss).all()

@@ -146,8 +146,9 @@ verdict = "more than" if unmerged > noise else "not to be told from"
 print(f"the adapter costs {unmerged:+.1%} of the time: {verdict} the noise of ±{noise:.1%}")
 
 # %% [markdown]
-# The count and the bits are certain. A clock can at best confirm them: at this size and rank the adapter's cost is
-# small, and on a busy computer it drowns. Lesson 11 measures where it does not.
+# The count and the bits are certain; a clock can at best confirm them, and on a busy computer not even that. What it
+# does show beyond the noise is more than the count says: thin products take longer than their multiplications. Lesson
+# 11 compares this with other methods.
 #
 # An adapter layer in the sense of Houlsby et al. (2019) has a nonlinearity inside: no matrix is equal to it, so it
 # cannot be merged and its latency stays. That is the paper's argument for a *linear* update: "Our simple linear design
