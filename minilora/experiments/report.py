@@ -180,8 +180,8 @@ def _rates(heads: Sequence[dict[str, Any]]) -> str:
             for lr, loss in found["tried"].items()
         ]
         label = methods.METHODS[family].label if family in methods.METHODS else family
-        first, *_, last = found["tried"]
-        rows.append([task, label, ", ".join(tried), "yes" if found["chosen"] in (float(first), float(last)) else ""])
+        rates = [float(lr) for lr in found["tried"]]
+        rows.append([task, label, ", ".join(tried), "yes" if found["chosen"] in (rates[0], rates[-1]) else ""])
     return (
         "## Learning rates\n\nEvery rate tried with its validation loss in nats per byte (seed 0); the chosen one in "
         "bold. *lora_all* is LoRA on all six matrices of a block with r = 2, *everywhere* LoRA on all "
