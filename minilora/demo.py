@@ -42,7 +42,7 @@ ALPHA = 4  # "we simply set alpha to the first r we try and do not tune it" (sec
 LEARNING_RATE = 2e-2
 FULL_LEARNING_RATE = 1e-3
 WRITTEN = 16  # bytes, to time a byte
-PROMPT = "if "  # as good a start for a sentence as for a statement
+PROMPT = "import os\n\ndef "  # a module begins; the base makes a sentence of it
 
 
 @dataclass(frozen=True)

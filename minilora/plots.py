@@ -41,7 +41,7 @@ def demo_figure(result: DemoResult, path: Path) -> None:
 def _training_panel(axes: Any, result: DemoResult) -> None:
     run = result.training.run
     steps, losses = zip(*run.val_losses, strict=True)
-    _curve(axes, run.losses, "-", color=LORA, alpha=0.35, linewidth=1, label=f"training, mean of {WINDOW}")
+    _curve(axes, run.losses, "-", color=LORA, alpha=0.35, linewidth=1, label=f"training, mean of {WINDOW} steps")
     axes.plot(steps, losses, "o-", color=LORA, label="held-out source")
     axes.axhline(losses[0], color=BASE, linestyle="--", label="the base (zero init)")
     axes.set(title="LoRA learns Python source", xlabel="step", ylabel="loss (nats per byte)")
@@ -54,8 +54,9 @@ def _scaling_panel(axes: Any, result: DemoResult) -> None:
         _curve(axes, run.losses, styles[r], color=OTHER, label=f"no scale, r={r}")
     for r, run in result.scaling.scaled.items():
         _curve(axes, run.losses, styles[r], color=LORA, label=rf"$\alpha/r$, r={r}")
-    axes.set(title="One learning rate for every rank", xlabel="step", ylabel=f"training loss, mean of {WINDOW}")
-    axes.legend(ncols=2)
+    axes.set(title="One learning rate for every rank", xlabel="step", ylabel=f"training loss, mean of {WINDOW} steps")
+    _log_losses(axes)
+    axes.legend(ncols=2, fontsize="small", loc="center", bbox_to_anchor=(0.5, 0.47))  # between the bundles
 
 
 def _rank_panel(axes: Any, result: DemoResult) -> None:
@@ -68,7 +69,8 @@ def _rank_panel(axes: Any, result: DemoResult) -> None:
     axes.axhline(result.intrinsic.full.loss, color=FULL, linestyle=":", linewidth=2, label="full fine-tuning")
     axes.set_xscale("log", base=2)
     axes.set_xticks(list(result.scaling.scaled), [str(r) for r in result.scaling.scaled])
-    axes.set(title="... and where it ends", xlabel="rank r", ylabel="held-out loss (nats per byte)")
+    axes.set(title="The same, held-out loss by rank", xlabel="rank r", ylabel="loss (nats per byte)")
+    _log_losses(axes)
     axes.legend()
 
 
@@ -81,8 +83,15 @@ def _spectrum_panel(axes: Any, result: DemoResult) -> None:
         index = np.arange(1, stack.shape[1] + 1)
         axes.plot(index, stack.mean(axis=0), style, color=color, label=name)
         axes.fill_between(index, stack.min(axis=0), stack.max(axis=0), color=color, alpha=0.15, linewidth=0)
-    axes.set(title=r"Singular values of $\Delta W$", xlabel="i", ylabel=r"$\sigma_i\,/\,\|\Delta W\|_F$")
+    axes.set(title=r"Singular values of $\Delta W$", xlabel="index i", ylabel=r"$\sigma_i\,/\,\|\Delta W\|_F$")
     axes.legend(title=f"{len(result.intrinsic.sigma)} attention projections,\nmean and range")
+
+
+def _log_losses(axes: Any) -> None:
+    """A log axis for losses that differ by factors, its numbers written out."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter("{x:g}")
 
 
 def _curve(axes: Any, losses: Sequence[float], style: str, **options: Any) -> None:

@@ -322,9 +322,12 @@ def test_help_shows_an_example_that_the_parser_accepts(command, capsys):
 
 @pytest.mark.skipif(os.name == "nt", reason="Ctrl-C is sent as a signal")
 def test_watching_checks_what_is_saved_until_ctrl_c(started):
+    # A shell starts background jobs with SIGINT ignored, and a child inherits that: this one must hear Ctrl-C.
+    ours = signal.signal(signal.SIGINT, signal.default_int_handler)
     watching = subprocess.Popen(
         [sys.executable, "-um", "minilora", "check", "--watch"], stdout=subprocess.PIPE, text=True
     )
+    signal.signal(signal.SIGINT, ours)
     lines = iter(watching.stdout.readline, "")
     assert any("Ctrl-C stops" in line for line in lines)
     (started / f"{FIRST}.py").write_text(RIGHT)

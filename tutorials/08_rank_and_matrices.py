@@ -27,7 +27,7 @@ import numpy as np
 import minilora as ml
 from minilora import methods
 from minilora.experiments import report, table5, table6
-from minilora.experiments.experiment import METRICS, Results, headline
+from minilora.experiments.experiment import METRICS, Results
 from minilora.plots import BASE, FULL, LORA, OTHER
 
 matplotlib.use("Agg")  # no window: the figures go to files
@@ -270,28 +270,26 @@ for r in (1, 4, 16):
 # evidence; that is why the tables of the next section say "not worse" for what lies within a deviation.
 #
 # ## 5. The paper's tables 5 and 6 at full length
-# `minilora reproduce table5 table6 --out tutorials` trains on tasks with answers (SQL and inference), with a search for
-# the learning rate and three seeds, and takes hours; what it gave is committed in `results/`. This cell reads it,
-# prints our rows beside the paper's, and says of each of the paper's statements whether our numbers bear it out. Table
-# 5 is drawn into `figures/08_table5.png`: seven ways to spend one budget.
+# `minilora reproduce table5 table6 --out tutorials` trains on tasks with answers, with a search for the learning rate,
+# and takes long; what it gave is committed in `results/`. This cell reads it, prints our rows beside the paper's, and
+# says of each of the paper's statements whether our numbers bear it out. Table 5 is drawn into `figures/08_table5.png`:
+# seven ways to spend one budget. (A row without ± is a single seed.)
 
 
 # %%
 def draw(results: Results, path: Path) -> None:
-    """Table 5: the score of each choice of matrices at equal budget, a panel a task."""
-    figure, panels = plt.subplots(1, len(table5.TASKS), figsize=(7.5, 3.3), layout="constrained", squeeze=False)
-    for panel, task in zip(panels.flat, table5.TASKS, strict=True):
-        metric = METRICS[headline(task)]
-        for x, letters in enumerate(table5.CHOICES):
-            score = results.score(table5.setting(task, letters))
-            color, marker = (LORA, "o") if len(letters) == 1 else (OTHER, "s")
-            values = metric.factor * score.mean, metric.factor * score.std
-            panel.errorbar(x, values[0], values[1], fmt=marker, color=color, capsize=4, markersize=8)
-        labels = [f"{letters}\n{r}" for letters, r in table5.CHOICES.items()]
-        panel.set_xticks(range(len(labels)), labels)
-        panel.set(title=task, xlabel="adapted matrices, and their rank", ylabel=metric.label)
-        panel.grid(alpha=0.3)
-        panel.spines[["top", "right"]].set_visible(False)
+    """Table 5: the loss of each choice of matrices at equal budget."""
+    figure, axes = plt.subplots(figsize=(5.5, 3.3), layout="constrained")
+    for x, letters in enumerate(table5.CHOICES):
+        score = results.score(table5.setting(letters), "loss")
+        color, marker = (LORA, "o") if len(letters) == 1 else (OTHER, "s")
+        error = score.std if score.n > 1 else None  # one seed has no spread
+        axes.errorbar(x, score.mean, error, fmt=marker, color=color, capsize=4, markersize=8)
+    labels = [f"{letters}\n{r}" for letters, r in table5.CHOICES.items()]
+    axes.set_xticks(range(len(labels)), labels)
+    axes.set(title=table5.TASK, xlabel="adapted matrices, and their rank", ylabel=METRICS["loss"].label)
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=150)
 
 

@@ -27,6 +27,7 @@ import numpy as np
 import minilora as ml
 from minilora import methods, ops
 from minilora.backend import single_threaded_blas
+from minilora.experiments import report, table3, table4
 from minilora.plots import BASE, FULL, LORA, OTHER
 
 matplotlib.use("Agg")  # no window: the figures go to files
@@ -293,20 +294,20 @@ for a, b in ((("lora", 0), ("full", 0)), (("lora", 0), ("adapter_h", 0)), (("all
 # MLP, which $W_q$ and $W_v$ do not reach. Adapters stand behind the MLP. A LoRA that may change those matrices too
 # (last line) is the fairer opponent at that size.
 #
-# `minilora reproduce table3_4` runs the comparison on tasks with answers, at length, with every rate that was tried. If
-# that has been run, here it is:
+# `minilora reproduce table3 table4 --out tutorials` runs the comparison on tasks with answers, at length; what it gave
+# is committed in `results/`:
 
 # %%
-path = HERE / "results" / "table3_4.json"
-if path.exists():
-    from minilora.experiments import report, table3_4
-
-    results, head = report.load(table3_4.EXPERIMENT, path)
-    print(f"{table3_4.EXPERIMENT.title} ({head['command']})\n\n{table3_4.EXPERIMENT.table(results)}\n")
-    for claim in table3_4.EXPERIMENT.claims(results):
+for experiment in (table3.EXPERIMENT, table4.EXPERIMENT):
+    path = HERE / "results" / f"{experiment.name}.json"
+    if not path.exists():
+        print(f"results/{path.name} is not there: make it with  minilora reproduce {experiment.name} --out tutorials")
+        continue
+    results, head = report.load(experiment, path)
+    print(f"{experiment.title} ({head['command']})\n\n{experiment.table(results)}\n")
+    for claim in experiment.claims(results):
         print("yes:" if claim.holds else "NO: ", claim.text)
-else:
-    print("results/table3_4.json is not there: make it with  minilora reproduce table3_4")
+    print()
 
 # %% [markdown]
 # ## 3. What it costs to answer: latency

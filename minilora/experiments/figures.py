@@ -110,7 +110,10 @@ def losses_by_rate(losses: Mapping[str, Mapping[int, Mapping[float, float]]], pa
     for panel, (way, by_rank) in zip(axes.flat, losses.items(), strict=True):
         for i, (r, curve) in enumerate(by_rank.items()):
             panel.plot(list(curve), list(curve.values()), MARKERS[i], color=COLOURS[i], label=f"r = {r}")
+        rates = sorted({lr for curve in by_rank.values() for lr in curve})
         panel.set_xscale("log")
+        panel.set_xticks(rates, [f"{lr:g}" for lr in rates])
+        panel.minorticks_off()
         panel.set(title=way, xlabel="learning rate", ylabel="test loss, nats per byte")
         panel.grid(alpha=0.3)
     _legend_below(figure, axes)

@@ -139,10 +139,11 @@ def _introduction(heads: Sequence[dict[str, Any]]) -> str:
     """What was run, by what, and how large."""
     made, scale = heads[0]["made_by"], Scale(**heads[0]["scale"])
     commits = ", ".join(sorted({commit for head in heads for commit in head["made_by"]["commits"]})) or made["commit"]
+    commands = " and ".join(f"`{command}`" for command in sorted({head["command"] for head in heads}))
     steps = ", ".join(f"{scale.task_steps(task)} on {task}" for task in ("e2e", "sql", "nli", "summ", "code"))
     return (
         "# The paper in miniature\n\n"
-        f"Made by `{heads[0]['command']}`, commit {commits}, Python {made['python']}, NumPy {made['numpy']}, "
+        f"Made by {commands}, commits {commits}, Python {made['python']}, NumPy {made['numpy']}, "
         f"{made['cores']} cores; do not edit. "
         "The shipped base (867,072 parameters, bytes for tokens) takes the place of GPT-2 and GPT-3.\n\n"
         f"Each run: {scale.batch_size} examples a step, {steps}; Adam, warm-up and cosine; {scale.train:,} training "
@@ -179,8 +180,8 @@ def _rates(heads: Sequence[dict[str, Any]]) -> str:
             for lr, loss in found["tried"].items()
         ]
         label = methods.METHODS[family].label if family in methods.METHODS else family
-        first, *_, last = found["tried"]
-        rows.append([task, label, ", ".join(tried), "yes" if found["chosen"] in (float(first), float(last)) else ""])
+        rates = [float(lr) for lr in found["tried"]]
+        rows.append([task, label, ", ".join(tried), "yes" if found["chosen"] in (rates[0], rates[-1]) else ""])
     return (
         "## Learning rates\n\nEvery rate tried with its validation loss in nats per byte (seed 0); the chosen one in "
         "bold. *lora_all* is LoRA on all six matrices of a block with r = 2, *everywhere* LoRA on all "

@@ -33,14 +33,20 @@ def table(results: Results) -> str:
     names = [f"{TASK}-{results.scale.train if train is None else train}" for train in SIZES]
     papers = [f"paper: MNLI-{n}" for n in ("100", "1k", "10k", "392K")]
     rows = [
-        [methods.METHODS[m].label, *(results.cell(setting(m, train)) for train in SIZES), *PAPER[m]] for m in METHODS
+        [methods.METHODS[m].label, *(_cell(results, setting(m, train)) for train in SIZES), *PAPER[m]] for m in METHODS
     ]
-    return markdown([METRICS[headline(TASK)].label, *names, *papers], rows)
+    return markdown([f"{METRICS[headline(TASK)].label} (loss)", *names, *papers], rows)
+
+
+def _cell(results: Results, own: Setting) -> str:
+    return f"{results.cell(own)} ({results.cell(own, 'loss')})"
 
 
 def claims(results: Results) -> list[Claim]:
     few = {method: results.score(setting(method, SIZES[0])) for method in METHODS}
     many = {method: results.score(setting(method, None)) for method in METHODS}
+
+    loss = {method: results.score(setting(method, SIZES[0]), "loss") for method in METHODS}
 
     def lead(scores: dict, method: str) -> float:
         return 100 * gain(scores["lora"], scores[method], headline(TASK))
@@ -51,6 +57,10 @@ def claims(results: Results) -> list[Claim]:
         Claim(
             f"with {SIZES[0]} examples LoRA is not worse than full fine-tuning ({lead(few, 'full'):+.1f} points)",
             not_worse(few["lora"], few["full"], headline(TASK)),
+        ),
+        Claim(
+            f"and its loss is lower ({loss['lora'].mean:.3f} and {loss['full'].mean:.3f})",
+            gain(loss["lora"], loss["full"], "loss") > 0,
         ),
         Claim(
             f"with {SIZES[0]} examples the prefixes are more than 2 points behind LoRA (PreEmbed "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minilora.experiments.all_methods import lora_is_best, scores, setting, table
+from minilora.experiments.all_methods import lora_is_best, setting, table
 from minilora.experiments.experiment import Claim, Experiment, Results, gain
 from minilora.experiments.plan import Scale, Setting
 
@@ -21,8 +21,8 @@ def settings(scale: Scale) -> list[Setting]:
 
 
 def claims(results: Results) -> list[Claim]:
-    found = scores(results, list(PAPER), "e2e")
-    above = gain(found["lora"], found["full"], "bleu")
+    lora, full = (results.score(setting("e2e", method)) for method in ("lora", "full"))
+    above = gain(lora, full, "bleu")
     return [
         lora_is_best(results, list(PAPER), ["e2e"]),
         Claim(f"LoRA is above full fine-tuning ({above:+.1f} BLEU)", above > 0),

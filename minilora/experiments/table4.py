@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minilora.experiments.all_methods import lora_is_best, scores, setting, table
+from minilora.experiments.all_methods import lora_is_best, losses, setting, table
 from minilora.experiments.experiment import Claim, Experiment, Results, gain
 from minilora.experiments.plan import Scale, Setting
 
@@ -22,11 +22,11 @@ def settings(scale: Scale) -> list[Setting]:
 
 
 def claims(results: Results) -> list[Claim]:
-    found = scores(results, list(PAPER), "sql")
-    below = [m for m in PAPER if m != "pre_embed" and gain(found["pre_embed"], found[m], "execution") > 0]
+    found = losses(results, list(PAPER), "sql")
+    below = [m for m in PAPER if m != "pre_embed" and gain(found["pre_embed"], found[m], "loss") > 0]
     return [
         lora_is_best(results, list(PAPER), list(TASKS)),
-        Claim(f"PreEmbed is the weakest of all (below it: {', '.join(below) or 'none'})", not below),
+        Claim(f"PreEmbed has the highest loss of all (higher: {', '.join(below) or 'none'})", not below),
     ]
 
 
