@@ -402,8 +402,9 @@ figure.savefig(HERE / "figures" / "11_latency.png", dpi=150)
 # ![latency](figures/11_latency.png)
 #
 # Mean and standard deviation of three rounds. The first two bars are plain models, whose true bars are zero: what they
-# show is the uncertainty, more honestly than the bars' own ± does. Beyond it, adapters cost more than a merged LoRA, as
-# in the paper's table 1; which of the two adapters costs most cannot be told here (there it is Adapter-H). And a
+# show is the uncertainty, more honestly than the bars' own ± does. Where little is done at once, adapters cost more
+# than that, and a merged LoRA does not, as in the paper's table 1; with many rows the difference is near the noise. And
+# which of the two adapters costs most cannot be told here (there it is Adapter-H). A
 # processor is not their GPU, where starting an operation costs more next to the operation itself, so the percentages
 # are this computer's own.
 #
