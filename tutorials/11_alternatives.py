@@ -144,7 +144,7 @@ def search(name: str, options: dict) -> tuple[float, dict[float, float]]:
     tried: dict[float, float] = {}
     i = RATES.index(FIRST[name])
     while missing := [lr for lr in RATES[i - 1 : i + 2] if lr not in tried]:
-        tried |= {lr: ml.evaluate(fitted(name, options, lr, SEEDS[0]), valid) for lr in missing}
+        tried |= {lr: ml.evaluate(fitted(name, options, lr, SEEDS[0]), valid, workers=2) for lr in missing}
         i = RATES.index(min(tried, key=lambda lr: tried[lr]))
     return RATES[i], tried
 
@@ -154,7 +154,7 @@ print(f"the base: {start:.3f} nats per byte")
 for name, options in SMALL.items():
     lr, tried = search(name, options)
     assert min(tried) < lr < max(tried)
-    losses[name, 0] = [ml.evaluate(fitted(name, options, lr, seed), test) for seed in SEEDS]
+    losses[name, 0] = [ml.evaluate(fitted(name, options, lr, seed), test, workers=2) for seed in SEEDS]
     mean, deviation = statistics.mean(losses[name, 0]), statistics.stdev(losses[name, 0])
     searched = ", ".join(f"{lr:g}: {tried[lr]:.3f}" for lr in sorted(tried))
     print(f"{methods.METHODS[name].label:<12}{mean:>7.3f} ± {deviation:.3f} at {lr:g}; tried {searched}")
@@ -180,7 +180,7 @@ for key, options in LARGER.items():
     name = "lora" if key[0] == "all six" else key[0]
     lr, tried = search(name, options)
     assert min(tried) < lr < max(tried)
-    losses[key] = [ml.evaluate(fitted(name, options, lr, seed), test) for seed in SEEDS]
+    losses[key] = [ml.evaluate(fitted(name, options, lr, seed), test, workers=2) for seed in SEEDS]
     mean, deviation = statistics.mean(losses[key]), statistics.stdev(losses[key])
     label = "LoRA" if key[0] == "all six" else methods.METHODS[name].label
     settings = ", ".join(f"{k} = {v}" for k, v in options.items() if k in ("r", "m", "l_p"))
