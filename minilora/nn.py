@@ -65,6 +65,8 @@ def accumulate(grads: Gradients, parameter: Parameter, gradient: Array) -> None:
 class Module:
     """A tree of parameters: attributes that are Parameters, Modules, or lists of Modules."""
 
+    _parameters: tuple[Parameter, ...] | None = None
+
     def children(self) -> Iterator[tuple[str, Any]]:
         """(attribute name, Parameter or Module) in the order of definition; lists count as name.0, name.1, ..."""
         for name, value in vars(self).items():
@@ -91,14 +93,22 @@ class Module:
         return dict(found.values())
 
     def assign_names(self) -> None:
-        """Write each parameter's path from here into its `name`, the key of its gradient."""
+        """Write each parameter's path from here into its `name`, the key of its gradient.  Call it on the root when
+        modules or parameters have come or gone."""
+        for _, module in self.named_modules():
+            module._parameters = tuple(module.named_parameters().values())
         for name, parameter in self.named_parameters().items():
             parameter.name = name
 
     @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """Every parameter at or below this module, as `assign_names` found them: a step asks some fifty times."""
+        return tuple(self.named_parameters().values()) if self._parameters is None else self._parameters
+
+    @property
     def trainable(self) -> bool:
         """Whether any parameter at or below this module trains."""
-        return any(child.trainable for _, child in self.children())
+        return any(parameter.trainable for parameter in self.parameters)
 
     def get_submodule(self, path: str) -> Module:
         """The module at a dotted path such as `blocks.0.attn.q_proj`.  KeyError if there is none."""
@@ -118,12 +128,12 @@ class Module:
 
     def freeze(self) -> None:
         """Train no parameter at or below this module."""
-        for parameter in self.named_parameters().values():
+        for parameter in self.parameters:
             parameter.trainable = False
 
     def unfreeze(self) -> None:
         """Train every parameter at or below this module."""
-        for parameter in self.named_parameters().values():
+        for parameter in self.parameters:
             parameter.trainable = True
 
     def state_dict(self) -> dict[str, np.ndarray]:
@@ -159,7 +169,7 @@ class Module:
         if device not in ("numpy", "cupy"):
             raise ValueError(f'device {device!r} is unknown: use "numpy" (the host) or "cupy" (a GPU)')
         move = to_host if device == "numpy" else load_cupy().asarray
-        for parameter in self.named_parameters().values():
+        for parameter in self.parameters:
             parameter.data = move(parameter.data)
         for _, module in self.named_modules():
             module.move_kept(move)

@@ -12,7 +12,10 @@ weight W (d, k) = (out, in) reads y = x W^T, as in the LoRA paper's h = W x for 
 
 from __future__ import annotations
 
+import functools
 import math
+from types import ModuleType
+from typing import Any
 
 from minilora.backend import Array, array_module
 
@@ -65,8 +68,13 @@ def embedding_dW(dy: Array, tokens: Array, vocab_size: int) -> Array:
 
 def _mean(x: Array) -> Array:
     """Mean over the last axis, kept as an axis of 1.  A product sums short rows in a fifth of the time of x.mean."""
-    d = x.shape[-1]
-    return x @ array_module(x).full((d, 1), 1 / d, dtype=x.dtype)
+    return x @ _averaging_column(array_module(x), x.shape[-1], x.dtype)
+
+
+@functools.cache
+def _averaging_column(xp: ModuleType, d: int, dtype: Any) -> Array:
+    """(d, 1), all 1/d: a row's product with it is the row's mean."""
+    return xp.full((d, 1), 1 / d, dtype=dtype)
 
 
 def _mean_product(x: Array, y: Array) -> Array:
@@ -158,7 +166,7 @@ def gelu_dx(dy: Array, x: Array, y: Array, phi: Array) -> Array:
 # `causal_attention_plain` says just that. What trains is the same function made fast, exactly:
 #   - queries go in blocks, and a block skips the keys that are masked for all of it;
 #   - scores stand transposed, (keys, queries), because NumPy works down columns several times faster than along
-#     short rows, and a product with a row of ones sums columns faster still.
+#     short rows, with a key's rows of all heads side by side, so that these passes have long inner loops.
 
 QUERY_BLOCK = 64
 
@@ -180,10 +188,10 @@ def query_blocks(Tq: int, Tk: int) -> list[tuple[slice, slice]]:
     return [(slice(i, j), slice(0, Tk - Tq + j)) for i, j in zip(starts, ends, strict=True)]
 
 
-def _empty_heads(x: Array) -> Array:
-    """An empty array of x's shape (B, H, T, D), laid out (B, T, H, D): merging its heads again is no copy."""
-    B, H, T, D = x.shape
-    return array_module(x).empty((B, T, H, D), dtype=x.dtype).transpose(0, 2, 1, 3)
+def _empty_heads(like: Array, shape: tuple[int, ...]) -> Array:
+    """An empty array of a shape (B, H, T, D), laid out (B, T, H, D): merging its heads again is no copy."""
+    B, H, T, D = shape
+    return array_module(like).empty((B, T, H, D), dtype=like.dtype).transpose(0, 2, 1, 3)
 
 
 def causal_attention(q: Array, k: Array, v: Array) -> tuple[Array, list[Array]]:
@@ -192,18 +200,30 @@ def causal_attention(q: Array, k: Array, v: Array) -> tuple[Array, list[Array]]:
     q (B, H, Tq, D), k and v (B, H, Tk, D) -> y (B, H, Tq, D).
     """
     xp = array_module(q)
-    y = _empty_heads(q)
+    y = _empty_heads(q, q.shape)
     P = []
     q = q * (1 / math.sqrt(q.shape[-1]))
     for queries, keys in query_blocks(q.shape[2], k.shape[2]):
-        S = k[:, :, keys] @ q[:, :, queries].swapaxes(-1, -2)
+        S = _scores(k[:, :, keys], q[:, :, queries])
         n = queries.stop - queries.start
-        if n > 1:  # the last n keys are the block's own positions: key r is hidden from query c if r > c
-            S[:, :, -n:] += xp.tril(xp.full((n, n), -xp.inf, dtype=q.dtype), k=-1)
+        if n > 1:  # the last n keys are the block's own positions
+            S[:, :, -n:] += _future(xp, n, q.dtype)
         _softmax_of_columns(S)
         xp.matmul(S.swapaxes(-1, -2), v[:, :, keys], out=y[:, :, queries])
         P.append(S)
     return y, P
+
+
+@functools.cache
+def _future(xp: ModuleType, n: int, dtype: Any) -> Array:
+    """(keys, queries) of the same n positions: -inf where a key comes after its query, else 0."""
+    return xp.tril(xp.full((n, n), -xp.inf, dtype=dtype), k=-1)
+
+
+def _scores(k: Array, q: Array) -> Array:
+    """k q^T, (B, H, keys, queries).  k (B, H, keys, D), q (B, H, queries, D)."""
+    S = _empty_heads(k, (*k.shape[:3], q.shape[2]))
+    return array_module(k).matmul(k, q.swapaxes(-1, -2), out=S)
 
 
 def _softmax_of_columns(S: Array) -> None:
@@ -211,7 +231,7 @@ def _softmax_of_columns(S: Array) -> None:
     xp = array_module(S)
     S -= S.max(axis=-2, keepdims=True)
     xp.exp(S, out=S)
-    S *= 1 / (xp.ones((1, S.shape[-2]), dtype=S.dtype) @ S)
+    S *= 1 / S.sum(axis=-2, keepdims=True)
 
 
 def causal_attention_dv(dy: Array, v: Array, P: list[Array]) -> Array:
@@ -230,7 +250,7 @@ def causal_attention_dscores(dy: Array, v: Array, y: Array, P: list[Array]) -> l
     y_dot_dy = xp.einsum("bhtd,bhtd->bht", y, dy)[:, :, None]
     dS = []
     for (queries, keys), P_block in zip(query_blocks(dy.shape[2], v.shape[2]), P, strict=True):
-        block = v[:, :, keys] @ dy[:, :, queries].swapaxes(-1, -2)
+        block = _scores(v[:, :, keys], dy[:, :, queries])
         block -= y_dot_dy[..., queries]
         block *= P_block
         dS.append(block)
@@ -240,7 +260,7 @@ def causal_attention_dscores(dy: Array, v: Array, y: Array, P: list[Array]) -> l
 def causal_attention_dq(dS: list[Array], q: Array, k: Array) -> Array:
     """S_ij = q_i . k_j / sqrt(D): dq = dS k / sqrt(D).  -> (B, H, Tq, D)."""
     xp = array_module(k)
-    dq = _empty_heads(q)
+    dq = _empty_heads(q, q.shape)
     for (queries, keys), block in zip(query_blocks(q.shape[2], k.shape[2]), dS, strict=True):
         xp.matmul(block.swapaxes(-1, -2), k[:, :, keys], out=dq[:, :, queries])
     dq *= 1 / math.sqrt(q.shape[-1])
@@ -258,7 +278,7 @@ def _sum_over_blocks(blocks: list[Array], x: Array, like: Array) -> Array:
     From the last block, which reaches every key, backwards: the first product fills the result.
     """
     xp = array_module(x)
-    result = _empty_heads(like)
+    result = _empty_heads(like, like.shape)
     for (queries, keys), block in reversed(list(zip(query_blocks(x.shape[2], like.shape[2]), blocks, strict=True))):
         if queries.stop == x.shape[2]:
             xp.matmul(block, x[:, :, queries], out=result)

@@ -41,7 +41,7 @@ class Adam:
 
     def step(self, grads: Gradients) -> None:
         """Update, in place, every parameter that has a gradient.  ValueError if a gradient has no parameter."""
-        parameters = self.model.named_parameters()
+        parameters = {parameter.name: parameter for parameter in self.model.parameters}
         if unknown := [name for name in grads if name not in parameters or not parameters[name].trainable]:
             raise ValueError(f"{unknown[0]} has a gradient but is not a trainable parameter of this model")
         self.t += 1

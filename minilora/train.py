@@ -6,7 +6,9 @@ Weights say which targets count; weight 0 on the prompt x makes the objective co
 
 from __future__ import annotations
 
+import functools
 import math
+import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -108,9 +110,15 @@ def _share(pieces: range, workers: int, work: Callable[[range], Any]) -> list[An
         return [work(pieces)]
     workers = max(1, min(workers, len(pieces)))
     shares = [pieces[a:b] for a, b in pairwise(len(pieces) * w // workers for w in range(workers + 1))]
-    with single_threaded_blas(), short_turns(), ThreadPoolExecutor(workers) as pool:
-        others = [pool.submit(work, share) for share in shares[1:]]
+    with single_threaded_blas(), short_turns():
+        others = [_threads(workers - 1, os.getpid()).submit(work, share) for share in shares[1:]]
         return [work(shares[0])] + [other.result() for other in others]
+
+
+@functools.cache
+def _threads(count: int, process: int) -> ThreadPoolExecutor:
+    """Threads that wait for work from step to step; a forked process has none of its parent's, so it gets its own."""
+    return ThreadPoolExecutor(count, "minilora")
 
 
 def piece_slices(B: int, T: int, width: int) -> list[slice]:
