@@ -21,7 +21,19 @@ from minilora import cli, methods
 from minilora.experiments import lr_transfer, pool, report
 from minilora.experiments.catalogue import EXPERIMENTS
 from minilora.experiments.experiment import METRICS, Claim, Results, Score, gain, markdown, not_worse, show, verdict
-from minilora.experiments.plan import QUICK, RATES, REFERENCE, Plan, Scale, Setting, chosen_rate, lora, reference
+from minilora.experiments.plan import (
+    QUICK,
+    RATES,
+    REFERENCE,
+    Group,
+    Plan,
+    Scale,
+    Setting,
+    beyond,
+    chosen_rate,
+    lora,
+    reference,
+)
 from minilora.experiments.run import RunConfig, Store, run, run_and_keep
 
 ROOT = Path(__file__).parents[1]
@@ -135,13 +147,39 @@ def test_a_search_goes_first_and_its_best_rate_serves_every_size_and_seed():
     rates = RATES["lora"]
     assert len(plan.jobs) == len(rates) + 3 + 2, "three seeds of the rank, two more of the reference; each once"
     for lr, loss in zip(rates, (0.5, 0.3, 0.4), strict=True):
-        assert plan.rate(("nli", "lora")) is None
+        assert plan.rate(Group("nli", "lora")) is None
         config = plan.take()
         assert (config.lr, config.seed, config.options) == (lr, 0, REFERENCE["lora"][1])
         plan.results[config.text] = drawn(config, loss)
     rest = finish(plan)
     assert {config.lr for config in rest} == {rates[1]}
     assert [(c.options["r"], c.seed) for c in rest] == [(64, 0), (64, 1), (64, 2), (4, 1), (4, 2)]
+
+
+def test_a_search_goes_on_while_its_best_rate_is_at_an_end():
+    assert beyond({0.003: 3.0, 0.01: 2.0, 0.03: 1.0}) == 0.1
+    assert beyond({0.003: 1.0, 0.01: 2.0, 0.03: None}) == 0.001
+    assert beyond({0.003: 2.0, 0.01: 1.0, 0.03: 3.0}) is None
+    plan = Plan([reference("sql", "lora", 100)], Scale(seeds=2))
+    for loss in (3.0, 2.0, 1.0, 0.5):
+        assert plan.rate(Group("sql", "lora", 100)) is None
+        config = plan.take()
+        assert config.train == 100
+        plan.results[config.text] = drawn(config, loss)
+    further = plan.take()
+    assert further.lr == 0.3 and plan.take() is None, "seed 1 waits for the rate"
+    plan.results[further.text] = drawn(further, 0.7)
+    last = plan.take()
+    assert (last.lr, last.seed) == (0.1, 1) and plan.take() is None
+
+
+def test_a_search_ends():
+    plan = Plan([reference("sql", "lora")], Scale(seeds=1))
+    tried = []
+    while config := plan.take():
+        tried.append(config.lr)
+        plan.results[config.text] = drawn(config, 1 / len(tried))
+    assert tried == [0.003, 0.01, 0.03, 0.1, 0.3, 1.0]
 
 
 def test_what_waits_lets_the_next_pass():
@@ -171,7 +209,7 @@ def test_what_is_on_disk_is_not_run_again(tmp_path):
     for config in finish(Plan([reference("nli", "lora")], scale)):
         store.put(config, drawn(config) | {"lora": {}})
     known = plan.take_known(store)
-    assert known == len(RATES["lora"])
+    assert known >= len(RATES["lora"])
     (left,) = finish(plan)
     assert left.options["r"] == 1
 
@@ -182,14 +220,14 @@ def test_what_is_on_disk_is_not_run_again(tmp_path):
 SCRIPT = """
 import sys
 from pathlib import Path
-from tests.test_experiments import five_runs
+from tests.test_experiments import tiny_runs
 if __name__ == "__main__":
-    five_runs(Path(sys.argv[1]))
+    tiny_runs(Path(sys.argv[1]))
 """
 
 
-def five_runs(folder: Path) -> dict[str, dict]:
-    """Two ranks, a search of three rates: five tiny runs in two processes."""
+def tiny_runs(folder: Path) -> dict[str, dict]:
+    """Two ranks, and a search of three rates or a few more: tiny runs in two processes."""
     scale = Scale(seeds=1, steps=2, batch_size=2, train=12, valid=2, test=2)
     plan = Plan([reference("nli", "lora"), *(Setting("nli", "lora", lora(r)) for r in (1, 2))], scale)
     pool.execute(plan, Store(folder), workers=2, progress=False, finished=lambda: None)
@@ -208,8 +246,8 @@ def test_killed_half_way_it_goes_on_and_ends_with_the_same_numbers(tmp_path):
     process.kill()
     process.wait()
     first = {path: path.stat().st_mtime_ns for path in folder.glob("*.json")}
-    results = five_runs(folder)
-    assert 1 <= len(first) < len(results) == 5
+    results = tiny_runs(folder)
+    assert 1 <= len(first) < len(results) and len(results) >= 5
     assert all(path.stat().st_mtime_ns == made for path, made in first.items()), "what was done is not done again"
     fresh = [run(RunConfig(**result["config"])) for result in results.values() if result["config"]["seed"] == 0][:2]
     for again in fresh:
@@ -307,6 +345,15 @@ def test_every_experiment_reports_from_its_file_alone(reported, name):
     assert "nan" not in table and "diverged" not in table and table.count("|") > 8
     if experiment.figure:
         assert (out / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_lesson_can_tell_a_result_or_how_to_get_it(reported, tmp_path, capsys):
+    out, _ = reported
+    results = report.tell(EXPERIMENTS["table6"], out)
+    said = capsys.readouterr().out
+    assert results is not None and EXPERIMENTS["table6"].table(results) in said
+    assert report.tell(EXPERIMENTS["table6"], tmp_path) is None
+    assert f"minilora reproduce table6 --out {tmp_path.name}" in capsys.readouterr().out
 
 
 def test_the_page_has_every_verdict_and_every_rate_tried(reported):

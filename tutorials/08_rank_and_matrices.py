@@ -273,7 +273,7 @@ for r in (1, 4, 16):
 # `minilora reproduce table5 table6 --out tutorials` trains on tasks with answers, with a search for the learning rate,
 # and takes long; what it gave is committed in `results/`. This cell reads it, prints our rows beside the paper's, and
 # says of each of the paper's statements whether our numbers bear it out. Table 5 is drawn into `figures/08_table5.png`:
-# seven ways to spend one budget. (A row without ± is a single seed.)
+# seven ways to spend one budget.
 
 
 # %%
@@ -294,16 +294,8 @@ def draw(results: Results, path: Path) -> None:
 
 
 for experiment in (table5.EXPERIMENT, table6.EXPERIMENT):
-    path = HERE / "results" / f"{experiment.name}.json"
-    if not path.exists():
-        print(f"results/{path.name} is not there: make it with  minilora reproduce {experiment.name} --out tutorials")
-        continue
-    results, head = report.load(experiment, path)
-    print(f"{experiment.title} ({head['command']})\n\n{experiment.table(results)}\n")
-    for claim in experiment.claims(results):
-        print("yes:" if claim.holds else "NO: ", claim.text)
-    print()
-    if experiment is table5.EXPERIMENT:
+    results = report.tell(experiment, HERE)
+    if results and experiment is table5.EXPERIMENT:
         draw(results, HERE / "figures" / "08_table5.png")
 
 # %% [markdown]

@@ -299,15 +299,7 @@ for a, b in ((("lora", 0), ("full", 0)), (("lora", 0), ("adapter_h", 0)), (("all
 
 # %%
 for experiment in (table3.EXPERIMENT, table4.EXPERIMENT):
-    path = HERE / "results" / f"{experiment.name}.json"
-    if not path.exists():
-        print(f"results/{path.name} is not there: make it with  minilora reproduce {experiment.name} --out tutorials")
-        continue
-    results, head = report.load(experiment, path)
-    print(f"{experiment.title} ({head['command']})\n\n{experiment.table(results)}\n")
-    for claim in experiment.claims(results):
-        print("yes:" if claim.holds else "NO: ", claim.text)
-    print()
+    report.tell(experiment, HERE)
 
 # %% [markdown]
 # ## 3. What it costs to answer: latency

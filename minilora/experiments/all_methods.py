@@ -6,13 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from minilora import methods
 from minilora.experiments.experiment import METRICS, Claim, Results, Score, gain, headline, markdown
-from minilora.experiments.plan import Setting, reference, secondary
-
-
-def setting(task: str, method: str) -> Setting:
-    """Full fine-tuning and LoRA with the headline's seeds, which are run already; others with what is affordable."""
-    own = reference(task, method)
-    return own if method in ("full", "lora") else secondary(own)
+from minilora.experiments.plan import reference
 
 
 def table(results: Results, paper: Mapping[str, Sequence[str]], tasks: Mapping[str, str]) -> str:
@@ -22,7 +16,7 @@ def table(results: Results, paper: Mapping[str, Sequence[str]], tasks: Mapping[s
         header += [f"{task}: loss", METRICS[headline(task)].label]
     rows = []
     for method, theirs in paper.items():
-        own = [setting(task, method) for task in tasks]
+        own = [reference(task, method) for task in tasks]
         trained = f"{results.trainable(own[0]):,}"
         cells = [results.cell(s, metric) for s in own for metric in ("loss", headline(s.task))]
         rows.append([methods.METHODS[method].label, trained, *cells, *theirs])
@@ -31,7 +25,7 @@ def table(results: Results, paper: Mapping[str, Sequence[str]], tasks: Mapping[s
 
 def losses(results: Results, names: Sequence[str], task: str) -> dict[str, Score]:
     """Test losses, which tell methods apart where their answers are all wrong."""
-    return {method: results.score(setting(task, method), "loss") for method in names}
+    return {method: results.score(reference(task, method), "loss") for method in names}
 
 
 def lora_is_best(results: Results, names: Sequence[str], tasks: Sequence[str]) -> Claim:

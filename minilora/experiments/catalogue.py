@@ -2,6 +2,7 @@
 
 from minilora.experiments import (
     counts,
+    every_task,
     figure2,
     figure3_4,
     full_rank_limit,
@@ -40,6 +41,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         table18,
         lr_transfer,
         table3,
+        every_task,
         table1,
     )
 }

@@ -29,11 +29,11 @@ PAPER = {  # table 15, WikiSQL and MultiNLI: smallest, best and largest size of 
 
 
 def setting(method: str, options: dict[str, Any]) -> Setting:
-    """LoRA's sizes are runs of table 6, with their seeds; of another method one."""
+    """LoRA's sizes are runs of table 6."""
     if method == "lora":
         return of_rank("qv", options["r"])
     own = reference(TASK, method)
-    return replace(own, options=own.options | options, seeds=1)
+    return replace(own, options=own.options | options)
 
 
 def settings(scale: Scale) -> list[Setting]:

@@ -9,7 +9,7 @@ from minilora.experiments.plan import Scale, Setting, reference
 
 TASKS = ("sql", "e2e")
 TIMES = (1, 3)  # the scale's steps
-FAMILIES = {"full": "full fine-tuning", "lora_all": "LoRA, all six matrices, r = 2"}
+FAMILIES = {"full": "full fine-tuning", "lora": "LoRA, attention, r = 4"}
 
 
 def setting(task: str, family: str, times: int) -> Setting:

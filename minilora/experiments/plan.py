@@ -1,15 +1,16 @@
 """What is to be run: settings, the learning rates tried for each method, and how much of everything.
 
 Every method gets the same search: the rates listed in RATES are tried once for each task on seed 0, at the method's
-REFERENCE options; the one with the least validation loss is used for all its settings on that task, on every seed.
-Test scores never enter the choice.
+REFERENCE options, and further ones as long as the best is at an end; the one with the least validation loss is used
+for all its settings on that task, on every seed. Few examples have a search of their own. Test scores never enter the
+choice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from minilora.experiments.run import Result, RunConfig, Store
 from minilora.tasks import PROMPT_END
@@ -36,7 +37,7 @@ REFERENCE: dict[str, tuple[str, dict[str, Any]]] = {  # family -> method and opt
     "pre_embed": ("pre_embed", {"l_p": 16, **INFIX}),
     "pre_layer": ("pre_layer", {"l_p": 8, **INFIX}),
     "lora": ("lora", lora(4, ATTENTION)),
-    "lora_all": ("lora", lora(2, (*ATTENTION, *MLP))),
+    "lora_v_o_mlp": ("lora", lora(3, ("v_proj", "o_proj", *MLP))),
     "lora_pre_embed": ("lora_pre_embed", {"l_p": 8, **INFIX, **lora(4, ATTENTION)}),
     "lora_pre_layer": ("lora_pre_layer", {"l_p": 8, **INFIX, **lora(4, ATTENTION)}),
     "everywhere": ("lora", lora(128, EVERYWHERE) | {"bias": "all"}),
@@ -54,12 +55,14 @@ RATES: dict[str, tuple[float, ...]] = {  # family -> the peak learning rates tha
     "pre_embed": (3e-2, 1e-1, 3e-1),
     "pre_layer": (3e-2, 1e-1, 3e-1),
     "lora": (3e-3, 1e-2, 3e-2),
-    "lora_all": (3e-3, 1e-2, 3e-2),
+    "lora_v_o_mlp": (3e-3, 1e-2, 3e-2),
     "lora_pre_embed": (3e-3, 1e-2, 3e-2),
     "lora_pre_layer": (3e-3, 1e-2, 3e-2),
     "everywhere": (1e-3, 3e-3, 1e-2),
     "subspace": (1e-3, 3e-3, 1e-2),
 }
+LADDER = tuple(float(f"{digit}e{power}") for power in range(-6, 2) for digit in (1, 3))  # every rate there is
+MOST_RATES = 6  # in one search
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,19 @@ class Scale:
 QUICK = Scale(seeds=1, steps=12, batch_size=4, train=200, valid=12, test=6, searched=False, repeats=3)
 
 
+class Group(NamedTuple):
+    """What shares a searched learning rate: a task, a key of RATES and REFERENCE, and the examples to train on."""
+
+    task: str
+    family: str
+    train: int | None = None
+
+    @property
+    def data(self) -> str:
+        """The task, with the number of examples where it is not the scale's: "sql-100"."""
+        return self.task if self.train is None else f"{self.task}-{self.train}"
+
+
 @dataclass(frozen=True)
 class Setting:
     """A cell of a table: what is trained on which task.  Rate and seeds come from search and scale, or from here.
@@ -114,9 +130,9 @@ class Setting:
     answers: bool = True
 
     @property
-    def group(self) -> tuple[str, str]:
-        """(task, family): what shares a searched learning rate."""
-        return self.task, self.family or self.method
+    def group(self) -> Group:
+        """What it shares its learning rate with."""
+        return Group(self.task, self.family or self.method, self.train)
 
     def same_runs(self, other: Setting) -> bool:
         """Whether a seed gives the same run, however many seeds each has."""
@@ -141,18 +157,14 @@ class Setting:
         )
 
 
-def reference(task: str, family: str) -> Setting:
+def reference(task: str, family: str, train: int | None = None) -> Setting:
     """The setting at which a family's learning rate is searched, and which stands for it in the tables.
 
     Of a family that is not among the paper's methods only losses are compared.
     """
     method, options = REFERENCE[family]
-    return Setting(task, method, options, None if family == method else family, answers=family not in LOSS_ALONE)
-
-
-def secondary(setting: Setting) -> Setting:
-    """The setting with one seed: what the tables beyond the headline and the ranks can afford."""
-    return replace(setting, seeds=1)
+    own_family = None if family == method else family
+    return Setting(task, method, options, own_family, train, answers=family not in LOSS_ALONE)
 
 
 def untrained(task: str) -> Setting:
@@ -160,15 +172,18 @@ def untrained(task: str) -> Setting:
     return Setting(task, "full", lr=0.0, seeds=1, untrained=True)
 
 
-def search(group: tuple[str, str], scale: Scale) -> list[RunConfig]:
-    """The runs that decide the learning rate of a method on a task."""
-    return [reference(*group).config(scale, lr, seed=0) for lr in scale.rates(group[1])]
-
-
 def chosen_rate(losses: dict[float, float | None]) -> float:
     """The rate with the least validation loss; a run that diverged has None, and the lowest rate is left if all did."""
     finite = {lr: loss for lr, loss in losses.items() if loss is not None}
     return min(finite, key=lambda lr: finite[lr]) if finite else min(losses)
+
+
+def beyond(losses: dict[float, float | None]) -> float | None:
+    """The next rate of the LADDER beyond the end of a search where its best rate stands; None if it stands inside."""
+    best, place = chosen_rate(losses), LADDER.index
+    if best == max(losses):
+        return LADDER[place(best) + 1]
+    return LADDER[place(best) - 1] if best == min(losses) else None
 
 
 @dataclass(frozen=True)
@@ -186,25 +201,56 @@ class Plan:
     def __init__(self, settings: Iterable[Setting], scale: Scale) -> None:
         self.scale = scale
         self.results: dict[str, Result] = {}  # under the config's text
-        jobs: dict[str, Job] = {}
+        self.jobs: list[Job] = []
+        self._planned: set[str] = set()
+        self._groups: list[Group] = []
         for setting in settings:
-            if setting.lr is None:
-                for config in search(setting.group, scale):
-                    jobs.setdefault(config.text, Job(config))
+            if setting.lr is None and setting.group not in self._groups:
+                self._groups.append(setting.group)
+                self.extend()
             for seed in setting.seed_range(scale):
                 config = setting.config(scale, setting.lr or 0.0, seed)
                 if setting.lr is not None:
-                    jobs.setdefault(config.text, Job(config))
+                    self._add(config.text, Job(config))
                 elif seed or not setting.same_runs(reference(*setting.group)):  # a search has the reference's seed 0
-                    jobs.setdefault("searched " + config.text, Job(setting=setting, seed=seed))
-        self.jobs = list(jobs.values())
+                    self._add("searched " + config.text, Job(setting=setting, seed=seed))
 
-    def rate(self, group: tuple[str, str]) -> float | None:
-        """The chosen learning rate, once its search is done."""
-        results = {config.lr: self.results.get(config.text) for config in search(group, self.scale)}
-        if any(result is None for result in results.values()):
+    def _add(self, text: str, job: Job, first: bool = False) -> None:
+        if text not in self._planned:
+            self._planned.add(text)
+            self.jobs.insert(0 if first else len(self.jobs), job)
+
+    def extend(self) -> None:
+        """Put on the list what the searches still need, as far as their results tell; further rates come first."""
+        for group in self._groups:
+            listed = self.scale.rates(group.family)
+            for config in self.search(group):
+                self._add(config.text, Job(config), first=config.lr not in listed)
+
+    def search(self, group: Group) -> list[RunConfig]:
+        """The runs that decide a learning rate: the listed ones, and one further while the best is at an end."""
+        rates = list(self.scale.rates(group.family))
+        while self.scale.searched and len(rates) < MOST_RATES:
+            losses = self._losses(self._at(group, rates))
+            further = None if losses is None else beyond(losses)
+            if further is None:
+                break
+            rates = sorted([*rates, further])
+        return self._at(group, rates)
+
+    def _at(self, group: Group, rates: Iterable[float]) -> list[RunConfig]:
+        return [reference(*group).config(self.scale, lr, seed=0) for lr in rates]
+
+    def _losses(self, configs: list[RunConfig]) -> dict[float, float | None] | None:
+        """Rate -> validation loss (None: it diverged), once all of the runs are there."""
+        if any(config.text not in self.results for config in configs):
             return None
-        return chosen_rate({lr: result["valid_loss"] for lr, result in results.items() if result})
+        return {config.lr: self.results[config.text]["valid_loss"] for config in configs}
+
+    def rate(self, group: Group) -> float | None:
+        """The chosen learning rate, once its search is done."""
+        losses = self._losses(self.search(group))
+        return None if losses is None else chosen_rate(losses)
 
     def resolve(self, job: Job) -> RunConfig | None:
         """The job's config, or None while it waits for a search."""
@@ -215,6 +261,7 @@ class Plan:
 
     def take(self) -> RunConfig | None:
         """The first job that waits for nothing, off the list; None if all that are left wait."""
+        self.extend()
         for i, job in enumerate(self.jobs):
             if config := self.resolve(job):
                 del self.jobs[i]
@@ -223,13 +270,14 @@ class Plan:
 
     def take_known(self, store: Store) -> int:
         """Move every job whose result is on disk into the results; how many."""
-        before, found = len(self.jobs), True
+        known, found = 0, True
         while found:  # what a search has decided may be known too
             found = False
+            self.extend()
             for job in list(self.jobs):
                 config = self.resolve(job)
                 if config and (result := store.get(config)):
                     self.results[config.text] = result
                     self.jobs.remove(job)
-                    found = True
-        return before - len(self.jobs)
+                    known, found = known + 1, True
+        return known

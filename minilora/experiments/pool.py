@@ -22,12 +22,11 @@ def execute(plan: Plan, store: Store, workers: int, progress: bool, finished: Ca
 
     A run that fails ends it all, and what is done stays done.
     """
-    total = len(plan.jobs)
     done = plan.take_known(store)
     finished()
     if not plan.jobs:
         return
-    bar = Progress(total, "run") if progress else None
+    bar = Progress(done + len(plan.jobs), "run") if progress else None
     with _one_blas_thread(), _pool(workers) as pool:
         running: dict[Future, RunConfig] = {}
         while running or plan.jobs:
@@ -36,8 +35,10 @@ def execute(plan: Plan, store: Store, workers: int, progress: bool, finished: Ca
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 config = running.pop(future)
                 plan.results[config.text] = _result(future, config)
+                plan.extend()
                 done += 1
                 if bar:
+                    bar.total = done + len(running) + len(plan.jobs)
                     bar.update(done, f"{config.task} {config.method} {short(config.options)} seed {config.seed}")
                 finished()
 

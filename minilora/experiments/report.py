@@ -10,19 +10,19 @@ from typing import Any
 
 from minilora import methods
 from minilora.experiments.experiment import Experiment, Results, markdown, verdict
-from minilora.experiments.plan import Plan, Scale, Setting, chosen_rate, search
+from minilora.experiments.plan import Plan, Scale, Setting, chosen_rate
 from minilora.experiments.run import Result, Store, provenance, write_text
 
 PAGE = "RESULTS.md"
 LEFT_OUT = """## What is smaller here, and what was left out
 
-- Runs are short: fine-tuning is far from its end on e2e, sql and nli, and the methods are compared on the way.
-- Three seeds for full fine-tuning and the two LoRAs of the headline, for W_q, W_v in table 6, for full fine-tuning and
-  LoRA in table 16, and for the two ends of the full-rank limit; one seed elsewhere.
-- Tables 5, 6, 7, 15, 16 and figures 2 to 4 on sql alone, where methods lie furthest apart. On nli full fine-tuning and
-  LoRA are both between chance and 60 % after these steps, which would compare noise.
-- Table 4 without summaries for the other methods; Adapter-P and Adapter-D, which the paper has on RoBERTa alone, in its
-  table 2, are implemented and tested but have no row.
+- Runs are short, so methods are compared on the way to where they would end: with 2,000 examples fine-tuning still
+  gains from more steps on e2e and sql. One seed where both are trained longer, in a random subspace, and for the low
+  ranks of the full-rank limit.
+- Tables 5, 6, 7, 15, 16 and figures 2 to 4 on sql alone, where methods lie furthest apart. On nli all are near chance
+  after the usual steps; the headline has it with three times as many.
+- Adapter-P and Adapter-D, which the paper has on RoBERTa alone, in its table 2, are implemented and tested but have no
+  row.
 - Table 18 at three ranks of eleven; d90 on two tasks; METEOR, which needs WordNet.
 - Table 1 on the shipped base and a processor instead of GPT-2 M and a GPU."""
 
@@ -62,7 +62,7 @@ def _runs(experiment: Experiment, results: Results) -> list[Result]:
     """The experiment's runs, those of its searches first, each once."""
     settings = experiment.settings(results.scale)
     groups = dict.fromkeys(s.group for s in settings if s.lr is None)
-    searched = [results.plan.results[c.text] for group in groups for c in search(group, results.scale)]
+    searched = [results.plan.results[c.text] for group in groups for c in results.plan.search(group)]
     runs = searched + [run for setting in settings for run in results.runs(setting)]
     return list({json.dumps(run["config"]): run for run in runs}.values())
 
@@ -79,11 +79,11 @@ def _round(value: float | None) -> float | None:
 
 
 def _searches(settings: Sequence[Setting], results: Results) -> dict[str, Any]:
-    """ "task family" -> every learning rate tried with its validation loss, and the one chosen."""
+    """ "data family" -> every learning rate tried with its validation loss, and the one chosen."""
     found = {}
     for group in dict.fromkeys(setting.group for setting in settings if setting.lr is None):
-        tried = {c.lr: results.plan.results[c.text]["valid_loss"] for c in search(group, results.scale)}
-        found[" ".join(group)] = {
+        tried = {c.lr: results.plan.results[c.text]["valid_loss"] for c in results.plan.search(group)}
+        found[f"{group.data} {group.family}"] = {
             "tried": {f"{lr:g}": _round(loss) for lr, loss in tried.items()},
             "chosen": chosen_rate(tried),
         }
@@ -97,6 +97,20 @@ def load(experiment: Experiment, path: Path) -> tuple[Results, dict[str, Any]]:
     plan = Plan(experiment.settings(scale), scale)
     plan.results = {json.dumps(run["config"], sort_keys=True): run for run in said.pop("runs")}
     return Results(plan, said["measured"]), said
+
+
+def tell(experiment: Experiment, out: Path) -> Results | None:
+    """Print an experiment's table and claims from OUT/results; None, and how to make them, if they are not there."""
+    path = out / "results" / f"{experiment.name}.json"
+    if not path.exists():
+        print(f"results/{path.name} is not there: make it with  minilora reproduce {experiment.name} --out {out.name}")
+        return None
+    results, head = load(experiment, path)
+    print(f"{experiment.title} ({head['command']})\n\n{experiment.table(results)}\n")
+    for claim in experiment.claims(results):
+        print("yes:" if claim.holds else "NO: ", claim.text)
+    print()
+    return results
 
 
 # ------------------------------------------------------------------------------------------------- the page
@@ -150,7 +164,8 @@ def _introduction(heads: Sequence[dict[str, Any]]) -> str:
         f"examples, {scale.valid} for validation, {scale.test} for the test. Scores are on the test split: mean ± "
         f"sample standard deviation over {scale.seeds} seeds (a dash where nothing was run, no deviation where "
         "there is one seed). The learning rate of each method is searched for each task on one seed by the validation "
-        "loss (last section), and serves all its sizes. *Not worse* means within one standard deviation (pooled)."
+        "loss (last section), and serves all its sizes; few examples have a search of their own. *Not worse* means "
+        "within one standard deviation (pooled)."
         + ("" if scale.searched else "\n\n**A --quick run: it shows that everything runs. Its numbers mean nothing.**")
     )
 
@@ -184,7 +199,8 @@ def _rates(heads: Sequence[dict[str, Any]]) -> str:
         rows.append([task, label, ", ".join(tried), "yes" if found["chosen"] in (rates[0], rates[-1]) else ""])
     return (
         "## Learning rates\n\nEvery rate tried with its validation loss in nats per byte (seed 0); the chosen one in "
-        "bold. *lora_all* is LoRA on all six matrices of a block with r = 2, *everywhere* LoRA on all "
-        "matrices with all biases, *subspace* the random subspace of 1,000 "
+        "bold. A search begins with three rates and goes on while the best is at an end, to six. *lora_v_o_mlp* is "
+        "LoRA on W_v, W_o and the MLP's two matrices with r = 3, *everywhere* LoRA on all matrices with all biases, "
+        "*subspace* the random subspace of 1,000 "
         "dimensions.\n\n" + markdown(["task", "method", "rate: loss", "chosen at an end of the list"], rows)
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from minilora import methods
 from minilora.experiments.experiment import METRICS, Claim, Experiment, Results, gain, headline, markdown
-from minilora.experiments.plan import Scale, Setting, reference, secondary
+from minilora.experiments.plan import Scale, Setting, reference
 
 TASKS = ("sql",)
 METHODS = ("lora", "pre_embed", "pre_layer", "lora_pre_embed", "lora_pre_layer")
@@ -17,27 +17,22 @@ PAPER = {  # GPT-3: WikiSQL
 }
 
 
-def setting(task: str, method: str) -> Setting:
-    own = reference(task, method)
-    return own if method == "lora" else secondary(own)
-
-
 def settings(scale: Scale) -> list[Setting]:
-    return [setting(task, method) for method in METHODS for task in TASKS]
+    return [reference(task, method) for method in METHODS for task in TASKS]
 
 
 def table(results: Results) -> str:
     header = ["method", "trained", *(f"{task}: {METRICS[headline(task)].label}" for task in TASKS)]
     rows = []
     for method in METHODS:
-        own = [setting(task, method) for task in TASKS]
+        own = [reference(task, method) for task in TASKS]
         label = methods.METHODS[method].label
         rows.append([label, f"{results.trainable(own[0]):,}", *map(results.cell, own), PAPER[method]])
     return markdown([*header, "paper: WikiSQL"], rows)
 
 
 def claims(results: Results) -> list[Claim]:
-    score = {(m, t): results.score(setting(t, m)) for m in METHODS for t in TASKS}
+    score = {(m, t): results.score(reference(t, m)) for m in METHODS for t in TASKS}
     with_embed = METRICS["execution"].factor * gain(score["lora_pre_embed", "sql"], score["lora", "sql"], "execution")
     with_layer = METRICS["execution"].factor * gain(score["lora_pre_layer", "sql"], score["lora", "sql"], "execution")
     return [

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from minilora import methods
 from minilora.experiments.experiment import METRICS, Claim, Experiment, Results, gain, headline, markdown, not_worse
-from minilora.experiments.plan import Scale, Setting, reference, secondary
+from minilora.experiments.plan import Scale, Setting, reference
 
 TASK = "sql"
 METHODS = ("full", "pre_embed", "pre_layer", "lora")
@@ -19,22 +17,17 @@ PAPER = {  # GPT-3, validation accuracy on MNLI-100, -1k, -10k, -392K
 }
 
 
-def setting(method: str, train: int | None) -> Setting:
-    """Full fine-tuning and LoRA have the scale's seeds."""
-    own = replace(reference(TASK, method), train=train)
-    return own if method in ("full", "lora") else secondary(own)
-
-
 def settings(scale: Scale) -> list[Setting]:
-    return [setting(method, train) for train in reversed(SIZES) for method in METHODS]
+    return [reference(TASK, method, train) for train in reversed(SIZES) for method in METHODS]
 
 
 def table(results: Results) -> str:
     names = [f"{TASK}-{results.scale.train if train is None else train}" for train in SIZES]
     papers = [f"paper: MNLI-{n}" for n in ("100", "1k", "10k", "392K")]
-    rows = [
-        [methods.METHODS[m].label, *(_cell(results, setting(m, train)) for train in SIZES), *PAPER[m]] for m in METHODS
-    ]
+    rows = []
+    for method in METHODS:
+        cells = [_cell(results, reference(TASK, method, train)) for train in SIZES]
+        rows.append([methods.METHODS[method].label, *cells, *PAPER[method]])
     return markdown([f"{METRICS[headline(TASK)].label} (loss)", *names, *papers], rows)
 
 
@@ -43,10 +36,10 @@ def _cell(results: Results, own: Setting) -> str:
 
 
 def claims(results: Results) -> list[Claim]:
-    few = {method: results.score(setting(method, SIZES[0])) for method in METHODS}
-    many = {method: results.score(setting(method, None)) for method in METHODS}
+    few = {method: results.score(reference(TASK, method, SIZES[0])) for method in METHODS}
+    many = {method: results.score(reference(TASK, method)) for method in METHODS}
 
-    loss = {method: results.score(setting(method, SIZES[0]), "loss") for method in METHODS}
+    loss = {method: results.score(reference(TASK, method, SIZES[0]), "loss") for method in METHODS}
 
     def lead(scores: dict, method: str) -> float:
         return 100 * gain(scores["lora"], scores[method], headline(TASK))

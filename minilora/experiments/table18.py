@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from minilora.experiments.experiment import Claim, Experiment, Results, markdown
-from minilora.experiments.plan import Scale, Setting, lora, secondary
+from minilora.experiments.plan import Scale, Setting, lora
 
 RANKS = (1, 4, 64)
 METRICS = ("loss", "bleu", "nist", "rouge_l", "cider")
@@ -16,7 +16,7 @@ NAMES = ("loss", "BLEU", "NIST", "ROUGE-L", "CIDEr")
 
 
 def setting(r: int) -> Setting:
-    return secondary(Setting("e2e", "lora", lora(r)))
+    return Setting("e2e", "lora", lora(r))
 
 
 def settings(scale: Scale) -> list[Setting]:

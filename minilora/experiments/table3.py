@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from minilora.experiments.all_methods import lora_is_best, setting, table
+from minilora.experiments.all_methods import lora_is_best, table
 from minilora.experiments.experiment import Claim, Experiment, Results, gain
-from minilora.experiments.plan import Scale, Setting
+from minilora.experiments.plan import Scale, Setting, reference
 
 PAPER = {  # GPT-2 M, BLEU on E2E
     "full": ("68.2",),
@@ -17,11 +17,11 @@ PAPER = {  # GPT-2 M, BLEU on E2E
 
 
 def settings(scale: Scale) -> list[Setting]:
-    return [setting("e2e", method) for method in PAPER]
+    return [reference("e2e", method) for method in PAPER]
 
 
 def claims(results: Results) -> list[Claim]:
-    lora, full = (results.score(setting("e2e", method)) for method in ("lora", "full"))
+    lora, full = (results.score(reference("e2e", method)) for method in ("lora", "full"))
     above = gain(lora, full, "bleu")
     return [
         lora_is_best(results, list(PAPER), ["e2e"]),

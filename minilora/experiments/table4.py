@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from minilora.experiments.all_methods import lora_is_best, losses, setting, table
+from minilora.experiments.all_methods import lora_is_best, losses, table
 from minilora.experiments.experiment import Claim, Experiment, Results, gain
-from minilora.experiments.plan import Scale, Setting
+from minilora.experiments.plan import Scale, Setting, reference
 
 TASKS = {"sql": "WikiSQL"}
 PAPER = {  # GPT-3, WikiSQL, the better of two sizes where it has two
@@ -18,7 +18,7 @@ PAPER = {  # GPT-3, WikiSQL, the better of two sizes where it has two
 
 
 def settings(scale: Scale) -> list[Setting]:
-    return [setting(task, method) for task in TASKS for method in PAPER]
+    return [reference(task, method) for task in TASKS for method in PAPER]
 
 
 def claims(results: Results) -> list[Claim]:

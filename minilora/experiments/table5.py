@@ -6,7 +6,7 @@ Judged by the loss, which tells settings apart more finely than an accuracy on a
 from __future__ import annotations
 
 from minilora.experiments.experiment import METRICS, Claim, Experiment, Results, gain, headline, markdown
-from minilora.experiments.plan import ATTENTION, Scale, Setting, lora, secondary
+from minilora.experiments.plan import ATTENTION, Scale, Setting, lora
 
 TASK = "sql"
 CHOICES = {"q": 8, "k": 8, "v": 8, "o": 8, "qk": 4, "qv": 4, "qkvo": 2}  # matrices -> rank
@@ -27,9 +27,7 @@ def adapted(letters: str) -> list[str]:
 
 
 def setting(letters: str) -> Setting:
-    """W_q, W_v has the seeds of table 6."""
-    own = Setting(TASK, "lora", lora(CHOICES[letters], adapted(letters)))
-    return own if letters == "qv" else secondary(own)
+    return Setting(TASK, "lora", lora(CHOICES[letters], adapted(letters)))
 
 
 def settings(scale: Scale) -> list[Setting]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from minilora.experiments.experiment import METRICS, Claim, Experiment, Results, gain, headline, markdown, not_worse
 from minilora.experiments.figures import scores_by_rank
-from minilora.experiments.plan import Scale, Setting, lora, secondary
+from minilora.experiments.plan import Scale, Setting, lora
 from minilora.experiments.table5 import adapted, symbols
 
 TASK = "sql"
@@ -22,9 +22,7 @@ PAPER = {  # GPT-3, WikiSQL (± 0.5)
 
 
 def setting(letters: str, r: int) -> Setting:
-    """W_q, W_v, which figures 3 and 4 and table 7 look into, has the scale's seeds."""
-    own = Setting(TASK, "lora", lora(r, adapted(letters)))
-    return own if letters == "qv" else secondary(own)
+    return Setting(TASK, "lora", lora(r, adapted(letters)))
 
 
 def settings(scale: Scale) -> list[Setting]:

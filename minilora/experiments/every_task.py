@@ -1,0 +1,43 @@
+"""Tables 3 and 4 together: every method on every task, whichever of the two the paper has it in."""
+
+from __future__ import annotations
+
+from minilora import methods
+from minilora.experiments.all_methods import lora_is_best
+from minilora.experiments.experiment import HEADLINES, METRICS, Claim, Experiment, Results, headline, markdown
+from minilora.experiments.plan import Scale, Setting, reference
+
+TASKS = tuple(HEADLINES)
+METHODS = ("full", "top2", "bitfit", "adapter_h", "adapter_l", "pre_embed", "pre_layer", "lora")
+
+
+def settings(scale: Scale) -> list[Setting]:
+    return [reference(task, method) for task in TASKS for method in METHODS]
+
+
+def table(results: Results) -> str:
+    rows = []
+    for method in METHODS:
+        own = [reference(task, method) for task in TASKS]
+        cells = [results.cell(s) if headline(s.task) == "nats_per_byte" else _cell(results, s) for s in own]
+        rows.append([methods.METHODS[method].label, f"{results.trainable(own[0]):,}", *cells])
+    header = [f"{task}: {METRICS[headline(task)].label}" for task in TASKS]
+    return markdown(["method", "trained", *header], rows) + "\n\nIn brackets the loss, nats per byte."
+
+
+def _cell(results: Results, own: Setting) -> str:
+    return f"{results.cell(own)} ({results.score(own, 'loss').mean:.3f})"
+
+
+def claims(results: Results) -> list[Claim]:
+    return [lora_is_best(results, METHODS, [task]) for task in TASKS]
+
+
+EXPERIMENT = Experiment(
+    name="every_task",
+    title="Tables 3 and 4: every method on every task",
+    source="sections 5.4 and 5.5",
+    settings=settings,
+    table=table,
+    claims=claims,
+)
