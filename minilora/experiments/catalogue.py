@@ -2,7 +2,6 @@
 
 from minilora.experiments import (
     counts,
-    every_task,
     figure2,
     figure3_4,
     full_rank_limit,
@@ -19,6 +18,7 @@ from minilora.experiments import (
     table15,
     table16,
     table18,
+    three_tasks,
 )
 from minilora.experiments.experiment import Experiment
 
@@ -41,7 +41,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         table18,
         lr_transfer,
         table3,
-        every_task,
+        three_tasks,
         table1,
     )
 }
