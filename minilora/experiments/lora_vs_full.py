@@ -73,7 +73,7 @@ def table(results: Results) -> str:
                 score = results.score(setting(task, family, train))
                 cells.append(show(score, metric) + (" ✓" if not_worse(score, full, metric) else ""))
             paper = PAPER.get(task, ("–", "–")) if train is None else ("", "")
-            rows.append([task, str(results.scale.train if train is None else train), *about, *cells, *paper])
+            rows.append([task, f"{train or results.scale.train:,}", *about, *cells, *paper])
     header = ["task", "examples", "metric", "best guess", "base", "full", *(f"LoRA: {name}" for name in LORAS.values())]
     shares = " and ".join(_share(results, family) for family in LORAS)
     return markdown([*header, "paper: full", "paper: LoRA"], rows) + (
