@@ -365,7 +365,11 @@ def test_the_page_has_every_verdict_and_every_rate_tried(reported):
     assert "not run" not in page
     for lr in RATES["lora"]:
         assert f"{lr:g}: " in page
-    (out / "results" / "table5.json").unlink()
+    path = out / "results" / "table5.json"
+    said = json.loads(path.read_text())
+    path.write_text(json.dumps(said | {"runs": said["runs"][:-1]}))
+    assert "| not run |" in report.page(EXPERIMENTS.values(), out), "a file of an earlier version, which lacks a run"
+    path.unlink()
     assert f"| {EXPERIMENTS['table5'].title} | not run |" in report.page(EXPERIMENTS.values(), out)
 
 

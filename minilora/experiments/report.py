@@ -127,8 +127,10 @@ def page(experiments: Iterable[Experiment], out: Path) -> str:
     present, missing = [], []
     for experiment in experiments:
         path = out / "results" / f"{experiment.name}.json"
-        if path.exists():
-            present.append((experiment, *load(experiment, path)))
+        loaded = load(experiment, path) if path.exists() else None
+        # A file of an earlier version may lack what the experiment has now.
+        if loaded and loaded[0].complete(experiment.settings(loaded[0].scale)):
+            present.append((experiment, *loaded))
         else:
             missing.append(experiment)
     if not present:
