@@ -46,7 +46,7 @@ REFERENCE: dict[str, tuple[str, dict[str, Any]]] = {  # family -> method and opt
 
 LOSS_ALONE = ("everywhere", "subspace")
 
-RATES: dict[str, tuple[float, ...]] = {  # family -> the peak learning rates that are tried: three, half a decade apart
+RATES: dict[str, tuple[float, ...]] = {  # family -> the peak learning rates tried first: three, half a decade apart
     "full": (3e-4, 1e-3, 3e-3),
     "top2": (3e-4, 1e-3, 3e-3),
     "bitfit": (3e-3, 1e-2, 3e-2),

@@ -91,22 +91,29 @@ def _searches(settings: Sequence[Setting], results: Results) -> dict[str, Any]:
     return found
 
 
-def load(experiment: Experiment, path: Path) -> tuple[Results, dict[str, Any]]:
-    """The results that `save` wrote, and the file's head."""
+def load(experiment: Experiment, out: Path) -> tuple[Results, dict[str, Any]] | None:
+    """The results that `save` wrote into OUT, and the file's head; None if there is no file, or one of an earlier
+    version, which lacks runs that the experiment has now."""
+    path = out / "results" / f"{experiment.name}.json"
+    if not path.exists():
+        return None
     said = json.loads(path.read_text(encoding="utf-8"))
     scale = Scale(**said["scale"])
-    plan = Plan(experiment.settings(scale), scale)
+    settings = experiment.settings(scale)
+    plan = Plan(settings, scale)
     plan.results = {json.dumps(run["config"], sort_keys=True): run for run in said.pop("runs")}
-    return Results(plan, said["measured"]), said
+    results = Results(plan, said["measured"])
+    return (results, said) if results.complete(settings) else None
 
 
 def tell(experiment: Experiment, out: Path) -> Results | None:
     """Print an experiment's table and claims from OUT/results; None, and how to make them, if they are not there."""
-    path = out / "results" / f"{experiment.name}.json"
-    if not path.exists():
-        print(f"results/{path.name} is not there: make it with  minilora reproduce {experiment.name} --out {out.name}")
+    loaded = load(experiment, out)
+    if loaded is None:
+        name = experiment.name
+        print(f"results/{name}.json is not there: make it with  minilora reproduce {name} --out {out.name}")
         return None
-    results, head = load(experiment, path)
+    results, head = loaded
     print(f"{experiment.title} ({head['command']})\n\n{experiment.table(results)}\n")
     for claim in experiment.claims(results):
         print("yes:" if claim.holds else "NO: ", claim.text)
@@ -126,10 +133,8 @@ def page(experiments: Iterable[Experiment], out: Path) -> str:
     """The whole page: verdicts first, then each table, then the learning rates."""
     present, missing = [], []
     for experiment in experiments:
-        path = out / "results" / f"{experiment.name}.json"
-        loaded = load(experiment, path) if path.exists() else None
-        # A file of an earlier version may lack what the experiment has now.
-        if loaded and loaded[0].complete(experiment.settings(loaded[0].scale)):
+        loaded = load(experiment, out)
+        if loaded:
             present.append((experiment, *loaded))
         else:
             missing.append(experiment)
