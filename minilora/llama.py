@@ -22,9 +22,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from minilora import _grouped as attention
 from minilora import ops
 from minilora.backend import Array, array_module
 from minilora.nn import Embedding, Gradients, Linear, Module, Parameter, RMSNorm, normal
+from minilora.transformer import Block, GPT, LayerKV, Past, Stack, _add
 
 
 @dataclass(frozen=True)
@@ -284,3 +286,44 @@ class GatedMLP(Module):
 def _linear(rng: np.random.Generator | None, d: int, k: int, bias: bool, dtype: str) -> Linear:
     """A Linear from k to d with Gaussian weights of std 0.02, as transformers draws them, and no bias or zeros."""
     return Linear(Parameter(normal(rng, (d, k), 0.02, dtype)), Parameter(np.zeros(d, dtype)) if bias else None)
+
+
+class LlamaBlock(Block):
+    def __init__(self, config: LlamaConfig, rng) -> None:
+        self.ln_1 = RMSNorm(config.hidden_size, config.dtype, config.rms_norm_eps)
+        self.attn = GroupedQueryAttention(config, rng)
+        self.ln_2 = RMSNorm(config.hidden_size, config.dtype, config.rms_norm_eps)
+        self.mlp = GatedMLP(config, rng)
+
+
+class Llama(Module):
+    """SCRATCH until nn.Decoder is there."""
+
+    method = None
+
+    def __init__(self, config: LlamaConfig, seed: int | None = 0) -> None:
+        rng = None if seed is None else np.random.default_rng(seed)
+        self.config = config
+        self.wte = Embedding(Parameter(normal(rng, (config.vocab_size, config.hidden_size), 0.02, config.dtype)))
+        self.blocks = [LlamaBlock(config, rng) for _ in range(config.num_hidden_layers)]
+        self.stack = Stack()
+        self.ln_f = RMSNorm(config.hidden_size, config.dtype, config.rms_norm_eps)
+        if not config.tie_word_embeddings:
+            self.lm_head = Linear(Parameter(normal(rng, (config.vocab_size, config.hidden_size), 0.02, config.dtype)))
+        self.assign_names()
+
+    def forward(self, tokens, rng=None, past=None, keep=True):
+        tokens = np.asarray(tokens)
+        x, wte = self.wte.forward(tokens, rng)
+        x, blocks = self.stack.forward(x, self.blocks, tokens, rng, past, keep, self.wte.trainable)
+        n, ln_f = self.ln_f.forward(x, rng)
+        logits, head = self.wte.unembed(n, rng) if self.config.tie_word_embeddings else self.lm_head.forward(n)
+        return logits, (wte, blocks, ln_f, head)
+
+    def backward(self, dlogits, cache, grads):
+        wte, blocks, ln_f, head = cache
+        h = self.wte.unembed_backward if self.config.tie_word_embeddings else self.lm_head.backward
+        dx = self.ln_f.backward(h(dlogits, head, grads), ln_f, grads)
+        dx = self.stack.backward(dx, self.blocks, blocks, grads, self.wte.trainable)
+        if dx is not None:
+            self.wte.backward(dx, wte, grads)

@@ -248,6 +248,26 @@ class LayerNorm(Module):
         return ops.layer_norm_dx(dy, xhat, rstd, self.weight.data) if need_dx else None
 
 
+class RMSNorm(Module):
+    """y = weight * x / sqrt(mean(x^2) + eps) over the last axis; weight (d,)."""
+
+    def __init__(self, d: int, dtype: str, eps: float) -> None:
+        self.weight = Parameter(np.ones(d, dtype))
+        self.eps = eps
+
+    def forward(self, x: Array, rng: Any = None) -> tuple[Array, Any]:
+        """x (..., d) -> y (..., d).  The cache is xhat (..., d) and rrms (..., 1)."""
+        y, xhat, rrms = ops.rms_norm(x, self.weight.data, self.eps)
+        return y, (xhat, rrms)
+
+    def backward(self, dy: Array, cache: Any, grads: Gradients, need_dx: bool = True) -> Array | None:
+        """dy (..., d) -> dx (..., d)."""
+        xhat, rrms = cache
+        if self.weight.trainable:
+            accumulate(grads, self.weight, ops.layer_norm_dgamma(dy, xhat))
+        return ops.rms_norm_dx(dy, xhat, rrms, self.weight.data) if need_dx else None
+
+
 class Embedding(Module):
     """A table W (V, d): a token in, its row out; and, when the output head is tied to it, a row of scores.
 
