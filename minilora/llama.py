@@ -22,9 +22,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minilora import _grouped as attention
-from minilora import ops
-from minilora.backend import Array, array_module
+from minilora import attention, ops
+from minilora.machine.backend import Array, array_module
 from minilora.nn import Embedding, Gradients, Linear, Module, Parameter, RMSNorm, normal
 from minilora.transformer import Block, GPT, LayerKV, Past, Stack, _add
 

@@ -14,12 +14,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minilora import cli
-from minilora.cli import main
-from minilora.exercises import commands, folder, grading, matrix, spec, worker
+from minilora.cli import exercises as commands
+from minilora.cli import main as cli
+from minilora.cli.main import main
+from minilora.exercises import grading, matrix, spec, worker
+from minilora.exercises import workbook as folder
 from minilora.exercises.checking import ERROR, FAILED, NOT_STARTED, PASSED, check, check_file
-from minilora.exercises.folder import UNSOLVED
 from minilora.exercises.sandbox import Limits, Local
+from minilora.exercises.workbook import UNSOLVED
 
 TREE = Path(__file__).parents[1] / "tutorials" / "exercises"
 SOLUTIONS = TREE / "solutions"

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from minilora.checkpoint import CheckpointError
+from minilora.files.container import CheckpointError
 from minilora.hf.chat import ChatML, chatml
-from minilora.hf.folder import extra, read_json
+from minilora.hf.safetensors_folder import extra, read_json
 
 END_OF_TEXT = "<|endoftext|>"
 

@@ -26,7 +26,7 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
-from minilora.checkpoint import CheckpointError
+from minilora.files.container import CheckpointError
 from minilora.quantized import BLOCK_TYPES, BlockWeight
 
 # The types of values, by number; 8 is a string and 9 an array.

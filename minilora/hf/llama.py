@@ -25,10 +25,10 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from minilora.backend import to_host
-from minilora.checkpoint import CheckpointError
+from minilora.machine.backend import to_host
+from minilora.files.container import CheckpointError
 from minilora.hf.bpe import BPETokenizer, gguf_tokenizer, load_tokenizer
-from minilora.hf.folder import StoredTensor, extra, read_json, stored_model, whole_folder
+from minilora.hf.safetensors_folder import StoredTensor, extra, read_json, stored_model, whole_folder
 from minilora.hf.gguf import Gguf, GgufTensor, open_gguf
 from minilora.llama import Llama, LlamaConfig, rotary_frequencies, shapes
 from minilora.lora import LoraError, lora_layers

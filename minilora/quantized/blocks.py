@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minilora.backend import Array
+from minilora.machine.backend import Array
 from minilora.quantized.weight import QuantizedWeight
 
 

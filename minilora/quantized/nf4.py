@@ -22,7 +22,7 @@ from types import ModuleType
 
 import numpy as np
 
-from minilora.backend import Array, array_module
+from minilora.machine.backend import Array, array_module
 from minilora.quantized.weight import QuantizedWeight
 
 BLOCK, GROUP = 64, 256  # weights that share one c; blocks whose c share one scale

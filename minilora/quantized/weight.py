@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from minilora.backend import Array
+from minilora.machine.backend import Array
 
 
 class QuantizedWeight:

@@ -4,7 +4,7 @@ import pytest
 
 from minilora.exercises import spec
 from minilora.exercises.checking import NOT_STARTED, PASSED
-from minilora.exercises.folder import Folder
+from minilora.exercises.workbook import Folder
 
 collect_ignore = ["solutions"]
 

@@ -1,0 +1,228 @@
+"""The commands of the classroom: `minilora exercises`, `check`, `hint` and `grade`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from minilora.cli.arguments import add_command
+from minilora.exercises import spec
+
+if TYPE_CHECKING:
+    from minilora.exercises.checking import Verdict
+    from minilora.exercises.workbook import Folder
+
+POLL_SECONDS = 0.3
+
+
+def add_commands(commands: Any) -> None:
+    """Add the four commands to the subparsers of `minilora`."""
+
+    command = partial(add_command, commands)
+    p = command(run_exercises, "small tasks to solve: the list, your score, what comes next", "minilora exercises")
+    actions = p.add_subparsers(metavar="ACTION")
+    action = actions.add_parser("start", help="put the unsolved files into a folder of your own")
+    action.add_argument("folder", type=Path, metavar="DIR", help="files that are there already stay as they are")
+    action.set_defaults(run=run_start)
+    action = actions.add_parser("reset", help="put one unsolved file back (yours is kept under another name)")
+    action.add_argument("exercise", metavar="NUMBER")
+    action.set_defaults(run=run_reset)
+
+    p = command(run_check, "check your answers to exercises", "minilora check 08")
+    p.add_argument("exercises", nargs="*", metavar="NUMBER", help="default: all that you have started")
+    p.add_argument("--watch", action="store_true", help="check a file whenever it is saved, until Ctrl-C")
+
+    p = command(run_hint, "the next of three hints for an exercise", "minilora hint 08")
+    p.add_argument("exercise", nargs="?", metavar="NUMBER", help="default: the first that is not solved")
+
+    p = command(run_grade, "grade a folder of submissions", "minilora grade SUBMISSIONS --csv grades.csv")
+    p.add_argument("submissions", type=Path, metavar="SUBMISSIONS", help="holds a folder for each student")
+    p.add_argument("--csv", type=Path, default=Path("grades.csv"), metavar="FILE", help="default: grades.csv")
+    p.add_argument("--jobs", type=_positive_int, default=os.cpu_count() or 2, help="processes (default: %(default)s)")
+    p.add_argument(
+        "--seconds", type=_positive_int, default=1, help="computing time an exercise may take (default: %(default)s)"
+    )
+
+
+def _positive_int(text: str) -> int:
+    from minilora.cli.arguments import positive_int
+
+    return positive_int(text)
+
+
+def _folder() -> Folder:
+    """The student's folder.  RuntimeError if hypothesis, which draws the cases, is not installed."""
+    _need_hypothesis()
+    from minilora.exercises import workbook as folder
+
+    return folder.find()
+
+
+def _need_hypothesis() -> None:
+    try:
+        import hypothesis  # noqa: F401
+    except ImportError:
+        raise RuntimeError('checking needs hypothesis: run  pip install "minilora[test]"') from None
+
+
+# ------------------------------------------------------------------------------------------------- for students
+
+
+def run_exercises(a: argparse.Namespace) -> None:
+    """The list, with what is solved and what comes next."""
+    folder = _folder()
+    lesson = 0
+    for name, verdict in folder.verdicts().items():
+        exercise = spec.load(name)
+        if exercise.lesson != lesson:
+            lesson = exercise.lesson
+            print(f"lesson {lesson}")
+        state = {"passed": "solved", "not started": ""}.get(verdict.status, f"{verdict.status}: {verdict.detail}")
+        line = f"  {spec.number(name)}  {exercise.title:<42}{exercise.minutes:>3} min   {state}"
+        print(line if len(line) <= 118 else f"{line[:115]}...")
+    print(score(folder))
+
+
+def score(folder: Folder) -> str:
+    """ "3 of 27 solved" and what to do next."""
+    from minilora.exercises.checking import PASSED
+
+    verdicts = folder.verdicts()
+    solved = sum(verdict.status == PASSED for verdict in verdicts.values())
+    bar = "#" * solved + "." * (len(verdicts) - solved)
+    name = folder.next_unsolved()
+    if name is None:
+        return f"[{bar}] all {len(verdicts)} solved: well done"
+    exercise = spec.load(name)
+    return (
+        f"[{bar}] {solved} of {len(verdicts)} solved\n"
+        f"next: {spec.number(name)}, {exercise.title} (lesson {exercise.lesson}, {exercise.minutes} minutes)\n"
+        f"      edit {folder.file(name)}, then  minilora check {spec.number(name)}"
+    )
+
+
+def run_start(a: argparse.Namespace) -> None:
+    from minilora.exercises import workbook as folder
+
+    copied = folder.start(a.folder)
+    exercises = sum(name.startswith("ex") for name in copied)
+    stayed = f", {len(spec.names()) - exercises} were there and stay" if exercises < len(spec.names()) else ""
+    print(f"{exercises} exercises are in {a.folder}{stayed}")
+    print(f"next: cd {a.folder}, then  minilora exercises")
+
+
+def run_reset(a: argparse.Namespace) -> None:
+    name, folder = spec.find(a.exercise), _folder()
+    kept = folder.reset(name)
+    print(f"{folder.file(name)} is as it was at the start" + (f"; yours is kept as {kept}" if kept else ""))
+
+
+def run_check(a: argparse.Namespace) -> None:
+    """Check some exercises, or all that were started; the exit code is 1 if one is not passed."""
+    from minilora.exercises.checking import NOT_STARTED, PASSED
+
+    folder = _folder()
+    names = [spec.find(text) for text in a.exercises]
+    if a.watch:
+        watch(folder, names or spec.names())
+        return
+    if not names:
+        started = [name for name, verdict in folder.verdicts().items() if verdict.status != NOT_STARTED]
+        names = [name for name in started if folder.file(name).exists()]
+    verdicts = {name: folder.verdict(name, again=True) for name in names}
+    shown = False
+    for name, verdict in verdicts.items():
+        print(described(folder, name, verdict, whole=bool(a.exercises) or not shown))
+        shown = shown or verdict.status != PASSED
+    print(score(folder), flush=True)
+    if any(verdict.status != PASSED for verdict in verdicts.values()):
+        sys.exit(1)
+
+
+def described(folder: Folder, name: str, verdict: Verdict, whole: bool = True) -> str:
+    """What a student reads about one exercise; `whole` includes the smallest failing input."""
+    from minilora.exercises.checking import NOT_STARTED, PASSED
+
+    line = f"{spec.number(name)} {spec.load(name).title}: {verdict.status}"
+    if verdict.status == NOT_STARTED:
+        return f"{line} (write {folder.file(name)}, and take out its `raise NotImplementedError`)"
+    if verdict.status == PASSED:
+        return line
+    if not whole:
+        return f"{line}: {verdict.detail}"
+    return f"{line}\n{verdict.report}\n  stuck?     minilora hint {spec.number(name)}"
+
+
+def watch(folder: Folder, names: list[str]) -> None:
+    """Check each file when it has been saved, until Ctrl-C."""
+    print(score(folder))
+    print(f"watching {folder.path.absolute()}: save a file and it is checked; Ctrl-C stops", flush=True)
+    saved = {name: _saved(folder, name) for name in names}
+    try:
+        while True:
+            time.sleep(POLL_SECONDS)
+            for name in names:
+                now = _saved(folder, name)
+                if now is not None and now != saved[name]:
+                    print(f"\n{described(folder, name, folder.verdict(name, again=True))}")
+                    print(score(folder), flush=True)
+                saved[name] = now
+    except KeyboardInterrupt:
+        print("\nstopped watching")
+
+
+def _saved(folder: Folder, name: str) -> tuple[int, int] | None:
+    """When a file was last saved, and its size; None while an editor has it replaced."""
+    try:
+        status = folder.file(name).stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size
+
+
+def run_hint(a: argparse.Namespace) -> None:
+    from minilora.exercises.workbook import HINTS
+
+    folder = _folder()
+    name = spec.find(a.exercise) if a.exercise else folder.next_unsolved()
+    if name is None:
+        print("everything is solved: no hint is needed")
+        return
+    count, hint = folder.hint(name)
+    more = f"minilora hint {spec.number(name)} gives the next" if count < HINTS else "this was the last"
+    print(f"{spec.number(name)} {spec.load(name).title}, hint {count} of {HINTS} ({more}):\n  {hint}")
+
+
+# ------------------------------------------------------------------------------------------------- for teachers
+
+
+def run_grade(a: argparse.Namespace) -> None:
+    """Grade, print the table, and write the CSV; an interrupted run is continued by the same command."""
+    _need_hypothesis()
+    from minilora.cli.arguments import check_out
+    from minilora.exercises import grading
+    from minilora.exercises.sandbox import Limits
+
+    check_out(a.csv)
+    log = a.csv.with_name(f"{a.csv.name}.jsonl")
+    start = time.monotonic()
+
+    def progress(done: int, all: int) -> None:
+        if sys.stderr.isatty() or done == all:
+            print(f"\r{done} of {all} graded, {time.monotonic() - start:.0f} s", end="", file=sys.stderr, flush=True)
+
+    limits = Limits(cpu_seconds=a.seconds, wall_seconds=15.0 * a.seconds)
+    try:
+        results = grading.grade(a.submissions, log, a.jobs, limits, progress)
+    except KeyboardInterrupt:
+        print(f"\nwhat is graded is kept in {log}: the same command goes on from there", file=sys.stderr)
+        raise
+    print(file=sys.stderr)
+    grading.write_csv(results, a.csv)
+    print(grading.table(results))
+    print(f"wrote {a.csv}, one line for each student and exercise (and {log}, from which a later run goes on)")
