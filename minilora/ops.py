@@ -202,10 +202,10 @@ def silu(x: Array) -> tuple[Array, Array]:
 
 
 def silu_dx(dy: Array, y: Array, s: Array) -> Array:
-    """ds/dx = s (1 - s), so dy/dx = s + x s (1 - s) = s + y (1 - s) = y + s (1 - y)."""
-    slope = 1 - y
-    slope *= s
-    slope += y
+    """ds/dx = s (1 - s), so dy/dx = s + x s (1 - s) = s + y (1 - s)."""
+    slope = 1 - s
+    slope *= y
+    slope += s
     slope *= dy
     return slope
 

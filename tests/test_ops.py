@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from minilora import attention, ops
 from minilora.testing.bounds import gamma
 from tests.finite_differences import assert_gradient
-from tests.reference import Bounded, Reference, exactly
+from tests.reference import Bounded, exactly
+from tests.reference_llama import LlamaReference
 
 seeds = st.integers(0, 2**32 - 1)
 sides = st.integers(1, 5)
-f = Reference()
+f = LlamaReference()
 
 
 def gaussian(seed: int, *shapes: tuple[int, ...], dtype: str = "float64") -> list[np.ndarray]:
@@ -130,6 +131,30 @@ def test_layer_norm_derivatives(seed, n, d):
     assert_gradient(ops.linear_db(dy), loss, bias, rounding)
 
 
+# --------------------------------------------------------------------------------------------- RMSNorm
+
+
+@given(seeds, sides, st.integers(1, 8), st.sampled_from((1e-5, 0.1)))
+def test_rms_norm_is_the_formula(seed, n, d, eps):
+    x, weight = gaussian(seed, (n, d), (d,))
+    assert_within(ops.rms_norm(x, weight, eps)[0], f.rms_norm(exactly(x), exactly(weight), eps))
+
+
+@given(seeds, sides, st.integers(1, 8))
+def test_rms_norm_derivatives(seed, n, d):
+    weight, dy = gaussian(seed, (d,), (n, d))
+    # Rows near zero would be too steep for differences.
+    x = np.random.default_rng(seed).uniform(0.5, 2, (n, d)) * np.where(np.arange(d) % 2, -1, 1)
+    _, xhat, rrms = ops.rms_norm(x, weight, 1e-5)
+    rounding = loss_rounding(dy, f.rms_norm(exactly(x), exactly(np.abs(weight) + 1)))
+
+    def loss():
+        return float((dy * ops.rms_norm(x, weight, 1e-5)[0]).sum())
+
+    assert_gradient(ops.rms_norm_dx(dy, xhat, rrms, weight), loss, x, rounding)
+    assert_gradient(ops.layer_norm_dgamma(dy, xhat), loss, weight, rounding)
+
+
 # ------------------------------------------------------------------------------------------------ GELU
 
 
@@ -154,11 +179,75 @@ def test_gelu_derivative(seed, n, d):
     assert_gradient(ops.gelu_dx(dy, x, y, phi), lambda: float((dy * ops.gelu(x)[0]).sum()), x, rounding)
 
 
+# ------------------------------------------------------------------------------------------------ SiLU
+
+
+@given(seeds, sides, sides)
+def test_silu_is_x_times_the_logistic_function(seed, n, d):
+    x = 3 * gaussian(seed, (n, d))[0]
+    assert_within(ops.silu(x)[0], f.silu(exactly(x)))
+
+
+def test_silu_of_large_numbers_is_the_number_or_zero():
+    x = np.array([-1e30, -100.0, 0.0, 100.0, 1e30])
+    y, s = ops.silu(x)
+    np.testing.assert_array_equal(y, [0, 0, 0, 100, 1e30])
+    np.testing.assert_array_equal(ops.silu_dx(np.ones(5), y, s), [0, 0, 0.5, 1, 1])
+
+
+@given(seeds, sides, sides)
+def test_silu_derivative(seed, n, d):
+    x, dy = gaussian(seed, (n, d), (n, d))
+    rounding = loss_rounding(dy, f.silu(exactly(np.abs(x) + 1)))
+    assert_gradient(ops.silu_dx(dy, *ops.silu(x)), lambda: float((dy * ops.silu(x)[0]).sum()), x, rounding)
+
+
+# ---------------------------------------------------------------------------------- rotary positions
+
+
+def angles(T: int, D: int, theta: float = 100.0) -> tuple[np.ndarray, np.ndarray]:
+    return ops.rotary_angles(np.arange(T, dtype=float), theta ** (-np.arange(0, D, 2) / D))
+
+
+@given(seeds, sides, sides, sides)
+def test_rotary_multiplies_complex_numbers(seed, H, T, half):
+    (x,) = gaussian(seed, (2, H, T, 2 * half))
+    assert_within(ops.rotary(x, *angles(T, 2 * half)), f.rotary(exactly(x), 100.0))
+
+
+@given(seeds, sides, sides, st.integers(0, 50))
+def test_turned_queries_and_keys_see_their_distance_only(seed, T, half, shift):
+    """q_m . k_n is the same product at positions m + shift and n + shift."""
+    q, k = gaussian(seed, (T, 2 * half), (T, 2 * half))
+    cos, sin = angles(T + shift, 2 * half)
+    here = ops.rotary(q, cos[:T], sin[:T]) @ ops.rotary(k, cos[:T], sin[:T]).T
+    there = ops.rotary(q, cos[shift:], sin[shift:]) @ ops.rotary(k, cos[shift:], sin[shift:]).T
+    # Each of the two is a product of vectors whose lengths turning keeps; an angle is out by its own roundings.
+    lengths = np.linalg.norm(q, axis=1)[:, None] * np.linalg.norm(k, axis=1)
+    assert (np.abs(here - there) <= 2 * lengths * gamma(4 * half + 20 * (T + shift), "float64")).all()
+
+
+@given(seeds, sides, sides, sides)
+def test_rotary_derivative(seed, H, T, half):
+    x, dy = gaussian(seed, (2, H, T, 2 * half), (2, H, T, 2 * half))
+    cos, sin = angles(T, 2 * half)
+    rounding = loss_rounding(dy, f.rotary(exactly(np.abs(x) + 1), 100.0))
+    assert_gradient(ops.rotary_dx(dy, cos, sin), lambda: float((dy * ops.rotary(x, cos, sin)).sum()), x, rounding)
+
+
 # ------------------------------------------------------------------------------------ causal attention
 
-attention_shapes = st.tuples(st.integers(1, 2), st.integers(1, 2), sides, sides, sides).map(
-    lambda s: ((s[0], s[1], s[2], s[4]), (s[0], s[1], s[2] + s[3] - 1, s[4]))  # (B, H, Tq, D), (B, H, Tk, D)
+# (B, H, Tq, D), (B, K, Tk, D), where H / K is from 1 to 3
+attention_shapes = st.tuples(st.integers(1, 2), st.integers(1, 2), st.integers(1, 3), sides, sides, sides).map(
+    lambda s: ((s[0], s[1] * s[2], s[3], s[5]), (s[0], s[1], s[3] + s[4] - 1, s[5]))
 )
+
+
+def shared(x: np.ndarray, q: np.ndarray) -> Bounded:
+    """Keys or values (B, K, Tk, D), one for each of the H heads of q."""
+    return exactly(x.repeat(q.shape[1] // x.shape[1], axis=1))
+
+
 block_sizes = pytest.mark.parametrize("query_block", [1, 2, 64])
 
 
@@ -167,7 +256,7 @@ block_sizes = pytest.mark.parametrize("query_block", [1, 2, 64])
 def test_attention_is_the_formula(monkeypatch, query_block, seed, shapes):
     monkeypatch.setattr(attention, "QUERY_BLOCK", query_block)
     q, k, v = gaussian(seed, shapes[0], shapes[1], shapes[1])
-    expected = f.attention(exactly(q), exactly(k), exactly(v))
+    expected = f.attention(exactly(q), shared(k, q), shared(v, q))
     assert_within(attention.causal_attention(q, k, v)[0], expected)
     assert_within(ops.causal_attention_plain(q, k, v), expected)
 
@@ -198,7 +287,7 @@ def test_attention_derivatives(monkeypatch, query_block, seed, shapes):
     monkeypatch.setattr(attention, "QUERY_BLOCK", query_block)
     q, k, v, dy = gaussian(seed, shapes[0], shapes[1], shapes[1], shapes[0])
     y, P = attention.causal_attention(q, k, v)
-    rounding = loss_rounding(dy, f.attention(exactly(q), exactly(k), exactly(np.abs(v) + 1)))
+    rounding = loss_rounding(dy, f.attention(exactly(q), shared(k, q), shared(np.abs(v) + 1, q)))
 
     def loss():
         return float((dy * attention.causal_attention(q, k, v)[0]).sum())
@@ -266,6 +355,8 @@ def calls(dtype: str) -> dict[str, tuple]:
     rows, norm = (np.arange(4) % 3, gaussian(1, (3,), (3,), dtype=dtype))
     y, P = attention.causal_attention(heads, heads, heads)
     _, xhat, rstd = ops.layer_norm(x, *norm, 1e-5)
+    turns = [angle.astype(dtype) for angle in angles(4, 4)]
+    pairs, grouped = gaussian(2, (2, 1, 4, 4), (2, 2, 4, 3), dtype=dtype)
     return {
         "linear": (x, W, b),
         "linear_dx": (dy, W),
@@ -276,9 +367,16 @@ def calls(dtype: str) -> dict[str, tuple]:
         "layer_norm": (x, *norm, 1e-5),
         "layer_norm_dx": (x, xhat, rstd, norm[0]),
         "layer_norm_dgamma": (x, xhat),
+        "rms_norm": (x, norm[0], 1e-5),
+        "rms_norm_dx": (x, xhat, rstd, norm[0]),
         "gelu": (x,),
         "gelu_dx": (x, x, *ops.gelu(x)),
-        "causal_attention_plain": (heads, heads, heads),
+        "silu": (x,),
+        "silu_dx": (x, *ops.silu(x)),
+        "rotary_angles": (turns[0][:, 0].copy(), turns[1][0].copy()),
+        "rotary": (pairs, *turns),
+        "rotary_dx": (pairs, *turns),
+        "causal_attention_plain": (grouped, heads, heads),
         "causal_attention": (heads, heads, heads),
         "causal_attention_dv": (heads, heads, P),
         "causal_attention_dscores": (heads, heads, y, P),
