@@ -19,6 +19,7 @@ import io
 import math
 import struct
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,7 +63,7 @@ class Gguf:
         self.file, self.size, self.path, self._left = file, size, path, size
         try:
             self._read_header()
-        except (UnicodeDecodeError, struct.error, OverflowError, EOFError, zipfile.BadZipFile) as error:
+        except (UnicodeDecodeError, struct.error, OverflowError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise CheckpointError(f"{path} is damaged ({error}): fetch it again") from None
 
     def read(self, tensor: GgufTensor) -> BlockWeight:
@@ -71,7 +72,7 @@ class Gguf:
         try:
             self.file.seek(tensor.offset)
             data = self.file.read(tensor.nbytes)
-        except (EOFError, zipfile.BadZipFile) as error:
+        except (EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise CheckpointError(f"{self.path} is damaged ({error}): fetch it again") from None
         if len(data) != tensor.nbytes:
             raise CheckpointError(f"{self.path} ends in the middle of a tensor: fetch it again")
