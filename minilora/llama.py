@@ -25,7 +25,7 @@ import numpy as np
 from minilora import attention, ops
 from minilora.machine.backend import Array, array_module
 from minilora.nn import Embedding, Gradients, Linear, Module, Parameter, RMSNorm, normal
-from minilora.transformer import Block, GPT, LayerKV, Past, Stack, _add
+from minilora.transformer import Block, Stack, _add
 
 
 @dataclass(frozen=True)
@@ -57,11 +57,12 @@ class LlamaConfig:
     dtype: str = "float32"
 
     def __post_init__(self) -> None:
-        if self.head_dim is None and self.num_attention_heads:
-            object.__setattr__(self, "head_dim", self.hidden_size // self.num_attention_heads)
         sizes = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
-        for name in (*sizes, "num_key_value_heads", "head_dim", "max_position_embeddings"):
+        for name in (*sizes, "num_key_value_heads", "max_position_embeddings", "head_dim"):
             value = getattr(self, name)
+            if name == "head_dim" and value is None:
+                value = self.hidden_size // self.num_attention_heads
+                object.__setattr__(self, name, value)
             if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
                 raise ValueError(f"LlamaConfig.{name} is {value!r}: give a whole number of at least 1")
         if self.num_attention_heads % self.num_key_value_heads:

@@ -86,9 +86,7 @@ def llama_logits(state: Mapping[str, np.ndarray], c: LlamaConfig, scaling: Mappi
     def attention(x: Bounded, path: str) -> Bounded:
         q, k, v = (heads(linear(x, f"{path}.{name}_proj")) for name in "qkv")
         q, k = turned(q, f"{path}.q_norm"), turned(k, f"{path}.k_norm")
-        shared = [
-            x.map(lambda a: a.repeat(c.num_attention_heads // c.num_key_value_heads, axis=1)) for x in (k, v)
-        ]
+        shared = [x.map(lambda a: a.repeat(c.num_attention_heads // c.num_key_value_heads, axis=1)) for x in (k, v)]
         y = f.attention(q, *shared)
         return linear(y.map(lambda a: np.concatenate(list(a.swapaxes(0, 1)), axis=-1)), f"{path}.o_proj")
 

@@ -40,9 +40,7 @@ class ChatML:
         head = tokenizer.encode(f"{START}assistant\n") if reply else tokens[:0]
         return np.concatenate([tokens, head])
 
-    def encode_weighted(
-        self, tokenizer: Any, messages: Sequence[Mapping[str, str]]
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def encode_weighted(self, tokenizer: Any, messages: Sequence[Mapping[str, str]]) -> tuple[np.ndarray, np.ndarray]:
         """A conversation -> tokens (T,) and weights (T,): 1 for what the assistant writes, its end mark included.
 
         ValueError if a message is no `{"role": "system" | "user" | "assistant", "content": text}`.
@@ -70,7 +68,11 @@ def chatml(template: str | None) -> ChatML | None:
 
 
 def _checked(message: Mapping[str, str]) -> Mapping[str, str]:
-    if not isinstance(message, Mapping) or message.get("role") not in ROLES or not isinstance(message.get("content"), str):
+    if (
+        not isinstance(message, Mapping)
+        or message.get("role") not in ROLES
+        or not isinstance(message.get("content"), str)
+    ):
         raise ValueError(
             f'a message is {{"role": ..., "content": text}} with a role of {", ".join(ROLES)}, not {message!r:.80}'
         )

@@ -31,7 +31,19 @@ from minilora.files.container import CheckpointError
 from minilora.quantized import BLOCK_TYPES, BlockWeight
 
 # The types of values, by number; 8 is a string and 9 an array.
-NUMBERS = {0: "<u1", 1: "<i1", 2: "<u2", 3: "<i2", 4: "<u4", 5: "<i4", 6: "<f4", 7: "?", 10: "<u8", 11: "<i8", 12: "<f8"}
+NUMBERS = {
+    0: "<u1",
+    1: "<i1",
+    2: "<u2",
+    3: "<i2",
+    4: "<u4",
+    5: "<i4",
+    6: "<f4",
+    7: "?",
+    10: "<u8",
+    11: "<i8",
+    12: "<f8",
+}
 STRING, ARRAY = 8, 9
 
 # The types of tensors that are read, by number, and some more to name in a message.

@@ -25,13 +25,13 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from minilora.machine.backend import to_host
 from minilora.files.container import CheckpointError
 from minilora.hf.bpe import BPETokenizer, gguf_tokenizer, load_tokenizer
-from minilora.hf.safetensors_folder import StoredTensor, extra, read_json, stored_model, whole_folder
 from minilora.hf.gguf import Gguf, GgufTensor, open_gguf
+from minilora.hf.safetensors_folder import StoredTensor, extra, read_json, stored_model, whole_folder
 from minilora.llama import Llama, LlamaConfig, rotary_frequencies, shapes
 from minilora.lora import LoraError, lora_layers
+from minilora.machine.backend import to_host
 from minilora.quantized import BlockWeight
 
 HF_NAMES = {
@@ -254,7 +254,9 @@ def _without_tied_head(weights: dict[str, StoredTensor], folder: Path) -> dict[s
     if not tied or head is None or table is None:
         return weights
     if not np.array_equal(head.read(), table.read()):
-        raise CheckpointError(f"{folder}: config.json ties lm_head.weight to the token table, and the file's two differ")
+        raise CheckpointError(
+            f"{folder}: config.json ties lm_head.weight to the token table, and the file's two differ"
+        )
     return {name: tensor for name, tensor in weights.items() if name != "lm_head.weight"}
 
 
@@ -268,9 +270,7 @@ def _in_gguf(file: Gguf, dtype: str) -> Found:
     config = _gguf_config(file, kind, dtype)
     # llama.cpp reorders the rows for its own rotation in files of this one architecture.
     heads = {"attn_q": config.num_attention_heads, "attn_k": config.num_key_value_heads} if kind == "llama" else {}
-    weights = {
-        name: GgufWeight(file, tensor, heads.get(name.split(".")[-2])) for name, tensor in file.tensors.items()
-    }
+    weights = {name: GgufWeight(file, tensor, heads.get(name.split(".")[-2])) for name, tensor in file.tensors.items()}
     factors = weights.pop("rope_freqs.weight", None)
     if factors is not None:
         config = _scaled_as(factors.read(), config, file.path)
@@ -287,7 +287,9 @@ def _gguf_config(file: Gguf, kind: str, dtype: str) -> LlamaConfig:
         return value
 
     if (stretched := setting("rope.scaling.type", "none")) != "none":
-        raise CheckpointError(f"{path} stretches its rotary positions by {stretched!r}: use the folder it was made from")
+        raise CheckpointError(
+            f"{path} stretches its rotary positions by {stretched!r}: use the folder it was made from"
+        )
     if "token_embd.weight" not in file.tensors:
         raise CheckpointError(f"{path} lacks the tensor token_embd.weight")
     heads = setting("attention.head_count")
