@@ -192,7 +192,7 @@ def gelu_dx(dy: Array, x: Array, y: Array, phi: Array) -> Array:
 def silu(x: Array) -> tuple[Array, Array]:
     """y = x * s with the logistic function s = 1 / (1 + exp(-x)) = (1 + tanh(x / 2)) / 2, which cannot overflow.
 
-    x (any shape) -> y, s (same shape).  SwiGLU's gate, silu(x W^T) * (x V^T), is this and a product: Shazeer 2020, eq. 6.
+    x (any shape) -> y, s (same shape).  SwiGLU, silu(x W^T) * (x V^T), is this and a product: Shazeer 2020, eq. 6.
     """
     s = x * 0.5
     array_module(x).tanh(s, out=s)
@@ -255,7 +255,7 @@ def rotary_dx(dy: Array, cos: Array, sin: Array) -> Array:
 
 
 def causal_attention_plain(q: Array, k: Array, v: Array) -> Array:
-    """The definition.  q (B, H, Tq, D), k and v (B, K, Tk, D) -> y (B, H, Tq, D).  H / K heads share a key and value."""
+    """The definition.  q (B, H, Tq, D), k and v (B, K, Tk, D) -> y (B, H, Tq, D); H / K heads share a key and value."""
     xp = array_module(q)
     k, v = (xp.repeat(x, q.shape[1] // k.shape[1], axis=1) for x in (k, v))
     Tq, Tk = q.shape[-2], k.shape[-2]

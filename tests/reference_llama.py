@@ -35,8 +35,8 @@ class LlamaReference(Reference):
         return self.times(xhat._replace(error=xhat.error + propagated), weight)
 
     def silu(self, x: Bounded) -> Bounded:
-        """x / (1 + exp(-x)).  Its slope is nowhere above 1.1.  tanh is out by less than its roundings, absolutely, and so
-        is the logistic function (1 + tanh(x / 2)) / 2 that x is multiplied by."""
+        """x / (1 + exp(-x)).  Its slope is nowhere above 1.1.  tanh is out by less than its roundings, absolutely, and
+        so is the logistic function (1 + tanh(x / 2)) / 2 that x is multiplied by."""
         y = x.value / (1 + np.exp(-x.value))
         return Bounded(y, 1.1 * x.error + self.gamma(FUNCTION + 4) * x.size)
 

@@ -125,7 +125,10 @@ def _with_folder_settings(tokenizer: Any, folder: Path) -> BPETokenizer:
 
 # How a text is cut into words before its bytes are merged, under llama.cpp's names: whether each digit is a word of
 # its own, or else the pattern that every word must match.
-LLAMA_3 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+LLAMA_3 = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 WORDS = {"smollm": None, "llama-bpe": LLAMA_3, "qwen2": LLAMA_3.replace("{1,3}", "")}
 CONTROL, USER_DEFINED = 3, 4  # kinds of tokens that are never cut
 

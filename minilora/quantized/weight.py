@@ -20,7 +20,7 @@ class QuantizedWeight:
         raise NotImplementedError
 
     def rows(self, which: Any = slice(None)) -> Array:
-        """Rows of the matrix, a fresh float32 array.  `which` is a slice or an array of row numbers (...) -> (..., k)."""
+        """Rows of the matrix, a fresh float32 array.  `which` is a slice, or row numbers (...) -> (..., k)."""
         raise NotImplementedError
 
     def move(self, move: Callable[[Array], Array]) -> None:

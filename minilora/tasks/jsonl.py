@@ -50,12 +50,11 @@ def _checked(record: Any, place: str) -> Record:
 
 
 def encode_record(record: Record, tokenizer: Any) -> tuple[np.ndarray, np.ndarray]:
-    """A record -> tokens (T,) and weights (T,), 1 on the answers.  ValueError for a conversation if the tokenizer has no
-    chat format."""
+    """A record -> tokens (T,) and weights (T,), 1 on the answers.  ValueError for a chat without its format."""
     if "messages" in record:
         if getattr(tokenizer, "chat", None) is None:
             raise ValueError(
-                "the data holds conversations, and this base has no ChatML template: write them as prompt and completion"
+                "the data holds conversations, and this base has no ChatML template: write prompts and completions"
             )
         return tokenizer.chat.encode_weighted(tokenizer, record["messages"])
     begin = getattr(tokenizer, "begin", None)
@@ -70,7 +69,7 @@ def encode_record(record: Record, tokenizer: Any) -> tuple[np.ndarray, np.ndarra
 
 
 class Encoded(NamedTuple):
-    """Rows to train on; how many were longer than allowed and cut; and how many had no answer left, and are left out."""
+    """Rows to train on; how many were too long and cut; and how many had no answer left, and are left out."""
 
     data: RowData
     cut: int
