@@ -24,8 +24,24 @@ import numpy as np
 
 from minilora import attention, ops
 from minilora.machine.backend import Array, array_module
-from minilora.nn import Embedding, Gradients, Linear, Module, Parameter, RMSNorm, normal
-from minilora.transformer import Block, Stack, _add
+from minilora.nn import (
+    Block,
+    Cache,
+    Decoder,
+    Embedding,
+    Gradients,
+    LayerKV,
+    Linear,
+    Module,
+    Parameter,
+    RMSNorm,
+    Rng,
+    Stack,
+    add_terms,
+    normal,
+)
+
+STD = 0.02  # of a new model's weights
 
 
 @dataclass(frozen=True)
@@ -76,6 +92,22 @@ class LlamaConfig:
             raise ValueError(f"rms_norm_eps={self.rms_norm_eps} and rope_theta={self.rope_theta} must be above 0")
         if self.dtype not in ("float32", "float64"):
             raise ValueError(f'LlamaConfig.dtype is {self.dtype!r}: use "float32", or "float64" for gradient checks')
+
+    @property
+    def width(self) -> int:
+        return self.hidden_size
+
+    @property
+    def layers(self) -> int:
+        return self.num_hidden_layers
+
+    @property
+    def max_tokens(self) -> int:
+        return self.max_position_embeddings
+
+    @property
+    def parameter_count(self) -> int:
+        return sum(math.prod(shape) for shape in shapes(self).values())
 
 
 def shapes(config: LlamaConfig) -> dict[str, tuple[int, ...]]:
@@ -147,12 +179,12 @@ class AttentionCache(NamedTuple):
     """What attention's backward reads: the projections' own caches and the norms'; q (B, H, T, D), k and v
     (B, K, T, D), turned; y (B, H, T, D); the softmax P in blocks of queries; and the angles' cos and sin (T, D/2)."""
 
-    q_proj: Any
-    k_proj: Any
-    v_proj: Any
-    o_proj: Any
-    q_norm: Any
-    k_norm: Any
+    q_proj: Cache
+    k_proj: Cache
+    v_proj: Cache
+    o_proj: Cache
+    q_norm: Cache
+    k_norm: Cache
     q: Array
     k: Array
     v: Array
@@ -186,7 +218,7 @@ class GroupedQueryAttention(Module):
         B, heads, T, D = x.shape
         return x.transpose(0, 2, 1, 3).reshape(B, T, heads * D)
 
-    def forward(self, x: Array, rng: Any = None, past: Any = None) -> tuple[Array, AttentionCache]:
+    def forward(self, x: Array, rng: Rng = None, past: LayerKV | None = None) -> tuple[Array, AttentionCache]:
         """x (B, T, C) -> y (B, T, C).  With `past`, x holds the steps that follow those already in it."""
         q, q_cache = self.q_proj.forward(x, rng)
         k, k_cache = self.k_proj.forward(x, rng)
@@ -221,31 +253,36 @@ class GroupedQueryAttention(Module):
         dx = None
         if need_v:
             dv = self._merge_heads(attention.causal_attention_dv(dy, cache.v, cache.P))
-            dx = _add(dx, self.v_proj.backward(dv, cache.v_proj, grads, need_dx))
+            dx = add_terms(dx, self.v_proj.backward(dv, cache.v_proj, grads, need_dx))
         if need_q or need_k:
             dS = attention.causal_attention_dscores(dy, cache.v, cache.y, cache.P)
         if need_q:
-            dq = ops.rotary_dx(attention.causal_attention_dq(dS, cache.q, cache.k), *cache.angles)
-            dx = _add(dx, self._projected(dq, self.q_norm, cache.q_norm, self.q_proj, cache.q_proj, grads, need_dx))
+            dq = attention.causal_attention_dq(dS, cache.q, cache.k)
+            dq = self._turned_back(dq, cache.angles, self.q_norm, cache.q_norm, grads)
+            dx = add_terms(dx, self.q_proj.backward(dq, cache.q_proj, grads, need_dx))
         if need_k:
-            dk = ops.rotary_dx(attention.causal_attention_dk(dS, cache.q, cache.k), *cache.angles)
-            dx = _add(dx, self._projected(dk, self.k_norm, cache.k_norm, self.k_proj, cache.k_proj, grads, need_dx))
+            dk = attention.causal_attention_dk(dS, cache.q, cache.k)
+            dk = self._turned_back(dk, cache.angles, self.k_norm, cache.k_norm, grads)
+            dx = add_terms(dx, self.k_proj.backward(dk, cache.k_proj, grads, need_dx))
         return dx
 
-    def _projected(self, dq, norm, norm_cache, proj, proj_cache, grads: Gradients, need_dx: bool) -> Array | None:
-        """The way back from q or k before its rotation, (B, heads, T, D), through the norm, if any, and projection."""
+    def _turned_back(
+        self, dq: Array, angles: tuple[Array, Array], norm: RMSNorm | None, cache: Cache, grads: Gradients
+    ) -> Array:
+        """From dL/dq of the turned q, or k, (B, heads, T, D), back to the projection's result, (B, T, heads D)."""
+        dq = ops.rotary_dx(dq, *angles)
         if norm is not None:
-            dq = norm.backward(dq, norm_cache, grads)
-        return proj.backward(self._merge_heads(dq), proj_cache, grads, need_dx)
+            dq = norm.backward(dq, cache, grads)
+        return self._merge_heads(dq)
 
 
 class MLPCache(NamedTuple):
     """What the MLP's backward reads: the projections' own caches; up's output u, silu's output h and its logistic
     function s (B, T, inner)."""
 
-    gate_proj: Any
-    up_proj: Any
-    down_proj: Any
+    gate_proj: Cache
+    up_proj: Cache
+    down_proj: Cache
     u: Array
     h: Array
     s: Array
@@ -260,7 +297,7 @@ class GatedMLP(Module):
         self.up_proj = _linear(rng, inner, C, False, dtype)
         self.down_proj = _linear(rng, C, inner, False, dtype)
 
-    def forward(self, x: Array, rng: Any = None) -> tuple[Array, MLPCache]:
+    def forward(self, x: Array, rng: Rng = None) -> tuple[Array, MLPCache]:
         """x (B, T, C) -> y (B, T, C)."""
         g, gate_cache = self.gate_proj.forward(x, rng)
         u, up_cache = self.up_proj.forward(x, rng)
@@ -279,51 +316,47 @@ class GatedMLP(Module):
             dx = self.up_proj.backward(da * cache.h, cache.up_proj, grads, need_dx)
         if need_g:
             da *= cache.u
-            dx = _add(dx, self.gate_proj.backward(ops.silu_dx(da, cache.h, cache.s), cache.gate_proj, grads, need_dx))
+            dg = ops.silu_dx(da, cache.h, cache.s)
+            dx = add_terms(dx, self.gate_proj.backward(dg, cache.gate_proj, grads, need_dx))
         return dx
 
 
 def _linear(rng: np.random.Generator | None, d: int, k: int, bias: bool, dtype: str) -> Linear:
-    """A Linear from k to d with Gaussian weights of std 0.02, as transformers draws them, and no bias or zeros."""
-    return Linear(Parameter(normal(rng, (d, k), 0.02, dtype)), Parameter(np.zeros(d, dtype)) if bias else None)
+    """A Linear from k to d with Gaussian weights of std STD, and no bias or zeros."""
+    return Linear(Parameter(normal(rng, (d, k), STD, dtype)), Parameter(np.zeros(d, dtype)) if bias else None)
 
 
-class LlamaBlock(Block):
-    def __init__(self, config: LlamaConfig, rng) -> None:
-        self.ln_1 = RMSNorm(config.hidden_size, config.dtype, config.rms_norm_eps)
-        self.attn = GroupedQueryAttention(config, rng)
-        self.ln_2 = RMSNorm(config.hidden_size, config.dtype, config.rms_norm_eps)
-        self.mlp = GatedMLP(config, rng)
+class Llama(Decoder):
+    """A model of Llama's family.  `model(tokens)` maps (B, T) int to logits (B, T, V).
 
-
-class Llama(Module):
-    """SCRATCH until nn.Decoder is there."""
-
-    method = None
+    Llama(config, seed) draws every matrix from a Gaussian of std 0.02, as transformers does; biases are 0. With seed
+    None nothing is drawn and every matrix is zero: for a loader, which puts its own in their place.
+    """
 
     def __init__(self, config: LlamaConfig, seed: int | None = 0) -> None:
         rng = None if seed is None else np.random.default_rng(seed)
-        self.config = config
-        self.wte = Embedding(Parameter(normal(rng, (config.vocab_size, config.hidden_size), 0.02, config.dtype)))
-        self.blocks = [LlamaBlock(config, rng) for _ in range(config.num_hidden_layers)]
+        c = config
+        self.config = c
+        self.max_tokens, self.kv_heads, self.head_size = c.max_position_embeddings, c.num_key_value_heads, c.head_dim
+
+        def norm() -> RMSNorm:
+            return RMSNorm(c.hidden_size, c.dtype, c.rms_norm_eps)
+
+        self.wte = Embedding(Parameter(normal(rng, (c.vocab_size, c.hidden_size), STD, c.dtype)))
+        self.blocks = [
+            Block(norm(), GroupedQueryAttention(c, rng), norm(), GatedMLP(c, rng)) for _ in range(c.num_hidden_layers)
+        ]
         self.stack = Stack()
-        self.ln_f = RMSNorm(config.hidden_size, config.dtype, config.rms_norm_eps)
-        if not config.tie_word_embeddings:
-            self.lm_head = Linear(Parameter(normal(rng, (config.vocab_size, config.hidden_size), 0.02, config.dtype)))
+        self.ln_f = norm()
+        self.lm_head = None if c.tie_word_embeddings else _linear(rng, c.vocab_size, c.hidden_size, False, c.dtype)
         self.assign_names()
 
-    def forward(self, tokens, rng=None, past=None, keep=True):
-        tokens = np.asarray(tokens)
-        x, wte = self.wte.forward(tokens, rng)
-        x, blocks = self.stack.forward(x, self.blocks, tokens, rng, past, keep, self.wte.trainable)
-        n, ln_f = self.ln_f.forward(x, rng)
-        logits, head = self.wte.unembed(n, rng) if self.config.tie_word_embeddings else self.lm_head.forward(n)
-        return logits, (wte, blocks, ln_f, head)
+    def unembed(self, x: Array, rng: Rng) -> tuple[Array, Cache]:
+        """x (..., C) -> logits (..., V), by the head where there is one, else by the table of embeddings."""
+        return super().unembed(x, rng) if self.lm_head is None else self.lm_head.forward(x, rng)
 
-    def backward(self, dlogits, cache, grads):
-        wte, blocks, ln_f, head = cache
-        h = self.wte.unembed_backward if self.config.tie_word_embeddings else self.lm_head.backward
-        dx = self.ln_f.backward(h(dlogits, head, grads), ln_f, grads)
-        dx = self.stack.backward(dx, self.blocks, blocks, grads, self.wte.trainable)
-        if dx is not None:
-            self.wte.backward(dx, wte, grads)
+    def unembed_backward(self, dlogits: Array, cache: Cache, grads: Gradients, need_dx: bool) -> Array | None:
+        """dlogits (..., V) -> dx (..., C)."""
+        if self.lm_head is None:
+            return super().unembed_backward(dlogits, cache, grads, need_dx)
+        return self.lm_head.backward(dlogits, cache, grads, need_dx)
