@@ -23,7 +23,7 @@ from minilora.exercises.checking import ERROR, FAILED, NOT_STARTED, PASSED, chec
 from minilora.exercises.sandbox import Limits, Local
 from minilora.exercises.workbook import UNSOLVED
 
-TREE = Path(__file__).parents[1] / "tutorials" / "exercises"
+TREE = Path(__file__).parents[2] / "tutorials" / "exercises"
 SOLUTIONS = TREE / "solutions"
 RIGHT = "import numpy as np\n\n\ndef linear_backward(dy, x, W):\n    return dy @ W, dy.T @ x, dy.sum(axis=0)\n"
 FIRST = "ex01_linear_backward"

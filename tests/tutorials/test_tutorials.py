@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-TUTORIALS = Path(__file__).parents[1] / "tutorials"
+TUTORIALS = Path(__file__).parents[2] / "tutorials"
 LESSONS = sorted(TUTORIALS.glob("[0-9][0-9]_*.py"))
 QUICK = ["01_one_layer.py"]
 
