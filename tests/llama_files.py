@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 
-from tests.hf.gguf_files import Tensor, gguf_bytes, meaning, random_blocks
+from tests.gguf_files import Tensor, gguf_bytes, meaning, random_blocks
 
 # Rows of 64 and 256 numbers, so that each type of block fits; every size is another number where it can be.
 SIZES: dict[str, Any] = {

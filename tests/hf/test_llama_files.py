@@ -16,7 +16,7 @@ from minilora.files import CheckpointError
 from minilora.hf import load_llama, save_llama
 from minilora.hf.gguf import open_gguf
 from tests import damage
-from tests.hf.gguf_files import SIZE, gguf_bytes
+from tests.gguf_files import SIZE, gguf_bytes
 from tests.llama_files import gguf_tensors, settings, tensors, write_folder, write_gguf
 from tests.models import LLAMAS, llama
 

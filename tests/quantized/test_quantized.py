@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as hnp
 from minilora.quantized import BLOCK_TYPES, BlockWeight, quantize_nf4
 from minilora.quantized.nf4 import BLOCK, BOUNDARIES, LEVELS
 from minilora.testing.bounds import gamma
-from tests.hf.gguf_files import BYTES, SIZE, meaning, random_blocks
+from tests.gguf_files import BYTES, SIZE, meaning, random_blocks
 
 
 @pytest.mark.parametrize("kind", BLOCK_TYPES)
