@@ -66,7 +66,7 @@ def loss_and_grads(
     keep_freed_memory()
     seeds = None if rng is None else piece_seeds(rng, len(tokens), tokens.shape[1], model.config.n_embd)
 
-    random = array_module(model.wte.weight.data).random
+    random = model.xp.random
 
     def work(share: range) -> tuple[Scalar, Gradients]:
         loss, grads = 0.0, Gradients()
