@@ -56,7 +56,7 @@ def loss_and_grads(
     comes back: the loss is an array without axes, and `float(loss)` waits for it.
     LoraError while a LoRA is merged; ValueError for wrong shapes, weights without a sum, or nothing to train.
     """
-    tokens, targets, weights = checked_batch(tokens, targets, weights, model.config.vocab_size)
+    tokens, targets, weights = checked_batch(tokens, targets, weights, model.vocab_size)
     if is_merged(model):
         raise LoraError("the LoRA is merged into the weights: call unmerge(model) before you train")
     if not model.trainable:
@@ -64,7 +64,7 @@ def loss_and_grads(
     total = float(weights.sum())
     pieces = pieces_for(model, *tokens.shape)
     keep_freed_memory()
-    seeds = None if rng is None else piece_seeds(rng, len(tokens), tokens.shape[1], model.config.n_embd)
+    seeds = None if rng is None else piece_seeds(rng, len(tokens), tokens.shape[1], model.width)
 
     random = model.xp.random
 
@@ -87,7 +87,7 @@ def loss_and_grads(
 
 def pieces_for(model: GPT, B: int, T: int) -> list[slice]:
     """`piece_slices`; on a device the whole batch, since few rows leave it idle and its caches are no core's."""
-    return piece_slices(B, T, model.config.n_embd) if on_host(model.wte.weight.data) else [slice(0, B)]
+    return piece_slices(B, T, model.width) if on_host(model.wte.weight.data) else [slice(0, B)]
 
 
 def _piece(model: GPT, tokens, targets, weights, grads: Gradients, rng) -> Scalar:
@@ -128,7 +128,7 @@ def evaluate(model: GPT, data: Any, *, batch_size: int = 16, max_batches: int | 
     total = weight_sum = 0.0
     keep_freed_memory()
     for batch in islice(as_data(data, model).batches(batch_size), max_batches):
-        tokens, targets, weights = checked_batch(batch.tokens, batch.targets, batch.weights, model.config.vocab_size)
+        tokens, targets, weights = checked_batch(batch.tokens, batch.targets, batch.weights, model.vocab_size)
         pieces = pieces_for(model, *tokens.shape)
 
         def work(share: range, tokens=tokens, targets=targets, weights=weights, pieces=pieces) -> Scalar:

@@ -77,11 +77,13 @@ LLAMAS = {
         },
     ),
     "qwen2": replace(TINY_LLAMA, qkv_bias=True, tie_word_embeddings=False),
-    "qwen3": replace(TINY_LLAMA, qk_norm=True),
+    "qwen3": replace(TINY_LLAMA, qk_norm=True, rms_norm_eps=0.1),  # a short q or k is not stretched beyond measure
     "all biases": replace(TINY_LLAMA, qkv_bias=True, o_bias=True),
 }
 
 
 def llama(config: LlamaConfig = TINY_LLAMA, seed: int = 0) -> Llama:
-    """A model as if trained: see `gpt`."""
-    return scramble(Llama(config), seed)
+    """A model as if trained: see `gpt`.  The embeddings dominate even more, since RMSNorm keeps a row's mean."""
+    model = scramble(Llama(config), seed)
+    model.wte.weight.data *= 3
+    return model

@@ -134,7 +134,7 @@ def test_every_entry_of_every_gradient_is_the_central_difference(variant):
 
 def adapted(variant: str = "qwen3", targets: tuple[str, ...] = ALL) -> Llama:
     """A model with a LoRA as if trained."""
-    model = add_lora(llama(LLAMAS[variant]), LoraConfig(r=2, target_modules=targets))
+    model = add_lora(llama(LLAMAS[variant]), LoraConfig(r=2, lora_alpha=2, target_modules=targets))
     rng = np.random.default_rng(1)
     for parameter in model.named_parameters().values():
         if parameter.trainable:

@@ -15,7 +15,7 @@ pytest.importorskip("tokenizers")
 from minilora.files import CheckpointError
 from minilora.hf import load_llama, save_llama
 from minilora.hf.gguf import open_gguf
-from tests import damage
+from tests.files import damage
 from tests.gguf_files import SIZE, gguf_bytes
 from tests.llama_files import gguf_tensors, settings, tensors, write_folder, write_gguf
 from tests.models import LLAMAS, llama
