@@ -29,19 +29,19 @@ import numpy as np
 from minilora.files.container import CheckpointError, content_hash
 from minilora.hf.bpe import BPETokenizer, gguf_tokenizer, load_tokenizer
 from minilora.hf.gguf import Gguf, GgufTensor, open_gguf
+from minilora.hf.layout import Layout
 from minilora.hf.safetensors_folder import StoredTensor, extra, read_json, stored_model, whole_folder
 from minilora.llama import Llama, LlamaConfig, rotary_frequencies, shapes
 from minilora.lora import LoraError, lora_layers
-from minilora.machine.backend import to_host
 from minilora.quantized import BlockWeight, QuantizedEmbedding, QuantizedParameter, quantize_nf4
 
 HF_NAMES = {
-    "wte": "model.embed_tokens",
-    "ln_f": "model.norm",
+    "wte": "embed_tokens",
+    "ln_f": "norm",
     "ln_1": "input_layernorm",
     "ln_2": "post_attention_layernorm",
     "attn": "self_attn",
-    "blocks": "model.layers",
+    "blocks": "layers",
 }
 GGUF_NAMES = {
     "wte": "token_embd",
@@ -63,8 +63,13 @@ GGUF_NAMES = {
 
 
 def hf_name(name: str) -> str:
-    """transformers' name for a layer or parameter of ours."""
+    """transformers' name for a layer or parameter of ours, without `model.`."""
     return ".".join(HF_NAMES.get(part, part) for part in name.split("."))
+
+
+LLAMA = Layout(
+    "Llama", "model.", "embed_tokens", hf_name, is_transposed=lambda name: False, default_targets=("q_proj", "v_proj")
+)
 
 
 def gguf_name(name: str) -> str:
@@ -149,8 +154,8 @@ def load_llama(
     "nf4"     the projections of the blocks, as `quantized.quantize` would do it
     "stored"  the projections and the table of tokens as they are in a GGUF file
 
-    CheckpointError if something is missing, damaged, or beyond this arithmetic; ValueError if `quantized` is unknown, or
-    the path is a folder, which stores floats.
+    CheckpointError if something is missing, damaged, or beyond this arithmetic; ValueError if `quantized` is none of
+    these, or a folder, which stores floats, is to be read as "stored".
     """
     path = Path(path)
     if quantized not in (None, "nf4", "stored") or (quantized == "stored" and path.is_dir()):
@@ -198,7 +203,8 @@ def _read_into(model: Llama, found: Found, path: Path, quantized: str | None, na
 @contextmanager
 def _opened(path: Path, dtype: str, any_order: bool) -> Iterator[Found]:
     if path.is_dir():
-        weights = {name: tensor for name, tensor in stored_model(path).items() if not name.endswith(".inv_freq")}
+        stored = {name.removeprefix(LLAMA.root): tensor for name, tensor in stored_model(path).items()}
+        weights = {name: tensor for name, tensor in stored.items() if not name.endswith(".inv_freq")}
         yield Found(_folder_config(path, dtype), _without_tied_head(weights, path), hf_name, load_tokenizer(path))
     else:
         with open_gguf(path, any_order) as file:
@@ -381,13 +387,10 @@ def save_llama(model: Llama, folder: str | Path, tokenizer: BPETokenizer | None 
     """
     if any(not layer.merged for _, layer in lora_layers(model)):
         raise LoraError("the LoRA is not in the weights: call merge(model) first, or save_peft_adapter(model, folder)")
-    parameters = {name: p for name, p in model.named_parameters().items() if not name.endswith((".lora_A", ".lora_B"))}
-    if odd := sorted(parameters.keys() ^ shapes(model.config).keys()):
-        raise ValueError(f"Llama and this model differ in {odd[0]}: remove what was added to the model first")
+    LLAMA.check(model)
     with whole_folder(Path(folder), FILES) as new:
         (new / "config.json").write_text(json.dumps(_hf_config(model.config, tokenizer), indent=2) + "\n")
-        tensors = {hf_name(name): np.ascontiguousarray(to_host(p.data)) for name, p in parameters.items()}
-        extra("safetensors.numpy").save_file(tensors, new / "model.safetensors", metadata={"format": "pt"})
+        extra("safetensors.numpy").save_file(LLAMA.tensors(model), new / "model.safetensors", metadata={"format": "pt"})
         if tokenizer is not None:
             tokenizer.save(new)
 

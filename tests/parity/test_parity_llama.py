@@ -59,7 +59,7 @@ def random_model(family: str, dtype: str):
 
 
 def in_float64(model):
-    """The model with its norms and angles in float64 too: transformers computes them in float32 whatever the dtype is."""
+    """The model with its norms and angles in float64 too: transformers computes them in float32 always."""
 
     def norm(self, x):
         return self.weight * x / torch.sqrt((x * x).mean(-1, keepdim=True) + self.variance_epsilon)
@@ -99,7 +99,8 @@ def test_a_folder_computes_the_same_both_ways(family, dtype, tmp_path, compare):
     save_llama(model, tmp_path / "ours")
     again = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "ours", dtype=DTYPES[dtype]).eval()
     assert type(again) is type(theirs)
-    compare(f"logits of a saved {family}, {dtype}", logits(as_exact(again, dtype), TOKENS), logits(theirs, TOKENS), LIMITS[dtype])
+    got = logits(as_exact(again, dtype), TOKENS)
+    compare(f"logits of a saved {family}, {dtype}", got, logits(theirs, TOKENS), LIMITS[dtype])
 
 
 @pytest.mark.parametrize("dtype", LIMITS)
@@ -140,4 +141,5 @@ def test_an_adapter_of_pefts_computes_the_same_here(family, dtype, targets, tmp_
         adapted.save_pretrained(tmp_path / "adapter")
     model, _ = load_llama(tmp_path / "base", dtype)
     load_peft_adapter(model, tmp_path / "adapter")
-    compare(f"our logits of PEFT's adapter, {family}, {dtype}", model(TOKENS), logits(adapted.eval(), TOKENS), LIMITS[dtype])
+    expected = logits(adapted.eval(), TOKENS)
+    compare(f"our logits of PEFT's adapter, {family}, {dtype}", model(TOKENS), expected, LIMITS[dtype])
