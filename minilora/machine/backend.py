@@ -12,9 +12,8 @@ from types import ModuleType
 
 import numpy as np
 
-# Annotations for what either library owns; CuPy's classes have NumPy's interface.
+# The annotation for an array of either library: CuPy's class has NumPy's interface.
 Array = np.ndarray
-Random = np.random.Generator
 # A number. On a GPU it is an array without axes, because turning it into a float means waiting until it is computed.
 Scalar = float
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from minilora.machine.backend import Array, Random, Scalar
+from minilora.machine.backend import Array, Scalar
 from minilora.machine.blas import keep_freed_memory, short_turns, single_threaded_blas
 from minilora.machine.processes import all_reduce, process_share
 
@@ -25,7 +25,7 @@ Result = TypeVar("Result")
 
 
 def sum_over_pieces(
-    piece: Callable[[slice, Random | None, dict[str, Array]], Scalar],
+    piece: Callable[[slice, np.random.Generator | None, dict[str, Array]], Scalar],
     trained: Mapping[str, Array],
     shape: tuple[int, int, int],
     xp: ModuleType,
@@ -46,7 +46,8 @@ def sum_over_pieces(
     Equal arguments give equal bits; a different number of workers or processes agrees to rounding.
     """
     keep_freed_memory()
-    pieces, seeds = pieces_for(*shape, xp), piece_seeds(rng, *shape)
+    pieces = pieces_for(*shape, xp)
+    seeds = None if rng is None else piece_seeds(rng, *shape)
 
     def work(share: range) -> tuple[Scalar, dict[str, Array]]:
         total: Scalar = 0.0
@@ -66,7 +67,7 @@ def sum_over_pieces(
 
 
 def pieces_for(B: int, T: int, C: int, xp: ModuleType) -> list[slice]:
-    """The rows of each piece. On a GPU one piece has them all: a few rows would leave it idle, and its cache is no core's."""
+    """The rows of each piece; on a GPU all rows are one piece, since a few would leave it idle."""
     return piece_slices(B, T, C) if xp is np else [slice(0, B)]
 
 
@@ -79,9 +80,9 @@ def piece_slices(B: int, T: int, C: int) -> list[slice]:
     return [slice(i, min(i + rows, B)) for i in range(0, B, rows)]
 
 
-def piece_seeds(rng: np.random.Generator | None, B: int, T: int, C: int) -> list[int] | None:
-    """A seed for each of the host's pieces. For a GPU as many are drawn, so that `rng` goes on with the same numbers."""
-    return None if rng is None else rng.integers(2**63, size=len(piece_slices(B, T, C))).tolist()
+def piece_seeds(rng: np.random.Generator, B: int, T: int, C: int) -> list[int]:
+    """A seed for each of the host's pieces; for a GPU as many are drawn, so that `rng` ends in the same state."""
+    return rng.integers(2**63, size=len(piece_slices(B, T, C))).tolist()
 
 
 def share_out(pieces: range, workers: int, work: Callable[[range], Result]) -> list[Result]:

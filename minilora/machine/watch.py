@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from minilora.machine.backend import Array, Scalar, array_module
+from minilora.machine.backend import Array, Scalar
 
 
 class NonFiniteLossError(RuntimeError):
@@ -22,10 +23,9 @@ class Watch:
     there until `look`; meanwhile the GPU itself decides whether a step is good and which weights to keep.
     """
 
-    def __init__(self, weights: Mapping[str, Array], losses: list[float]) -> None:
+    def __init__(self, weights: Mapping[str, Array], losses: list[float], xp: ModuleType) -> None:
         """weights: the arrays that train, by name; losses: the list to which each step's loss is appended."""
-        self.weights, self.losses = weights, losses
-        self.xp = array_module(next(iter(weights.values())))
+        self.weights, self.losses, self.xp = weights, losses, xp
         self.kept: dict[str, Array] = {}
         self.good: Any = True  # whether all steps so far were
         self.unseen: list[Scalar] = []  # loss, norm, loss, norm, ...
@@ -44,7 +44,7 @@ class Watch:
             self.xp.copyto(self.kept[name], w, where=self.good)
 
     def look(self) -> None:
-        """Bring the numbers to the host.  NonFiniteLossError, with the good weights put back, names the first bad step."""
+        """Bring the numbers to the host.  NonFiniteLossError names the first bad step; its weights are put back."""
         if not self.unseen:
             return
         numbers = self.unseen if self.xp is np else self.xp.stack(self.unseen).tolist()  # in one transfer
@@ -58,3 +58,8 @@ class Watch:
                     "weights of the last step where both were finite. Try a lower learning rate, or a lower clip"
                 )
             self.losses.append(loss)
+
+    def latest(self) -> float:
+        """The loss of the latest step."""
+        self.look()
+        return self.losses[-1]
