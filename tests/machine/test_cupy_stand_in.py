@@ -46,6 +46,7 @@ from minilora.cli.main import main
 from minilora.demo import QUICK, demo
 from minilora.files.container import read_file
 from minilora.files.model import load_model
+from minilora.machine import pieces
 from minilora.machine.backend import DeviceError, array_module
 from minilora.methods.subspace import fit_in_subspace
 from minilora.nn import cache_bytes
@@ -72,7 +73,7 @@ def device() -> Iterator[None]:
 @pytest.fixture
 def one_piece(monkeypatch) -> None:
     """The host takes a batch in one piece too, as a device does: then sums are the same sums."""
-    monkeypatch.setattr(train, "pieces_for", lambda model, B, T: [slice(0, B)])
+    monkeypatch.setattr(pieces, "pieces_for", lambda B, T, C, xp: [slice(0, B)])
 
 
 def on_device(model: GPT) -> GPT:
@@ -195,8 +196,8 @@ def test_a_step_of_every_method_is_the_hosts_and_moves_only_the_batch(name, one_
         clip_grad_norm(found[1], 1e9)
         optimizer.step(found[1])
 
-    # Tokens, targets and weights go in, nothing comes out: neither loss nor norm.
-    assert moved_by(step) == (3, 0)
+    # Tokens, targets, weights and the positions that count go in, nothing comes out: neither loss nor norm.
+    assert moved_by(step) == (4, 0)
     assert_same(found[1], grads)
     assert float(found[0]) == loss
     on_host.step(grads)
@@ -240,7 +241,7 @@ def test_dropout_is_drawn_on_the_device():
     tokens = batch()
     losses = [float(loss_and_grads(model, *tokens, rng=np.random.default_rng(seed))[0]) for seed in (0, 0, 1)]
     assert losses[0] == losses[1] != losses[2]
-    assert moved_by(lambda: loss_and_grads(model, *tokens, rng=np.random.default_rng(0))) == (3, 0)
+    assert moved_by(lambda: loss_and_grads(model, *tokens, rng=np.random.default_rng(0))) == (4, 0)
 
 
 # ------------------------------------------------------------------------------------------------------- fit
@@ -398,11 +399,11 @@ def test_views_switch_merge_and_train(one_piece):
             each.unmerge()
     found, expected = (loss_and_grads(each.view("a"), *tokens) for each in (bank, host))
     assert_same(found[1], expected[1])
-    assert moved_by(lambda: loss_and_grads(bank.view("a"), *tokens)) == (3, 0)
+    assert moved_by(lambda: loss_and_grads(bank.view("a"), *tokens)) == (4, 0)
 
 
 def test_training_side_by_side_is_the_hosts(monkeypatch):
-    monkeypatch.setattr("minilora.adapters.side_by_side.pieces_for", lambda model, B, T: [slice(0, B)])
+    monkeypatch.setattr("minilora.adapters.side_by_side.pieces_for", lambda B, T, C, xp: [slice(0, B)])
     host, bank = banks()
     for equal in (False, True):
         streams = {name: Batch(*batch(seed=0 if equal else seed, B=3)) for seed, name in enumerate("ac")}
