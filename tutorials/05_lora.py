@@ -18,7 +18,7 @@ import matplotlib
 import numpy as np
 
 import minilora as ml
-from minilora.demo.task import ATTENTION
+from minilora.demo import ATTENTION
 from minilora.nn import normal
 from minilora.plots import BASE, LORA, OTHER
 from minilora.testing.check import check_lora

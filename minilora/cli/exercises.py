@@ -204,7 +204,7 @@ def run_hint(a: argparse.Namespace) -> None:
 def run_grade(a: argparse.Namespace) -> None:
     """Grade, print the table, and write the CSV; an interrupted run is continued by the same command."""
     _need_hypothesis()
-    from minilora.cli.arguments import check_out
+    from minilora.cli.files import check_out
     from minilora.exercises import grading
     from minilora.exercises.sandbox import Limits
 
