@@ -9,18 +9,17 @@ from typing import Any
 import numpy as np
 
 from minilora.demo.result import DemoResult
-from minilora.plots import BASE, FULL, LORA, OTHER, moving_average, panels, save
+from minilora.plots import BASE, FULL, LORA, OTHER, moving_average, save_figure, subplots
 
 WINDOW = 10  # steps to average a training loss over: batches differ from each other more than runs do
 
 
 def demo_figure(result: DemoResult, path: Path) -> None:
     """Write the demo's four panels to `path`.  ImportError without matplotlib."""
-    figure, axes = panels(2, 2, size=(4, 3.2))
-    for draw, panel in zip((_training_panel, _scaling_panel, _rank_panel, _spectrum_panel), axes.flat, strict=True):
+    figure, panels = subplots(2, 2, figsize=(8, 6.4))
+    for draw, panel in zip((_training_panel, _scaling_panel, _rank_panel, _spectrum_panel), panels.flat, strict=True):
         draw(panel, result)
-        panel.grid(alpha=0.3)
-    save(figure, path, dpi=150)
+    save_figure(figure, path)
 
 
 def _training_panel(axes: Any, result: DemoResult) -> None:

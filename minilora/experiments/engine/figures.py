@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from minilora.experiments.engine.experiment import Score
-from minilora.plots import BASE, FULL, LORA, OTHER, panels, save
+from minilora.plots import BASE, FULL, LORA, OTHER, save_figure, subplots
 
 COLOURS = (LORA, FULL, OTHER, "#009E73", "#CC79A7", BASE)  # Okabe and Ito's, as in `plots`
 MARKERS = ("o-", "s--", "^-.", "D:", "v-", "x--")
-SIZE = (4.0, 3.2)  # inches, of a panel beside others
+WIDTH, HEIGHT = 4.0, 3.2  # inches, of a panel beside others
+DPI = 130
 
 
 def _legend_below(figure: Any, axes: np.ndarray) -> None:
@@ -31,7 +32,7 @@ def _with_errors(axes: Any, index: int, scores: Mapping[int, Score], label: str)
 
 def scores_by_rank(scores: Mapping[str, Mapping[str, Mapping[int, Score]]], path: Path) -> None:
     """panel title -> curve -> rank -> score."""
-    figure, axes = panels(1, len(scores), SIZE)
+    figure, axes = subplots(1, len(scores), (WIDTH * len(scores), HEIGHT), squeeze=False)
     for panel, (title, curves) in zip(axes.flat, scores.items(), strict=True):
         for i, (label, curve) in enumerate(curves.items()):
             _with_errors(panel, i, curve, label)
@@ -39,32 +40,30 @@ def scores_by_rank(scores: Mapping[str, Mapping[str, Mapping[int, Score]]], path
         panel.set_xscale("log", base=2)
         panel.set_xticks(ranks, [str(r) for r in ranks])
         panel.set(title=title, xlabel="rank r")
-        panel.grid(alpha=0.3)
     _legend_below(figure, axes)
-    save(figure, path)
+    save_figure(figure, path, DPI)
 
 
 def scores_by_size(
     scores: Mapping[str, Mapping[str, Mapping[int, Score]]], full: Mapping[str, Score], path: Path
 ) -> None:
     """panel title -> method -> trained parameters -> score; `full` is drawn as a line across each panel."""
-    figure, axes = panels(1, len(scores), SIZE)
+    figure, axes = subplots(1, len(scores), (WIDTH * len(scores), HEIGHT), squeeze=False)
     for panel, (title, curves) in zip(axes.flat, scores.items(), strict=True):
         panel.axhline(full[title].mean, color=BASE, linestyle=":", label="full fine-tuning")
         for i, (label, curve) in enumerate(curves.items()):
             _with_errors(panel, i, curve, label)
         panel.set_xscale("log")
         panel.set(title=title, xlabel="trained parameters")
-        panel.grid(alpha=0.3)
     _legend_below(figure, axes)
-    save(figure, path)
+    save_figure(figure, path, DPI)
 
 
 def similarities(grids: Mapping[str, Mapping[str, Any]], titles: Mapping[str, str], path: Path) -> None:
     """pair of adapters -> layer -> phi(i, j), as heat maps: one row per layer, one column per pair."""
     pairs = [pair for pair in grids if grids[pair]]
     layers = list(grids[pairs[0]])
-    figure, axes = panels(len(layers), len(pairs), (3.4, 2.9))
+    figure, axes = subplots(len(layers), len(pairs), (3.4 * len(pairs), 2.9 * len(layers)), squeeze=False)
     for row, layer in zip(axes, layers, strict=True):
         for panel, pair in zip(row, pairs, strict=True):
             grid = np.array(grids[pair][layer])
@@ -73,26 +72,24 @@ def similarities(grids: Mapping[str, Mapping[str, Any]], titles: Mapping[str, st
             panel.set(title=f"{titles[pair]}\n{layer.removeprefix('blocks.')}", xlabel="j", ylabel="i")
             panel.title.set_fontsize(9)
     figure.colorbar(image, ax=axes, label=r"$\phi(i, j)$", shrink=0.8)
-    save(figure, path)
+    save_figure(figure, path, DPI)
 
 
 def shares_by_dimension(shares: Mapping[str, Mapping[int, float]], path: Path) -> None:
     """task -> dimension -> share of full fine-tuning's gain."""
-    figure, axes = panels(1, 1, (5.5, 3.6))
-    panel = axes[0, 0]
+    figure, panel = subplots(figsize=(5.5, 3.6))
     for i, (task, by_dimension) in enumerate(shares.items()):
         panel.plot(list(by_dimension), list(by_dimension.values()), MARKERS[i], color=COLOURS[i], label=task)
     panel.axhline(0.9, color=BASE, linewidth=1, linestyle=":", label="90 %")
     panel.set_xscale("log")
     panel.set(xlabel="dimension m of the random subspace", ylabel="share of full fine-tuning's gain")
-    panel.grid(alpha=0.3)
     panel.legend()
-    save(figure, path)
+    save_figure(figure, path, DPI)
 
 
 def losses_by_rate(losses: Mapping[str, Mapping[int, Mapping[float, float]]], path: Path) -> None:
     """scale -> rank -> learning rate -> loss."""
-    figure, axes = panels(1, len(losses), SIZE)
+    figure, axes = subplots(1, len(losses), (WIDTH * len(losses), HEIGHT), squeeze=False)
     for panel, (way, by_rank) in zip(axes.flat, losses.items(), strict=True):
         for i, (r, curve) in enumerate(by_rank.items()):
             panel.plot(list(curve), list(curve.values()), MARKERS[i], color=COLOURS[i], label=f"r = {r}")
@@ -101,16 +98,14 @@ def losses_by_rate(losses: Mapping[str, Mapping[int, Mapping[float, float]]], pa
         panel.set_xticks(rates, [f"{lr:g}" for lr in rates])
         panel.minorticks_off()
         panel.set(title=way, xlabel="learning rate", ylabel="test loss, nats per byte")
-        panel.grid(alpha=0.3)
     _legend_below(figure, axes)
     axes[0, 1].sharey(axes[0, 0])
-    save(figure, path)
+    save_figure(figure, path, DPI)
 
 
 def curves(named: Mapping[str, Any], window: int, path: Path) -> None:
     """name -> curves of the training loss, one per seed: their mean as a line, their range shaded."""
-    figure, axes = panels(1, 1, (6, 3.8))
-    panel = axes[0, 0]
+    figure, panel = subplots(figsize=(6, 3.8))
     for i, (name, runs) in enumerate(named.items()):
         stack = np.array(runs)
         steps = np.arange(stack.shape[1]) + window
@@ -121,4 +116,4 @@ def curves(named: Mapping[str, Any], window: int, path: Path) -> None:
     panel.set(xlabel="step", ylabel=f"training loss, mean of {window}")
     panel.grid(alpha=0.3, which="both")
     panel.legend()
-    save(figure, path)
+    save_figure(figure, path, DPI)

@@ -1,0 +1,99 @@
+"""The lessons: each has its notebook and its figures, and the two say the same.
+
+What lessons claim, they assert themselves: `for f in tutorials/[0-9]*.py; do python $f; done` runs them all, in
+minutes. Here only the quickest runs.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from minilora.exercises.workbook import UNSOLVED
+
+TUTORIALS = Path(__file__).parents[2] / "tutorials"
+LESSONS = sorted(TUTORIALS.glob("[0-9][0-9]_*.py"))
+QUICK = ["01_one_layer.py"]
+
+every_lesson = pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.stem)
+
+
+def percent_cells(text: str) -> list[tuple[str, str]]:
+    """The ("code" or "markdown", source) cells of a py:percent file; Markdown stands behind "# "."""
+    cells = []
+    for part in re.split(r"^# %%", text, flags=re.MULTILINE)[1:]:
+        mark, _, source = part.partition("\n")
+        if mark.strip() == "[markdown]":
+            cells.append(("markdown", re.sub(r"^# ?", "", source, flags=re.MULTILINE).strip("\n")))
+        else:
+            assert not mark.strip(), f"a cell marked {mark.strip()!r}: use '# %%' or '# %% [markdown]'"
+            cells.append(("code", source.strip("\n")))
+    return cells
+
+
+def notebook_cells(notebook: dict) -> list[tuple[str, str]]:
+    return [(cell["cell_type"], "".join(cell["source"])) for cell in notebook["cells"]]
+
+
+def test_percent_cells_are_cut_as_jupytext_cuts_them():
+    jupytext = pytest.importorskip("jupytext")
+    for lesson in LESSONS:
+        cells = [(cell.cell_type, cell.source) for cell in jupytext.read(lesson).cells]
+        assert percent_cells(lesson.read_text(encoding="utf-8")) == cells, lesson.name
+
+
+@every_lesson
+def test_the_notebook_is_made_from_the_lesson_as_it_is_and_was_run_to_its_end(lesson):
+    path = lesson.with_suffix(".ipynb")
+    cure = f"make it: python -m tutorials.notebooks {lesson.name[:2]}"
+    assert path.exists(), cure
+    assert path.stat().st_size <= 400_000
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    assert notebook_cells(notebook) == percent_cells(lesson.read_text(encoding="utf-8")), cure
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1)), cure
+    assert not [output for cell in code for output in cell["outputs"] if output["output_type"] == "error"], cure
+
+
+def test_no_notebook_is_without_its_lesson():
+    assert [path.name for path in TUTORIALS.glob("*.ipynb") if not path.with_suffix(".py").exists()] == []
+
+
+@every_lesson
+def test_every_file_a_lesson_shows_or_links_to_exists(lesson):
+    """And one figure at least is its own: it is drawn by the code that names it."""
+    text = lesson.read_text(encoding="utf-8")
+    links = [link for link in re.findall(r"\]\(([^)#\s]+)\)", text) if not link.startswith("http")]
+    assert [link for link in links if not (TUTORIALS / link).exists()] == []
+    figures = [Path(link).name for link in links if link.endswith(".png")]
+    assert any(name.startswith(lesson.name[:3]) and f'"{name}"' in text for name in figures)
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_a_lesson_runs_from_another_folder_without_a_display_and_writes_only_where_git_ignores_it(name, tmp_path):
+    lesson = Path(shutil.copy(TUTORIALS / name, tmp_path))
+    unset = ("DISPLAY", "WAYLAND_DISPLAY", "MPLBACKEND", "MINILORA_FIGURES")
+    environment = {k: v for k, v in os.environ.items() if k not in unset} | {"PYTHONPATH": str(TUTORIALS.parent)}
+    command = [sys.executable, str(lesson)]
+    subprocess.run(command, cwd=tmp_path.parent, env=environment, check=True, capture_output=True)
+    assert set(tmp_path.iterdir()) == {lesson, tmp_path / "drawn"}
+    assert [path.suffix for path in (tmp_path / "drawn").iterdir()] == [".png"]
+    assert "drawn/" in (TUTORIALS.parent / ".gitignore").read_text(encoding="utf-8").splitlines()
+
+
+def test_the_syllabus_has_every_lesson_and_exercise_and_links_to_what_exists():
+    text = (TUTORIALS / "README.md").read_text(encoding="utf-8")
+    links = re.findall(r"\]\((?!http)([^)#]+)\)", text) + re.findall(r'src="([^"]+)"', text)
+    assert [link for link in links if not (TUTORIALS / link).exists()] == []
+    rows = [line.split("|") for line in text.splitlines() if re.match(r"\|[^|]*\| \[?\d+ · ", line)]
+    titles = {int(re.sub(r"\D.*", "", row[2].strip(" ["))) for row in rows}
+    assert titles >= {int(lesson.name[:2]) for lesson in LESSONS}
+    exercises: set[int] = set()
+    for first, last in re.findall(r"(\d\d)(?:–(\d\d))?", ",".join(row[-2] for row in rows)):
+        exercises |= set(range(int(first), int(last or first) + 1))
+    assert exercises == {int(path.name[2:4]) for path in UNSOLVED.glob("ex*.py")}
