@@ -54,18 +54,10 @@ def add_commands(commands: Any) -> None:
 
 
 def _workbook() -> Workbook:
-    """The student's folder.  RuntimeError if hypothesis, which generates the cases, is not installed."""
-    _need_hypothesis()
+    """The student's folder."""
     from minilora.exercises import workbook
 
     return workbook.find()
-
-
-def _need_hypothesis() -> None:
-    try:
-        import hypothesis  # noqa: F401
-    except ImportError:
-        raise RuntimeError('checking needs hypothesis: run  pip install "minilora[test]"') from None
 
 
 # ------------------------------------------------------------------------------------------------- for students
@@ -201,7 +193,6 @@ def run_hint(a: argparse.Namespace) -> None:
 
 def run_grade(a: argparse.Namespace) -> None:
     """Grade, print the table, write the CSV.  After an interruption, the same command continues."""
-    _need_hypothesis()
     from minilora.exercises import grading
     from minilora.exercises.sandbox import Limits
 
