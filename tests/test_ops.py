@@ -157,26 +157,25 @@ def test_gelu_derivative(seed, n, d):
 
 # ------------------------------------------------------------------------------------ causal attention
 
-attention_shapes = st.tuples(st.integers(1, 2), st.integers(1, 2), sides, sides, sides).map(
-    lambda s: ((s[0], s[1], s[2], s[4]), (s[0], s[1], s[2] + s[3] - 1, s[4]))  # (B, H, Tq, D), (B, H, Tk, D)
-)
-grouped_shapes = st.tuples(attention_shapes, st.integers(1, 3)).map(
-    lambda s: (
-        (s[0][0][0], s[0][0][1] * s[1], *s[0][0][2:]),
-        s[0][1],
-    )  # (B, H, Tq, D), (B, K, Tk, D), H a multiple of K
-)
+
+def attention_shapes(shared_by: int = 1) -> st.SearchStrategy:
+    """(B, H, Tq, D), (B, K, Tk, D), where up to `shared_by` query heads share a head of keys and values."""
+    return st.tuples(st.integers(1, 2), st.integers(1, 2), st.integers(1, shared_by), sides, sides, sides).map(
+        lambda s: ((s[0], s[1] * s[2], s[3], s[5]), (s[0], s[1], s[3] + s[4] - 1, s[5]))
+    )
+
+
 block_sizes = pytest.mark.parametrize("query_block", [1, 2, 64])
 
 
-@given(seeds, grouped_shapes)
+@given(seeds, attention_shapes(shared_by=3))
 def test_attention_is_the_formula(seed, shapes):
     q, k, v = gaussian(seed, shapes[0], shapes[1], shapes[1])
     each_head = [exactly(x.repeat(q.shape[1] // x.shape[1], axis=1)) for x in (k, v)]
     assert_within(ops.causal_attention(q, k, v)[0], f.attention(exactly(q), *each_head))
 
 
-@given(seeds, grouped_shapes)
+@given(seeds, attention_shapes(shared_by=3))
 def test_attention_derivatives(seed, shapes):
     q, k, v, dy = gaussian(seed, shapes[0], shapes[1], shapes[1], shapes[0])
     y, P = ops.causal_attention(q, k, v)
@@ -204,7 +203,7 @@ def value_and_gradients(module: ModuleType, q, k, v, dy) -> dict[str, np.ndarray
 
 
 @block_sizes
-@given(seed=seeds, shapes=attention_shapes)
+@given(seed=seeds, shapes=attention_shapes())
 def test_the_fast_attention_is_the_plain_one_in_value_and_gradient(monkeypatch, query_block, seed, shapes):
     """To first order: scores that are out by e change their exponentials by a factor of up to exp(e), and so does their
     sum; every other error is that of a sum, relative to the sum of the sizes of its terms."""
@@ -227,7 +226,7 @@ def test_the_fast_attention_is_the_plain_one_in_value_and_gradient(monkeypatch, 
         assert (np.abs(fast[name] - expected) <= 2 * 2 * relative * size[name]).all(), name
 
 
-@given(seeds, attention_shapes)
+@given(seeds, attention_shapes())
 def test_attention_never_sees_the_future(seed, shapes):
     q, k, v = gaussian(seed, shapes[0], shapes[1], shapes[1])
     before = attention.causal_attention(q, k, v)[0]
