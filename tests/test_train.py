@@ -131,7 +131,9 @@ def test_a_model_on_the_plain_attention_has_the_same_loss_and_gradients(monkeypa
     plain_loss, plain_grads = loss_and_grads(gpt(), *batch())
     assert abs(plain_loss - loss) <= rounding * loss
     for name, g in plain_grads.items():
-        assert np.abs(g - grads[name]).max() <= rounding * np.abs(g).max()
+        # What is added to every key moves no softmax: the gradient of its bias is 0, and only rounding is left of it.
+        size = loss if name.endswith("k_proj.bias") else np.abs(g).max()
+        assert np.abs(g - grads[name]).max() <= rounding * size
 
 
 def test_loss_and_grads_is_pure():
