@@ -11,11 +11,8 @@ import pytest
 from minilora import GPT, GPTConfig, LoraConfig, add_lora, load_base, load_model, save_adapter, save_model
 from minilora.adapters.arithmetic import compress, weighted_sum
 from minilora.adapters.bank import AdapterBank
-from minilora.cli import main as cli
 from minilora.cli.main import main
 from minilora.files.adapter import read_adapter
-
-ACTIONS = ("list", "merge", "sum", "compress", "verify")
 
 
 @pytest.fixture(scope="module")
@@ -47,15 +44,6 @@ def run(capsys, *arguments) -> str:
 
 def rows(capsys, *arguments) -> list[dict]:
     return json.loads(run(capsys, *arguments, "--json"))
-
-
-@pytest.mark.parametrize("action", ACTIONS)
-def test_help_shows_an_example_that_the_parser_accepts(action, capsys):
-    with pytest.raises(SystemExit) as exit:
-        main(["adapters", action, "--help"])
-    example = capsys.readouterr().out.partition("example:\n")[2].split()
-    assert exit.value.code == 0 and example[:3] == ["minilora", "adapters", action]
-    assert cli.parser().parse_args(example[1:]).run.__name__ == f"run_{action}"
 
 
 def test_list_shows_every_file_and_why_one_is_refused(folder, capsys):

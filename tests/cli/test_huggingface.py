@@ -88,16 +88,6 @@ def test_the_shipped_base_becomes_a_gpt2(files, capsys, tmp_path):
     assert all(np.array_equal(state[name], shipped[name]) for name in shipped)
 
 
-@pytest.mark.parametrize("command", ["export gpt2", "export peft", "import peft"])
-def test_help_shows_an_example_that_the_parser_accepts(command, capsys):
-    with pytest.raises(SystemExit) as exit:
-        cli.main([*command.split(), "--help"])
-    example = capsys.readouterr().out.partition("example:\n")[2].split()
-    assert exit.value.code == 0
-    assert example[:3] == ["minilora", *command.split()]
-    assert cli.parser().parse_args(example[1:]).run.__name__ == f"run_{command.replace(' ', '_')}"
-
-
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

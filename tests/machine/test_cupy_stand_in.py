@@ -46,6 +46,7 @@ from minilora.cli.main import main
 from minilora.demo import QUICK, demo
 from minilora.files.container import read_file
 from minilora.files.model import load_model
+from minilora.machine import pieces
 from minilora.machine.backend import DeviceError, array_module
 from minilora.methods.subspace import fit_in_subspace
 from minilora.nn import cache_bytes
@@ -72,7 +73,7 @@ def device() -> Iterator[None]:
 @pytest.fixture
 def one_piece(monkeypatch) -> None:
     """The host takes a batch in one piece too, as a device does: then sums are the same sums."""
-    monkeypatch.setattr(train, "pieces_for", lambda model, B, T: [slice(0, B)])
+    monkeypatch.setattr(pieces, "pieces_for", lambda B, T, C, xp: [slice(0, B)])
 
 
 def on_device(model: GPT) -> GPT:
@@ -402,7 +403,7 @@ def test_views_switch_merge_and_train(one_piece):
 
 
 def test_training_side_by_side_is_the_hosts(monkeypatch):
-    monkeypatch.setattr("minilora.adapters.side_by_side.pieces_for", lambda model, B, T: [slice(0, B)])
+    monkeypatch.setattr("minilora.adapters.side_by_side.pieces_for", lambda B, T, C, xp: [slice(0, B)])
     host, bank = banks()
     for equal in (False, True):
         streams = {name: Batch(*batch(seed=0 if equal else seed, B=3)) for seed, name in enumerate("ac")}
