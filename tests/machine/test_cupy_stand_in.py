@@ -537,6 +537,6 @@ def test_training_and_generating_on_the_device_from_the_command_line(tmp_path, m
     assert main(train.split()) == 0
     texts = []
     for device in ("cpu", "gpu"):
-        assert main(["generate", "--prompt", "The ", "--adapter", "a.npz", "--bytes", "8", "--device", device]) == 0
+        assert main(["generate", "--prompt", "The ", "--adapter", "a.npz", "--tokens", "8", "--device", device]) == 0
         texts.append(capsys.readouterr().out.splitlines()[-1])
     assert texts[0] == texts[1]
