@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from types import ModuleType
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from minilora import ops
 from minilora.machine.backend import Array, array_module, load_cupy, to_host
 
 Gradients = dict[str, Array]
-Rng = np.random.Generator | None  # or CuPy's generator, for a model on a GPU
+Rng: TypeAlias = "np.random.Generator | None"  # or CuPy's generator, for a model on a GPU
 Cache = Any  # what a layer's forward leaves for its own backward: nothing else looks inside
 Self = TypeVar("Self", bound="Module")
 

@@ -21,9 +21,7 @@ def save_model(model: Decoder, path: str | Path) -> None:
     if is_merged(model):
         raise LoraError("the LoRA is merged: call remove_lora(model) to save W alone, or unmerge(model) for both")
     if stored := quantization(model):
-        raise ValueError(
-            f"the model is stored as {stored}: save its adapter, or quantized.dequantize(model) first"
-        )
+        raise ValueError(f"the model is stored as {stored}: save its adapter, or quantized.dequantize(model) first")
     base, lora = shapes(model.config), resolved_config(model)
     if model.shapes().keys() != (base if lora is None else base | lora_shapes(base, lora)).keys():
         raise ValueError("a method has added parameters to the model: save them with methods.save_trained")

@@ -20,6 +20,7 @@ from minilora.analysis import reduced_bytes
 from minilora.lora import lora_shapes
 from minilora.machine.blas import single_threaded_blas
 from minilora.text import Batch
+from minilora.transformer import shapes
 from tests.benchmarks.report import Rows, main
 from tests.benchmarks.shapes import LORA, SHAPES
 from tests.benchmarks.timing import interleaved

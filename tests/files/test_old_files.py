@@ -11,7 +11,7 @@ from minilora.adapters import AdapterBank
 from minilora.files.header import base_hash
 from minilora.lora import lora_config
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[1] / "data"
 CONFIG = GPTConfig(vocab_size=7, block_size=8, n_layer=2, n_head=2, n_embd=4)
 LORA = LoraConfig(
     r=2, lora_alpha=3, target_modules=("q_proj", "up_proj", "wte"), bias="lora_only", rank_pattern={"up_proj": 1}
