@@ -26,6 +26,7 @@ from minilora.cli.arguments import (
 from minilora.cli.files import check_out, load_base, write_merged, wrote
 from minilora.demo import QUICK, Size, demo
 from minilora.files.container import read_file
+from minilora.files.header import config_of
 from minilora.files.model import BASE_PATH
 from minilora.machine import processes
 from minilora.machine.backend import DEVICES
@@ -196,7 +197,7 @@ def run_info(a: argparse.Namespace) -> None:
     if header["kind"] == "model":
         print(f"  {ml.trainable_report(ml.load_model(a.file, allow_nonfinite=True))}")
     if header["kind"] in ("adapter", "method"):
-        base = ml.GPTConfig(**header["config"]).parameter_count
+        base = config_of(header).parameter_count
         size = sum(tensor.size for tensor in tensors.values())
         print(f"  {size:,} parameters, {size / base:.2%} of the base's {base:,}")
     print(f"{len(tensors)} tensors, {sum(t.nbytes for t in tensors.values()):,} bytes:")

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from minilora.demo.setup import WRITTEN, Setup, heading
 from minilora.generate import generate
 from minilora.lora import add_lora, lora_layers, merge, remove_lora, unmerge
-from minilora.machine.backend import array_module, on_host
+from minilora.machine.backend import on_host
 from minilora.machine.timing import interleaved_medians
 from minilora.transformer import GPT, GPTConfig
 
@@ -58,7 +58,7 @@ def as_float64(model: GPT) -> GPT:
     config = next(layer.config for _, layer in lora_layers(model))
     double = add_lora(GPT(GPTConfig(**{**asdict(model.config), "dtype": "float64"})), config)
     double.load_state_dict(model.state_dict())
-    return double.to(array_module(model.wte.weight.data).__name__)
+    return double.to(model.xp.__name__)
 
 
 def weight_bits(model: GPT) -> dict[str, bytes]:
