@@ -2,7 +2,6 @@
 
 import inspect
 import math
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -12,9 +11,10 @@ from hypothesis import strategies as st
 from minilora import attention, ops
 from minilora.testing.bounds import gamma
 from tests.finite_differences import assert_gradient
+from tests.models import seeds
+from tests.op_cases import Case, cases
 from tests.reference import Bounded, Reference, exactly
 
-seeds = st.integers(0, 2**32 - 1)
 sides = st.integers(1, 5)
 f = Reference()
 
@@ -260,44 +260,11 @@ def test_a_dropout_mask_has_mean_one(p):
 # ----------------------------------------------------------------------------------------- all of them
 
 
-def calls(dtype: str) -> dict[str, tuple]:
-    """Arguments for every public function of ops and attention."""
-    x, W, b, dy, heads = gaussian(0, (4, 3), (5, 3), (5,), (4, 5), (2, 1, 4, 3), dtype=dtype)
-    rows, norm = (np.arange(4) % 3, gaussian(1, (3,), (3,), dtype=dtype))
-    y, P = attention.causal_attention(heads, heads, heads)
-    _, xhat, rstd = ops.layer_norm(x, *norm, 1e-5)
+def calls(dtype: str) -> dict[str, Case]:
+    """Every public function of ops and attention, with arguments."""
     return {
-        "linear": (x, W, b),
-        "linear_dx": (dy, W),
-        "linear_dW": (dy, x),
-        "linear_db": (dy,),
-        "embedding": (rows, W),
-        "embedding_dW": (dy, rows, 3),
-        "layer_norm": (x, *norm, 1e-5),
-        "layer_norm_dx": (x, xhat, rstd, norm[0]),
-        "layer_norm_dgamma": (x, xhat),
-        "gelu": (x,),
-        "gelu_dx": (x, x, *ops.gelu(x)),
-        "causal_attention_plain": (heads, heads, heads),
-        "causal_attention": (heads, heads, heads),
-        "causal_attention_dv": (heads, heads, P),
-        "causal_attention_dscores": (heads, heads, y, P),
-        "causal_attention_dq": (attention.causal_attention_dscores(heads, heads, y, P), heads, heads),
-        "causal_attention_dk": (attention.causal_attention_dscores(heads, heads, y, P), heads, heads),
-        "cross_entropy": (x, rows),
-        "cross_entropy_dlogits": (x, rows, x[:, 0].copy()),
-        "dropout_mask": ((2, 3), 0.5, np.random.default_rng(0), x),
-    }
-
-
-def functions() -> dict[str, Callable]:
-    """Every public function of ops and attention, by name."""
-    modules = (ops, attention)
-    return {
-        name: function
-        for module in modules
-        for name, function in inspect.getmembers(module, inspect.isfunction)
-        if function.__module__ == module.__name__ and not name.startswith("_")
+        **cases(dtype),
+        "dropout_mask": (ops.dropout_mask, ((2, 3), 0.5, np.random.default_rng(0), np.ones(1, dtype))),
     }
 
 
@@ -308,21 +275,28 @@ def arrays_in(value) -> list[np.ndarray]:
 
 
 def test_the_table_of_calls_is_complete():
-    assert functions().keys() - {"query_blocks"} == set(calls("float64"))
+    functions = {
+        function
+        for module in (ops, attention)
+        for name, function in inspect.getmembers(module, inspect.isfunction)
+        if function.__module__ == module.__name__ and not name.startswith("_")
+    }
+    assert functions - {attention.query_blocks} == {function for function, _ in calls("float64").values()}
 
 
 @pytest.mark.parametrize("name", calls("float64"))
 def test_an_op_is_pure(name):
     """It cannot write to its inputs, and its results are arrays of their own."""
-    arguments = calls("float64")[name]
+    function, arguments = calls("float64")[name]
     inputs = arrays_in(arguments)
     for array in inputs:
         array.setflags(write=False)
-    for result in arrays_in(functions()[name](*arguments)):
+    for result in arrays_in(function(*arguments)):
         assert not any(np.shares_memory(result, array) for array in inputs)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", calls("float64"))
 def test_an_op_keeps_the_precision_that_it_is_given(name, dtype):
-    assert {a.dtype.name for a in arrays_in(functions()[name](*calls(dtype)[name]))} == {dtype}
+    function, arguments = calls(dtype)[name]
+    assert {a.dtype.name for a in arrays_in(function(*arguments))} == {dtype}

@@ -23,9 +23,7 @@ from minilora import (
     TextData,
     add_lora,
     analysis,
-    attention,
     clip_grad_norm,
-    evaluate,
     fit,
     generate,
     load_adapter,
@@ -54,10 +52,10 @@ from minilora.tasks import Example
 from minilora.tasks.decoding import answer
 from minilora.text import Batch
 from tests.machine import strict_array
-from tests.machine.backend_cases import cases, moved
 from tests.machine.strict_array import cupy, transfers
 from tests.methods.test_methods import BOUNDARY, CONFIG, NOISE, OPTIONS, trained
 from tests.models import batch, bits, gpt
+from tests.op_cases import cases, moved
 
 TEXT = np.array([0, 1, 2, 3, 4, 5] * 10)
 LORA = LoraConfig(r=2, target_modules=("q_proj", "v_proj", "up_proj"))
@@ -156,18 +154,6 @@ def test_every_op_is_the_same_on_the_device(name, dtype):
     moved(expected, leaves.append)
     moved(found, lambda x: np.testing.assert_array_equal(x.get(), leaves.pop(0), strict=True))
     assert not leaves
-
-
-def test_every_op_has_a_case():
-    functions = {
-        name
-        for module in (ops, attention)
-        for name, f in vars(module).items()
-        if callable(f) and getattr(f, "__module__", "") == module.__name__
-    }
-    tested = {function.__name__ for function, _ in cases("float32").values()}
-    elsewhere = {"query_blocks", "dropout_mask"}  # on no array; in the test of a step with dropout
-    assert {name for name in functions if not name.startswith("_")} - tested == elsewhere
 
 
 @pytest.mark.parametrize("op", ["gelu", "causal_attention_plain"])
@@ -318,11 +304,6 @@ def test_a_loss_that_is_not_finite_is_found_later_with_the_same_step_and_weights
         messages.append(str(error.value))
     assert messages[0] == messages[1] and f"step {bad_from}:" in messages[0]
     assert bits(model) == bits(host)
-
-
-def test_evaluate_is_the_hosts(one_piece):
-    host = gpt()
-    assert evaluate(on_device(host), NOISE, batch_size=3) == evaluate(host, NOISE, batch_size=3)
 
 
 def test_answers_to_many_prompts_are_the_hosts():
