@@ -23,7 +23,7 @@ import numpy as np
 from minilora import ops
 from minilora.files.training import load_training, save_training
 from minilora.lora import LoraError, is_merged
-from minilora.machine.backend import Array, Scalar, array_module, number
+from minilora.machine.backend import Array, Scalar, number
 from minilora.machine.pieces import sum_over_pieces
 from minilora.machine.progress import Progress
 from minilora.machine.watch import NonFiniteLossError, Watch
@@ -56,13 +56,13 @@ def loss_and_grads(
     array without axes, and `float(loss)` waits for it.
     LoraError while a LoRA is merged; ValueError for wrong shapes, weights that sum to 0, or nothing to train.
     """
-    tokens, targets, weights = checked_batch(tokens, targets, weights, model.config.vocab_size)
+    tokens, targets, weights = checked_batch(tokens, targets, weights, model.vocab_size)
     if is_merged(model):
         raise LoraError("the LoRA is merged into the weights: call unmerge(model) before you train")
     trained = {p.name: p.data for p in model.parameters if p.trainable}
     if not trained:
         raise ValueError("no parameter trains: call model.unfreeze() or add_lora(model, config) first")
-    xp, weights = array_module(model.wte.weight.data), weights / weights.sum()
+    xp, weights = model.xp, weights / weights.sum()
 
     def piece(rows: slice, rng: np.random.Generator | None, grads: Gradients) -> Scalar:
         """The part of some rows in the loss, sum(w * NLL); their part in each gradient is added to `grads`."""
@@ -72,7 +72,7 @@ def loss_and_grads(
         model.backward(ops.cross_entropy_dlogits(P, y, w).reshape(logits.shape), cache, grads)
         return number(w @ nll)
 
-    return sum_over_pieces(piece, trained, (*tokens.shape, model.config.n_embd), xp, workers, rng, comm)
+    return sum_over_pieces(piece, trained, (*tokens.shape, model.width), xp, workers, rng, comm)
 
 
 def checked_batch(
@@ -114,15 +114,15 @@ def _weighted_nll(
     model: GPT, tokens: Array, targets: Array, weights: Array | None, workers: int
 ) -> tuple[Scalar, float]:
     """sum(w * NLL) of a batch, and sum(w)."""
-    tokens, targets, weights = checked_batch(tokens, targets, weights, model.config.vocab_size)
-    xp = array_module(model.wte.weight.data)
+    tokens, targets, weights = checked_batch(tokens, targets, weights, model.vocab_size)
+    xp = model.xp
 
     def piece(rows: slice, rng: np.random.Generator | None, grads: Gradients) -> Scalar:
         logits = model(tokens[rows])
         nll, _ = ops.cross_entropy(logits.reshape(-1, logits.shape[-1]), xp.asarray(targets[rows].reshape(-1)))
         return number(xp.asarray(weights[rows].reshape(-1)) @ nll)
 
-    total, _ = sum_over_pieces(piece, {}, (*tokens.shape, model.config.n_embd), xp, workers)
+    total, _ = sum_over_pieces(piece, {}, (*tokens.shape, model.width), xp, workers)
     return total, float(weights.sum())
 
 
@@ -198,7 +198,7 @@ def fit(
     data, rng, optimizer = as_data(data, model), np.random.default_rng(seed), Adam(model, weight_decay=weight_decay)
     result, best = _begin(checkpoint, resume, model, optimizer, rng)
     trained = {p.name: p.data for p in model.parameters if p.trainable}
-    watch = Watch(trained, result.losses, array_module(model.wte.weight.data))
+    watch = Watch(trained, result.losses, model.xp)
     leads = comm is None or comm.rank == 0
     bar = Progress(steps, label) if progress and leads else None
     first, tokens_seen, started, before = len(result.losses), 0, time.perf_counter(), result.seconds

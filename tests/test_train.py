@@ -14,9 +14,11 @@ from minilora import (
     NonFiniteLossError,
     TextData,
     add_lora,
+    attention,
     evaluate,
     fit,
     loss_and_grads,
+    ops,
     train,
 )
 from minilora.files.container import read_file
@@ -114,6 +116,20 @@ def test_dropout_masks_do_not_depend_on_the_number_of_workers(many_pieces):
     assert losses[0] == pytest.approx(losses[1], rel=gamma(16, "float64"))
     assert losses[0] == pytest.approx(losses[2], rel=gamma(16, "float64"))
     assert losses[0] != pytest.approx(losses[3], rel=1e-6)
+
+
+def test_a_model_on_the_plain_attention_has_the_same_loss_and_gradients(monkeypatch):
+    """To what some dozens of sums, each of at most 4 C = 24 terms, round."""
+    rounding = gamma(64 * 24, "float64")
+    loss, grads = loss_and_grads(gpt(), *batch())
+    for name in ("", "_dv", "_dscores", "_dq", "_dk"):
+        monkeypatch.setattr(attention, f"causal_attention{name}", getattr(ops, f"causal_attention{name}"))
+    plain_loss, plain_grads = loss_and_grads(gpt(), *batch())
+    assert abs(plain_loss - loss) <= rounding * loss
+    for name, g in plain_grads.items():
+        # What is added to every key moves no softmax: the gradient of its bias is 0, and only rounding is left of it.
+        size = loss if name.endswith("k_proj.bias") else np.abs(g).max()
+        assert np.abs(g - grads[name]).max() <= rounding * size
 
 
 def test_loss_and_grads_is_pure():

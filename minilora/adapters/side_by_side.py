@@ -88,13 +88,13 @@ def loss_and_grads_side_by_side(
     """
     if frozen := [name for name in batches if bank.children(name)]:
         raise LoraError(f"{frozen[0]!r} has children that were trained on top of it: add a child of its own to train")
-    checked = {name: checked_batch(*batch, bank.base.config.vocab_size) for name, batch in batches.items()}
+    checked = {name: checked_batch(*batch, bank.base.vocab_size) for name, batch in batches.items()}
     tokens, targets, weights = (list(arrays) for arrays in zip(*checked.values(), strict=True))
     if len({t.shape for t in tokens}) != 1:
         raise ValueError(f"the streams' batches have shapes {[t.shape for t in tokens]}: give all of them one (B, T)")
     weights = [w / w.sum() for w in weights]
     shared = all(np.array_equal(t, tokens[0]) for t in tokens) and not _adapts_embeddings(bank, batches)
-    (B, T), C, xp = tokens[0].shape, bank.base.config.n_embd, array_module(bank.base.wte.weight.data)
+    (B, T), C, xp = tokens[0].shape, bank.base.width, bank.base.xp
     seeds = {name: piece_seeds(rng, B, T, C) for name, rng in (rngs or {}).items()}
     models: dict[int, GPT] = {}  # by the number of rows in a piece: the last may be shorter
     losses, grads = np.zeros(len(batches)), Gradients()

@@ -10,7 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minilora.cli.arguments import add_command, check_out, positive_int
+from minilora.cli.arguments import add_command, positive_int
+from minilora.cli.files import check_out
 from minilora.exercises import spec
 
 if TYPE_CHECKING:

@@ -113,7 +113,7 @@ def test_verify_tells_whole_files_of_this_base_from_others(folder, capsys):
     [
         (["list", "nothing"], "holds no .npz files"),
         (["merge", "a.npz", "--out", "m"], "base"),
-        (["merge", "child.npz", "--base", "base.model", "--out", "m"], "no adapter 'a'"),
+        (["merge", "child.npz", "--base", "base.model", "--out", "m"], "on top of the adapter 'a'"),
         (["merge", "a.npz", "--base", "base.model", "--out", "a.npz"], "a file that this command reads"),
         (["sum", "a.npz", "shipped.npz", "--out", "s"], "different bases"),
         (["sum", "a.npz", "--weights", "1,2", "--out", "s"], "1 adapters and 2 weights"),
@@ -138,7 +138,7 @@ def test_what_cannot_be_is_one_line_and_exit_code_2(arguments, message, folder, 
 
 def test_list_of_a_file_names_the_cure(folder, capsys):
     assert main(["adapters", "list", str(folder / "a.npz")]) == 2
-    assert "name the folder" in capsys.readouterr().err
+    assert "give the folder" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")

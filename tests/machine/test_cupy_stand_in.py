@@ -156,7 +156,7 @@ def test_every_op_is_the_same_on_the_device(name, dtype):
     assert not leaves
 
 
-@pytest.mark.parametrize("op", ["gelu", "causal_attention_plain"])
+@pytest.mark.parametrize("op", ["gelu", "plain causal_attention"])
 def test_a_planted_np_on_an_activation_is_found(monkeypatch, op):
     """What this whole file is for: with `np.` in the place of `xp.`, it fails."""
     function, arguments = cases("float32")[op]
@@ -518,6 +518,6 @@ def test_training_and_generating_on_the_device_from_the_command_line(tmp_path, m
     assert main(train.split()) == 0
     texts = []
     for device in ("cpu", "gpu"):
-        assert main(["generate", "--prompt", "The ", "--adapter", "a.npz", "--bytes", "8", "--device", device]) == 0
+        assert main(["generate", "--prompt", "The ", "--adapter", "a.npz", "--tokens", "8", "--device", device]) == 0
         texts.append(capsys.readouterr().out.splitlines()[-1])
     assert texts[0] == texts[1]
