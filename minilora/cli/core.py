@@ -29,7 +29,6 @@ from minilora.files.container import read_file
 from minilora.files.header import config_of
 from minilora.files.model import BASE_PATH
 from minilora.machine import processes
-from minilora.machine.backend import DEVICES
 from minilora.pretrain import pretrain
 from minilora.text import read_text, split
 
@@ -120,7 +119,7 @@ def train(a: argparse.Namespace, comm: Any = None) -> None:
     check_out(a.out, a.data, a.base)
     text = read_text(a.data)
     model, tokenizer = load_base(a.base)
-    model.to(DEVICES[a.device])
+    model.to(a.device)
     tokens = tokenizer.encode(text)
     if len(tokens) < DATA_MINIMUM:
         raise ValueError(
@@ -160,7 +159,7 @@ def train(a: argparse.Namespace, comm: Any = None) -> None:
 
 def run_generate(a: argparse.Namespace) -> None:
     model, tokenizer = load_base(a.base)
-    model.to(DEVICES[a.device])
+    model.to(a.device)
     if a.adapter is not None:
         ml.load_adapter(model, a.adapter)
     tokens = ml.generate(
