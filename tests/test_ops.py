@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from minilora import attention, ops
 from minilora.testing.bounds import gamma
 from tests.finite_differences import assert_gradient
-from tests.machine.backend_cases import cases, moved
+from tests.models import seeds
+from tests.op_cases import cases, moved
 from tests.reference import Bounded, Reference, exactly
 
-seeds = st.integers(0, 2**32 - 1)
 sides = st.integers(1, 5)
 f = Reference()
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from minilora import ByteTokenizer, TextData, python_docs, python_source
 from minilora.pretrain.corpus import python_docstrings
 from minilora.text import read_text, split
+from tests.models import seeds
 
-seeds = st.integers(0, 2**32 - 1)
 lengths = st.integers(2, 40)
 texts = st.text(st.characters(exclude_categories=["Cs"]))  # surrogates are not text: UTF-8 has no bytes for them
 
