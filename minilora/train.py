@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -46,13 +47,13 @@ def loss_and_grads(
     """The loss sum(w * NLL) / sum(w), in nats, and the gradient of every trainable parameter by name.
 
     tokens   (B, T) int, as targets; both and the weights on the host
-    weights  (B, T), or None for all ones
+    weights  (B, T), or None for all ones; a target of weight 0 gets no logits
     workers  threads; equal inputs and an equal number of workers give equal bits, a different number agrees to rounding
     rng      turns dropout on
     comm     an MPI communicator whose processes all make this call with equal arguments; each gets the result
 
-    Logits are computed only where a weight is not 0. With a model on a GPU, only the batch is copied there and nothing
-    comes back: the loss is an array without axes, and `float(loss)` waits for it.
+    With a model on a GPU, only tokens, targets and weights are copied there and nothing comes back: the loss is an
+    array without axes, and `float(loss)` waits for it.
     LoraError while a LoRA is merged; ValueError for wrong shapes, weights that sum to 0, or nothing to train.
     """
     tokens, targets, weights = checked_batch(tokens, targets, weights, model.vocab_size)
@@ -61,29 +62,19 @@ def loss_and_grads(
     trained = {p.name: p.data for p in model.parameters if p.trainable}
     if not trained:
         raise ValueError("no parameter trains: call model.unfreeze() or add_lora(model, config) first")
-    xp, weights = model.xp, weights / weights.sum()
+    weights = (weights / weights.sum()).astype(model.dtype)
 
-    def piece(rows: slice, rng: np.random.Generator | None, grads: Gradients) -> Scalar:
+    def piece(rows: slice, rng: Rng, grads: Gradients) -> Scalar:
         """The part of some rows in the loss, sum(w * NLL); their part in each gradient is added to `grads`."""
-        logits, cache, y, w = _logits_that_count(model, tokens[rows], targets[rows], weights[rows], rng)
+        positions, y, w = _counted(targets[rows], weights[rows], model.xp)
+        logits, cache = model.forward(tokens[rows], rng, positions=positions)
         shape, logits = logits.shape, logits.reshape(-1, model.vocab_size)
         nll, P = ops.cross_entropy(logits, y)
-        del logits  # one of the two largest arrays: the other is P
+        del logits  # with a vocabulary of 50,000, one of the two largest arrays of a step; the other is P
         model.backward(ops.cross_entropy_dlogits(P, y, w).reshape(shape), cache, grads)
         return number(w @ nll)
 
-    return sum_over_pieces(piece, trained, (*tokens.shape, model.width), xp, workers, rng, comm)
-
-
-def _logits_that_count(
-    model: Decoder, tokens: Array, targets: Array, weights: Array, rng: Rng = None, keep: bool = True
-) -> tuple[Array, Any, Array, Array]:
-    """Logits where a weight is not 0, (n, V), or (B, T, V) if none is 0; the cache; those targets and weights."""
-    xp, counted = model.xp, np.flatnonzero(weights)
-    positions = xp.asarray(counted) if len(counted) < weights.size else None
-    logits, cache = model.forward(tokens, rng, keep=keep, positions=positions)
-    y, w = targets.reshape(-1)[counted], weights.reshape(-1)[counted]
-    return logits, cache, xp.asarray(y), xp.asarray(w, dtype=logits.dtype)
+    return sum_over_pieces(piece, trained, (*tokens.shape, model.width), model.xp, workers, rng, comm)
 
 
 def checked_batch(
@@ -128,14 +119,24 @@ def _weighted_nll(
 ) -> tuple[Scalar, float]:
     """sum(w * NLL) of a batch, and sum(w)."""
     tokens, targets, weights = checked_batch(tokens, targets, weights, model.vocab_size)
-    xp = model.xp
 
-    def piece(rows: slice, rng: np.random.Generator | None, grads: Gradients) -> Scalar:
-        logits, _, y, w = _logits_that_count(model, tokens[rows], targets[rows], weights[rows], keep=False)
+    def piece(rows: slice, rng: Rng, grads: Gradients) -> Scalar:
+        positions, y, w = _counted(targets[rows], weights[rows], model.xp)
+        logits, _ = model.forward(tokens[rows], keep=False, positions=positions)
         return number(w @ ops.cross_entropy(logits.reshape(-1, model.vocab_size), y)[0])
 
-    total, _ = sum_over_pieces(piece, {}, (*tokens.shape, model.width), xp, workers)
+    total, _ = sum_over_pieces(piece, {}, (*tokens.shape, model.width), model.xp, workers)
     return total, float(weights.sum())
+
+
+def _counted(targets: np.ndarray, weights: np.ndarray, xp: ModuleType) -> tuple[Array | None, Array, Array]:
+    """Where the weight is not 0: positions (n,) in the (B, T) grid laid flat, or None for all of them; targets and
+    weights there (n,). In the arrays of `xp`, positions and targets moved as one."""
+    positions, y, w = np.flatnonzero(weights), targets.reshape(-1), weights.reshape(-1)
+    if len(positions) == len(w):
+        return None, xp.asarray(y), xp.asarray(w)
+    at, y = xp.asarray(np.stack([positions, y[positions]]))
+    return at, y, xp.asarray(w[positions])
 
 
 def as_data(data: Any, model: Decoder) -> Any:

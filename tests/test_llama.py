@@ -11,10 +11,9 @@ from minilora import LoraConfig, add_lora, loss_and_grads, merge, unmerge
 from minilora.llama import Llama, LlamaConfig, shapes
 from minilora.testing.bounds import gamma
 from tests.finite_differences import assert_gradient
-from tests.models import LLAMAS, TINY_LLAMA, batch, bits, llama, loss_of
+from tests.models import LLAMAS, TINY_LLAMA, batch, bits, llama, loss_of, seeds
 from tests.reference_llama import LlamaReference, reference_llama_logits
 
-seeds = st.integers(0, 2**32 - 1)
 every_variant = pytest.mark.parametrize("variant", LLAMAS)
 ALL = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "wte")
 

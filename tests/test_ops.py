@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from minilora import attention, ops
 from minilora.testing.bounds import gamma
 from tests.finite_differences import assert_gradient
-from tests.machine.backend_cases import cases, moved
+from tests.models import seeds
+from tests.op_cases import cases, moved
 from tests.reference import Bounded, exactly
 from tests.reference_llama import LlamaReference
 
-seeds = st.integers(0, 2**32 - 1)
 sides = st.integers(1, 5)
 f = LlamaReference()
 
