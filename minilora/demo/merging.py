@@ -58,7 +58,7 @@ def merging(base: GPT, model: GPT, setup: Setup) -> Merging:
 
 
 def milliseconds(models: dict[str, GPT], run: Callable[[GPT], Array], repeats: int) -> dict[str, float]:
-    """Median milliseconds of run(model); the models take turns. On the host it is the time that this thread computes."""
+    """Median milliseconds of run(model); the models take turns. On the host it is the time this thread computes."""
     on_host = models["base"].xp is np
     runs = {name: partial(lambda model: synchronize(run(model)), model) for name, model in models.items()}
     with single_threaded_blas():
