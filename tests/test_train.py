@@ -71,6 +71,22 @@ def test_a_target_of_weight_zero_does_not_count():
     assert_same(grads, other_grads)
 
 
+@pytest.mark.parametrize("empty", [[], [0], [0, 1]], ids=["one position", "a row", "a piece"])
+def test_positions_of_weight_zero_get_no_logits_and_nothing_else_changes(many_pieces, monkeypatch, empty):
+    """Gradients are a few dozen sums deep, of at most 4 C = 24 or B T = 20 terms."""
+    model, (tokens, targets, weights), rounding = adapted(), batch(B=5), gamma(64 * 24, "float64")
+    weights[empty] = 0
+    rows, cross_entropy = [], ops.cross_entropy
+    monkeypatch.setattr(ops, "cross_entropy", lambda z, y: rows.append(z.shape) or cross_entropy(z, y))
+    loss, grads = loss_and_grads(model, tokens, targets, weights)
+    assert sum(n for n, _ in rows) == np.count_nonzero(weights) < weights.size
+    monkeypatch.setattr(train, "_counted", lambda y, w, xp: (None, y.reshape(-1), w.reshape(-1)))
+    all_loss, all_grads = loss_and_grads(model, tokens, targets, weights)
+    assert abs(all_loss - loss) <= rounding * loss
+    for name, g in all_grads.items():
+        assert np.abs(g - grads[name]).max() <= rounding * np.abs(g).max()
+
+
 @given(seed=seeds, B=st.integers(2, 7), workers=st.integers(2, 4))
 def test_the_number_of_workers_changes_only_the_order_of_addition(many_pieces, seed, B, workers):
     """The pieces are the same; P numbers added in two orders are at most 2 gamma_P times the sum of their sizes apart.
