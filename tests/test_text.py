@@ -69,9 +69,9 @@ def test_docstrings_are_those_of_packages_alone_in_order(monkeypatch, tmp_path):
     assert python_docstrings(min_length=5) == ["First.", "Second, over\ntwo lines.", "Third.", "Fifth."]
 
 
-def test_docstrings_are_english_and_always_the_same():
+def test_docstrings_are_english_and_each_is_there_once():
     found = python_docstrings()
-    assert found == python_docstrings() and len(set(found)) == len(found)
+    assert len(set(found)) == len(found)
     assert sum(map(len, found)) > 300_000 and "\n".join(found).count(" the ") > 1000
 
 

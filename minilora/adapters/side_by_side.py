@@ -24,19 +24,19 @@ from minilora import ops
 from minilora.adapters.bank import AdapterBank
 from minilora.adapters.routing import FanOut, RoutedLayer, RoutedLinear, graft
 from minilora.lora import LoraError
-from minilora.machine.backend import Array, array_module, to_host
+from minilora.machine.backend import Array, to_host
 from minilora.machine.pieces import piece_seeds, pieces_for
 from minilora.machine.progress import Progress
 from minilora.nn import Gradients, Module
 from minilora.optim import Adam, clip_grad_norm
-from minilora.text import Batch
+from minilora.text import Batch, Data
 from minilora.train import FitResult, NonFiniteLossError, as_data, checked_batch
 from minilora.transformer import GPT
 
 
 def fit_side_by_side(
     bank: AdapterBank,
-    data: Mapping[str, Any],
+    data: Mapping[str, Data | Array],
     *,
     steps: int,
     lr: float | Mapping[str, float] = 1e-3,
@@ -122,12 +122,10 @@ def _piece(model: GPT, tokens: Array, targets: Array, weights: Array, rng: Any, 
     Adds to `grads`; returns each stream's sum(weights * NLL), (k,).
     """
     logits, cache = model.forward(tokens, rng)
-    xp, V = array_module(logits), logits.shape[-1]
-    weights = xp.asarray(weights.reshape(-1), dtype=logits.dtype)
-    targets = xp.asarray(targets.reshape(-1))
-    nll, P = ops.cross_entropy(logits.reshape(-1, V), targets)
-    model.backward(ops.cross_entropy_dlogits(P, targets, weights).reshape(logits.shape), cache, grads)
-    return to_host((weights * nll).reshape(k, -1).sum(axis=1)).astype(np.float64)
+    y, w = model.xp.asarray(targets.reshape(-1)), model.xp.asarray(weights.reshape(-1), dtype=logits.dtype)
+    nll, P = ops.cross_entropy(logits.reshape(len(y), -1), y)
+    model.backward(ops.cross_entropy_dlogits(P, y, w).reshape(logits.shape), cache, grads)
+    return to_host((w * nll).reshape(k, -1).sum(axis=1)).astype(np.float64)
 
 
 def _adapts_embeddings(bank: AdapterBank, names: Iterable[str]) -> bool:
