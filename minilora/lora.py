@@ -19,7 +19,18 @@ import numpy as np
 
 from minilora import ops
 from minilora.machine.backend import Array, array_module
-from minilora.nn import Embedding, Gradients, Linear, Module, Parameter, accumulate, normal
+from minilora.nn import (
+    Cache,
+    Embedding,
+    Gradients,
+    Module,
+    Parameter,
+    Rng,
+    Wrapper,
+    accumulate,
+    normal,
+    unwrapped,
+)
 
 Model = TypeVar("Model", bound=Module)  # the verbs return the model they were given
 
@@ -92,6 +103,17 @@ class LoraConfig:
         alpha, r = float(self.alpha(path)), int(self.rank(path))
         return alpha / math.sqrt(r) if self.use_rslora else alpha / r
 
+    # What a layer becomes. A variant of LoRA is a subclass, in a file of its own, with another answer to these two.
+
+    def wrap(self, layer: Module, rng: np.random.Generator, path: str) -> LoraLayer:
+        """The layer at this path with its update, whose start is drawn from `rng`."""
+        kind = LoraEmbedding if isinstance(unwrapped(layer), Embedding) else LoraLinear
+        return kind(layer, self, rng, path)
+
+    def shapes(self, path: str, d: int, k: int) -> dict[str, tuple[int, ...]]:
+        """Name -> shape of the parameters that `wrap` adds to a layer with a weight (d, k)."""
+        return {f"{path}.lora_A": (self.rank(path), k), f"{path}.lora_B": (d, self.rank(path))}
+
 
 def _ends_with(path: str, name: str) -> bool:
     """Whether a layer's path ends with this name: "q_proj" or "0.attn.q_proj" for "blocks.0.attn.q_proj"."""
@@ -110,18 +132,33 @@ class LoraError(RuntimeError):
     """A LoRA verb in the wrong state: merged twice, trained while merged, added twice, nothing to merge."""
 
 
-class BranchCache(NamedTuple):
-    """What the LoRA branch's backward reads; None for what no trainable matrix needs."""
+def is_lora(name: str) -> bool:
+    """Whether a parameter of this name is a LoRA's A or B."""
+    return name.endswith((".lora_A", ".lora_B"))
 
-    x: Any  # (..., k) the branch's input, after dropout: for dA
-    h: Any  # (..., r) = scaling * x A^T: for dB
-    mask: Any  # (..., k) the dropout mask, if dropout was on
+
+# ---------------------------------------------------------------------------------------------- the update
+
+
+class BranchCache(NamedTuple):
+    """What the branch's backward reads: x only if A trains, h only if B trains, a mask only if dropout was on."""
+
+    x: Array | None  # (..., k) the branch's input, after dropout: for dA
+    h: Array | None  # (..., r) = scaling x A^T: for dB
+    mask: Array | None  # (..., k)
+
+
+class LookupCache(NamedTuple):
+    """What the backward of a look-up reads."""
+
+    tokens: Array  # (...)
+    h: Array  # (..., r) = scaling B[tokens]
 
 
 class LoraBranch(Module):
-    """The update apart from the weight it is for: A (r, k), B (d, r) and their scaling, s = alpha / r.
+    """The low-rank update on its own, without its weight: A (r, k), B (d, r) and their scaling, s = alpha / r.
 
-    On vectors x it is s (x A^T) B^T; looked up in a table whose rows B is for, it is s B[tokens] A.
+    On vectors x it is s (x A^T) B^T; looked up, as a table of d rows, it is s B[tokens] A.
     """
 
     def __init__(self, config: LoraConfig, scaling: float, A: Parameter, B: Parameter) -> None:
@@ -129,16 +166,17 @@ class LoraBranch(Module):
         self.lora_A, self.lora_B = A, B
 
     def delta(self) -> Array:
-        """dW = scaling * B A, (d, k): the update, of rank at most r (section 4.1)."""
+        """dW = scaling B A, (d, k): the update, of rank at most r (section 4.1)."""
         dW = self.lora_B.data @ self.lora_A.data
         dW *= self.scaling
         return dW
 
-    def branch(self, x: Array, rng: Any) -> tuple[Array, BranchCache]:
+    def branch(self, x: Array, rng: Rng) -> tuple[Array, BranchCache]:
         """z = scaling (x A^T) B^T.  x (..., k) -> z (..., d).
 
-        Two thin products, r (d + k) multiplications a row where dW itself would cost d k. The scaling goes on
-        the (..., r) array in the middle, the smallest of the three.
+        Two thin products cost r (d + k) multiplications per row where dW itself would cost d k. The scaling goes on
+        the (..., r) array in the middle, the smallest of the three. `lora_dropout` acts here, on the branch's input,
+        and only if a generator is passed.
         """
         mask = None
         if rng is not None and self.config.lora_dropout > 0:
@@ -153,15 +191,16 @@ class LoraBranch(Module):
         """With h = scaling x A^T and z = h B^T:  dB = dz^T h,  dh = dz B,  dA = scaling dh^T x,
         dx = scaling dh A.  dz (..., d) -> dx (..., k).
 
+        dB needs no factor: `branch` has already put the scaling into h. dA and dx get theirs through dh below.
         At B = 0, dh = 0: A's gradient is exactly zero on the first step, and B's is not.
         """
-        if self.lora_B.trainable:
+        if cache.h is not None:
             accumulate(grads, self.lora_B, ops.linear_dW(dz, cache.h))
-        if not (need_dx or self.lora_A.trainable):
+        if cache.x is None and not need_dx:
             return None
         dh = ops.linear_dx(dz, self.lora_B.data)
         dh *= self.scaling
-        if self.lora_A.trainable:
+        if cache.x is not None:
             accumulate(grads, self.lora_A, ops.linear_dW(dh, cache.x))
         if not need_dx:
             return None
@@ -170,32 +209,38 @@ class LoraBranch(Module):
             dx *= cache.mask
         return dx
 
-    def lookup(self, tokens: Array) -> tuple[Array, Any]:
+    def lookup(self, tokens: Array) -> tuple[Array, LookupCache]:
         """z = h A with h = scaling B[tokens].  tokens (...) int -> z (..., k).  A token has no entry to drop."""
         h = ops.embedding(tokens, self.lora_B.data)
         h *= self.scaling
-        return ops.linear(h, self.lora_A.data.T), (tokens, h)
+        return ops.linear(h, self.lora_A.data.T), LookupCache(tokens, h)
 
-    def lookup_backward(self, dz: Array, cache: Any, grads: Gradients) -> None:
+    def lookup_backward(self, dz: Array, cache: LookupCache, grads: Gradients) -> None:
         """dA = h^T dz,  dB[token] += scaling dz A^T.  dz (..., k)."""
-        tokens, h = cache
         if self.lora_A.trainable:
-            accumulate(grads, self.lora_A, ops.linear_dW(h, dz))
+            accumulate(grads, self.lora_A, ops.linear_dW(cache.h, dz))
         if self.lora_B.trainable:
             dh = ops.linear(dz, self.lora_A.data)
             dh *= self.scaling
-            accumulate(grads, self.lora_B, ops.embedding_dW(dh, tokens, self.lora_B.shape[0]))
+            accumulate(grads, self.lora_B, ops.embedding_dW(dh, cache.tokens, self.lora_B.shape[0]))
 
 
-class MergeableLayer(Module):
-    """A layer with a weight and an update dW that can be written into it and taken out again.
+# ---------------------------------------------------------------------------------------------- the layers
+
+
+class MergeableLayer(Wrapper):
+    """A layer with an update dW that can be written into its weight and taken out again.
 
     `base_weight` is the array of W0 while the layer is merged and W0 was kept aside; else None.
     """
 
-    weight: Parameter
     merged: bool = False
     base_weight: Array | None = None
+
+    @property
+    def weight(self) -> Parameter:
+        """W (d, k): W0, or W0 + dW while merged."""
+        return self.base.weight
 
     def delta(self) -> Array:
         """dW (d, k)."""
@@ -215,19 +260,24 @@ class MergeableLayer(Module):
         self.merged = False
 
     def move_kept(self, move: Callable[[Array], Array]) -> None:
+        super().move_kept(move)
         if self.base_weight is not None:
             self.base_weight = move(self.base_weight)
 
 
+class LoraCache(NamedTuple):
+    """What a LoRA layer's backward reads: its base's cache and its branch's, which is None while merged."""
+
+    base: Cache
+    branch: Any
+
+
 class LoraLayer(LoraBranch, MergeableLayer):
-    """What LoRA makes of a layer with a weight W0 (d, k): the branch beside it, and the merge into it."""
+    """A layer with a weight W0 (d, k) and, beside it, the branch."""
 
-    def plain(self) -> Module:
-        """The layer without its LoRA, with the weight as it now is."""
-        raise NotImplementedError
-
-    def init_lora(self, config: LoraConfig, rng: np.random.Generator, path: str) -> None:
+    def __init__(self, base: Module, config: LoraConfig, rng: np.random.Generator, path: str = "") -> None:
         """Draw A with std 1/sqrt(k), so that x A^T has the scale of x, and set B = 0, so that dW = 0."""
+        self.base = base
         d, k = self.weight.shape
         xp, dtype = array_module(self.weight.data), self.weight.data.dtype
         r = config.rank(path)
@@ -235,81 +285,69 @@ class LoraLayer(LoraBranch, MergeableLayer):
         LoraBranch.__init__(self, config, config.scaling(path), A, Parameter(xp.zeros((d, r), dtype)))
 
 
-class LoraLinear(LoraLayer, Linear):
-    """y = x W0^T + b + scaling (x A^T) B^T, in place of a Linear, whose parameters it takes over."""
+class LoraLinear(LoraLayer):
+    """y = x W0^T + b + scaling (x A^T) B^T, around a Linear."""
 
-    def __init__(self, base: Linear, config: LoraConfig, rng: np.random.Generator, path: str = "") -> None:
-        self.weight, self.bias = base.weight, base.bias
-        self.init_lora(config, rng, path)
-
-    def plain(self) -> Linear:
-        return Linear(self.weight, self.bias)
-
-    def forward(self, x: Array, rng: Any = None) -> tuple[Array, Any]:
+    def forward(self, x: Array, rng: Rng = None) -> tuple[Array, LoraCache]:
         """x (..., k) -> y (..., d).  Merged, this is the base layer's forward and nothing else."""
-        y, base = Linear.forward(self, x)
+        y, base = self.base.forward(x, rng)
         if self.merged:
-            return y, (base, None)
+            return y, LoraCache(base, None)
         z, branch = self.branch(x, rng)
         y += z
-        return y, (base, branch)
+        return y, LoraCache(base, branch)
 
-    def backward(self, dy: Array, cache: Any, grads: Gradients, need_dx: bool = True) -> Array | None:
+    def backward(self, dy: Array, cache: LoraCache, grads: Gradients, need_dx: bool = True) -> Array | None:
         """dy (..., d) -> dx (..., k) = dy W0 + scaling (dy B) A: both terms of the sum get the same dy."""
-        base, branch = cache
-        dx = Linear.backward(self, dy, base, grads, need_dx)
-        branch_dx = self.branch_backward(dy, branch, grads, need_dx)
+        dx = self.base.backward(dy, cache.base, grads, need_dx)
+        branch_dx = self.branch_backward(dy, cache.branch, grads, need_dx)
         if dx is not None:
             dx += branch_dx
         return dx
 
 
-class LoraEmbedding(LoraLayer, Embedding):
-    """W = W0 + scaling B A for a table W0 (V, d): A (r, d), B (V, r), in place of an Embedding.
+class LoraEmbedding(LoraLayer):
+    """W = W0 + scaling B A for a table W0 (V, d), around an Embedding: A (r, d), B (V, r).
 
     The output head is tied to the table, so one A and one B serve both of its uses. Looked up, token t becomes
     W0[t] + scaling B[t] A; compared, x scores x W0^T + scaling (x A^T) B^T. Each gradient is the sum of the two.
     """
 
-    def __init__(self, base: Embedding, config: LoraConfig, rng: np.random.Generator, path: str = "") -> None:
-        self.weight = base.weight
-        self.init_lora(config, rng, path)
-
-    def plain(self) -> Embedding:
-        return Embedding(self.weight)
-
-    def forward(self, tokens: Array, rng: Any = None) -> tuple[Array, Any]:
+    def forward(self, tokens: Array, rng: Rng = None) -> tuple[Array, LoraCache]:
         """tokens (...) int -> y (..., d)."""
-        y, base = Embedding.forward(self, tokens)
+        y, base = self.base.forward(tokens, rng)
         if self.merged:
-            return y, (base, None)
+            return y, LoraCache(base, None)
         z, branch = self.lookup(tokens)
         y += z
-        return y, (base, branch)
+        return y, LoraCache(base, branch)
 
-    def backward(self, dy: Array, cache: Any, grads: Gradients) -> None:
+    def backward(self, dy: Array, cache: LoraCache, grads: Gradients) -> None:
         """dy (..., d): the table's term and the branch's get the same dy."""
-        base, branch = cache
-        Embedding.backward(self, dy, base, grads)
-        self.lookup_backward(dy, branch, grads)
+        self.base.backward(dy, cache.base, grads)
+        self.lookup_backward(dy, cache.branch, grads)
 
-    def unembed(self, x: Array, rng: Any = None) -> tuple[Array, Any]:
+    def unembed(self, x: Array, rng: Rng = None) -> tuple[Array, LoraCache]:
         """x (..., d) -> logits (..., V)."""
-        y, base = Embedding.unembed(self, x)
+        y, base = self.base.unembed(x, rng)
         if self.merged:
-            return y, (base, None)
+            return y, LoraCache(base, None)
         z, branch = self.branch(x, rng)
         y += z
-        return y, (base, branch)
+        return y, LoraCache(base, branch)
 
-    def unembed_backward(self, dlogits: Array, cache: Any, grads: Gradients, need_dx: bool = True) -> Array | None:
+    def unembed_backward(
+        self, dlogits: Array, cache: LoraCache, grads: Gradients, need_dx: bool = True
+    ) -> Array | None:
         """dlogits (..., V) -> dx (..., d)."""
-        base, branch = cache
-        dx = Embedding.unembed_backward(self, dlogits, base, grads, need_dx)
-        branch_dx = self.branch_backward(dlogits, branch, grads, need_dx)
+        dx = self.base.unembed_backward(dlogits, cache.base, grads, need_dx)
+        branch_dx = self.branch_backward(dlogits, cache.branch, grads, need_dx)
         if dx is not None:
             dx += branch_dx
         return dx
+
+
+# ---------------------------------------------------------------------------------------------- the verbs
 
 
 def lora_layers(model: Module) -> Iterator[tuple[str, LoraLayer]]:
@@ -349,13 +387,11 @@ def add_lora(model: Model, config: LoraConfig, seed: int = 0) -> Model:
     """
     if any(lora_layers(model)):
         raise LoraError("the model has a LoRA already: call remove_lora(model) first")
-    trained = lora_shapes(model.shapes(), config)
+    shapes = model.shapes()
+    adapted, trained = _adapted(shapes, config), lora_shapes(shapes, config)
     model.freeze()
-    rng = np.random.default_rng(seed)
-    for path in [name.removesuffix(".lora_A") for name in trained if name.endswith(".lora_A")]:
-        layer: Any = model.get_submodule(path)
-        lora = LoraEmbedding if isinstance(layer, Embedding) else LoraLinear
-        model.set_submodule(path, lora(layer, config, rng, path))
+    rng, layers = np.random.default_rng(seed), dict(model.named_modules())
+    model.replace({path: config.wrap(layers[path], rng, path) for path in adapted})
     for name, parameter in model.named_parameters().items():
         parameter.trainable |= name in trained
     return model
@@ -367,12 +403,10 @@ def lora_shapes(shapes: Mapping[str, tuple[int, ...]], config: LoraConfig) -> di
     shapes  name -> shape of every parameter of the model, which may have this LoRA already
     ValueError if a target names no layer.
     """
-    matrices = [name.removesuffix(".weight") for name, s in shapes.items() if name.endswith(".weight") and len(s) == 2]
-    adapted = _targeted(matrices, config)
+    adapted = _adapted(shapes, config)
     found: dict[str, tuple[int, ...]] = {}
-    for path in adapted:
-        (d, k), r = shapes[f"{path}.weight"], config.rank(path)
-        found |= {f"{path}.lora_A": (r, k), f"{path}.lora_B": (d, r)}
+    for path, (d, k) in adapted.items():
+        found |= config.shapes(path, d, k)
     if config.bias == "all":
         biases = [name for name in shapes if name.endswith(".bias")]
     else:
@@ -380,16 +414,21 @@ def lora_shapes(shapes: Mapping[str, tuple[int, ...]], config: LoraConfig) -> di
     return found | {name: shapes[name] for name in biases}
 
 
-def _targeted(paths: list[str], config: LoraConfig) -> list[str]:
-    """Those of the layers at these paths that the config adapts.  ValueError if a target names none of them."""
+def _adapted(shapes: Mapping[str, tuple[int, ...]], config: LoraConfig) -> dict[str, tuple[int, ...]]:
+    """Path -> (d, k) of the layers that the config adapts.  ValueError if one of its targets names none."""
+    matrices = {
+        name.removesuffix(".weight"): shape
+        for name, shape in shapes.items()
+        if name.endswith(".weight") and len(shape) == 2
+    }
     if isinstance(config.target_modules, str):
-        idle = [] if any(map(config.targets, paths)) else [config.target_modules]
+        idle = [] if any(map(config.targets, matrices)) else [config.target_modules]
     else:
-        idle = [name for name in config.target_modules if not any(_ends_with(path, name) for path in paths)]
+        idle = [name for name in config.target_modules if not any(_ends_with(path, name) for path in matrices)]
     if idle:
-        known = sorted({path.rpartition(".")[2] for path in paths})
+        known = sorted({path.rpartition(".")[2] for path in matrices})
         raise ValueError(f"no layer matches the target {idle[0]!r}: this model has {', '.join(known)}")
-    return [path for path in paths if config.targets(path)]
+    return {path: shape for path, shape in matrices.items() if config.targets(path)}
 
 
 def merge(model: Model, keep_base: bool = True) -> Model:
@@ -431,11 +470,10 @@ def remove_lora(model: Model) -> Model:
 
     The layers are plain again and every parameter trains, as in a new model.  LoraError if there is no LoRA.
     """
-    layers = list(lora_layers(model))
+    layers = dict(lora_layers(model))
     if not layers:
         raise LoraError("the model has no LoRA to remove")
-    for path, layer in layers:
-        model.set_submodule(path, layer.plain())
+    model.replace({path: layer.base for path, layer in layers.items()})
     model.unfreeze()
     return model
 

@@ -70,14 +70,17 @@ class Module:
 
     _parameters: tuple[Parameter, ...] | None = None
 
-    def children(self) -> Iterator[tuple[str, Any]]:
-        """(attribute name, Parameter or Module) in the order of definition; lists count as name.0, name.1, ..."""
+    def _places(self) -> Iterator[tuple[str, Any, Any]]:
+        """(name, holder, key) of each child, which is `holder[key]`: of this module's attributes, or of a list."""
         for name, value in vars(self).items():
             if isinstance(value, (Parameter, Module)):
-                yield name, value
+                yield name, vars(self), name
             elif isinstance(value, list):
-                for i, item in enumerate(value):
-                    yield f"{name}.{i}", item
+                yield from ((f"{name}.{i}", value, i) for i in range(len(value)))
+
+    def children(self) -> Iterator[tuple[str, Any]]:
+        """(attribute name, Parameter or Module) in the order of definition; lists count as name.0, name.1, ..."""
+        return ((name, holder[key]) for name, holder, key in self._places())
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         """Every module below this one with its dotted path; this one first, under the path ""."""
@@ -103,9 +106,12 @@ class Module:
         """Write each parameter's path from here into its `name`, the key of its gradient.  Call it on the root when
         modules or parameters have come or gone."""
         for _, module in self.named_modules():
-            module._parameters = tuple(module.named_parameters().values())
+            module._note_parameters()
         for name, parameter in self.named_parameters().items():
             parameter.name = name
+
+    def _note_parameters(self) -> None:
+        self._parameters = tuple(self.named_parameters().values())
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -121,16 +127,16 @@ class Module:
         """The module at a dotted path such as `blocks.0.attn.q_proj`.  KeyError if there is none."""
         return dict(self.named_modules())[path]
 
-    def set_submodule(self, path: str, module: Module) -> None:
-        """Put `module` in the place of the one at `path`: the way every method wraps a layer."""
-        parent_path, _, name = path.rpartition(".")
-        parent: Any = self
-        for part in parent_path.split(".") if parent_path else []:
-            parent = parent[int(part)] if isinstance(parent, list) else getattr(parent, part)
-        if isinstance(parent, list):
-            parent[int(name)] = module
-        else:
-            setattr(parent, name, module)
+    def replace(self, modules: Mapping[str, Module]) -> None:
+        """Put each module in the place of the one at its dotted path: the way every method wraps layers.
+        KeyError, before any change, if there is none at a path."""
+        places = {
+            f"{path}.{name}" if path else name: (holder, key)
+            for path, parent in self.named_modules()
+            for name, holder, key in parent._places()
+        }
+        for holder, key, module in [(*places[path], module) for path, module in modules.items()]:
+            holder[key] = module
         self.assign_names()
 
     def freeze(self) -> None:
@@ -183,7 +189,41 @@ class Module:
         return self
 
     def move_kept(self, move: Callable[[Array], Array]) -> None:
-        """Move arrays of this module that are no parameters; most modules have none."""
+        """Move the arrays of this module that are not parameters; most modules have none."""
+
+
+class Wrapper(Module):
+    """A layer in the place of another, its `base`, with the same forward and backward: nothing else notices.
+
+    The base's parameters and layers are listed under the names they had without the wrapper, so that wrapping
+    renames nothing. What a wrapper adds comes after them. Wrappers may wrap wrappers.
+    """
+
+    base: Any
+
+    def __init__(self, base: Module) -> None:
+        self.base = base
+
+    def _places(self) -> Iterator[tuple[str, Any, Any]]:
+        for name, holder, key in super()._places():
+            if name == "base":
+                yield from self.base._places()
+            else:
+                yield name, holder, key
+
+    def _note_parameters(self) -> None:
+        super()._note_parameters()
+        self.base._note_parameters()
+
+    def move_kept(self, move: Callable[[Array], Array]) -> None:
+        self.base.move_kept(move)
+
+
+def unwrapped(module: Module) -> Module:
+    """The layer inside all its wrappers; a plain layer itself."""
+    while isinstance(module, Wrapper):
+        module = module.base
+    return module
 
 
 def _some(names: list[str], most: int = 3) -> str:

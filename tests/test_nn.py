@@ -56,14 +56,14 @@ def test_a_shared_parameter_is_listed_once():
 
 def test_a_submodule_can_be_replaced_by_its_path():
     model, layer = gpt(), linear()
-    model.set_submodule("blocks.1.mlp.up_proj", layer)
+    model.replace({"blocks.1.mlp.up_proj": layer})
     assert model.get_submodule("blocks.1.mlp.up_proj") is layer
     assert layer.weight.name == "blocks.1.mlp.up_proj.weight"
 
 
 def test_a_block_can_be_replaced_by_its_number():
     model = gpt()
-    model.set_submodule("blocks.0", model.blocks[1])
+    model.replace({"blocks.0": model.blocks[1]})
     assert model.blocks[0] is model.blocks[1]
 
 

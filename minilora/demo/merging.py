@@ -12,7 +12,7 @@ from minilora.demo.task import (
     heading,
 )
 from minilora.generate import generate
-from minilora.lora import add_lora, lora_layers, merge, remove_lora, unmerge
+from minilora.lora import add_lora, is_lora, lora_layers, merge, remove_lora, unmerge
 from minilora.machine.backend import on_host
 from minilora.machine.timing import interleaved_medians
 from minilora.text import ByteTokenizer
@@ -74,7 +74,7 @@ def as_float64(model: GPT) -> GPT:
 
 def weight_bits(model: GPT) -> dict[str, bytes]:
     """Name -> the bytes of each parameter, A and B left out."""
-    return {n: a.tobytes() for n, a in model.state_dict().items() if not n.endswith((".lora_A", ".lora_B"))}
+    return {n: a.tobytes() for n, a in model.state_dict().items() if not is_lora(n)}
 
 
 def print_merging(result: Merging) -> None:

@@ -199,7 +199,7 @@ def _apply(model: GPT, seed: int, layers: int, l_p: int, l_i: int, boundary: int
     rows = _written_activations(model, l_p + l_i, layers, np.random.default_rng(seed))
     model.freeze()
     prefix, infix = Parameter(rows[:, :l_p].copy()), Parameter(rows[:, l_p:].copy())
-    model.set_submodule("stack", PrefixStack(prefix, infix, boundary, occurrence))
+    model.replace({"stack": PrefixStack(prefix, infix, boundary, occurrence)})
     model.max_tokens -= l_p + l_i
 
 
