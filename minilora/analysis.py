@@ -14,10 +14,9 @@ import numpy as np
 
 from minilora.lora import is_lora
 from minilora.machine.backend import Array, array_module, to_host
-from minilora.nn import Module
+from minilora.nn import Decoder, Module
 from minilora.optim import Adam
 from minilora.train import loss_and_grads
-from minilora.transformer import GPT
 
 # ---------------------------------------------------------------------------------------------- spectra
 
@@ -143,7 +142,7 @@ class TrainingBytes:
         return self.weights + self.gradients + self.adam
 
 
-def training_bytes(model: GPT, tokens: Array, targets: Array) -> TrainingBytes:
+def training_bytes(model: Decoder, tokens: Array, targets: Array) -> TrainingBytes:
     """Take one training step on a copy of the model and count what it left behind (section 4.2).
 
     tokens, targets (B, T) int. The model itself does not change.

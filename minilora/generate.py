@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from minilora.machine.backend import to_host
-from minilora.transformer import GPT
+from minilora.nn import Decoder
 
 
 def generate(
-    model: GPT,
+    model: Decoder,
     tokens: Any,
     max_new_tokens: int | None = None,
     *,

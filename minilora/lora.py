@@ -414,21 +414,23 @@ def lora_shapes(shapes: Mapping[str, tuple[int, ...]], config: LoraConfig) -> di
     return found | {name: shapes[name] for name in biases}
 
 
+def matrices(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    """Path -> (d, k) of every layer that a LoRA can adapt, from the names and shapes of a model's parameters."""
+    weights = {name.removesuffix(".weight"): shape for name, shape in shapes.items() if name.endswith(".weight")}
+    return {path: shape for path, shape in weights.items() if len(shape) == 2}
+
+
 def _adapted(shapes: Mapping[str, tuple[int, ...]], config: LoraConfig) -> dict[str, tuple[int, ...]]:
-    """Path -> (d, k) of the layers that the config adapts.  ValueError if one of its targets names none."""
-    matrices = {
-        name.removesuffix(".weight"): shape
-        for name, shape in shapes.items()
-        if name.endswith(".weight") and len(shape) == 2
-    }
+    """Those of the matrices that the config adapts.  ValueError if one of its targets names none."""
+    layers = matrices(shapes)
     if isinstance(config.target_modules, str):
-        idle = [] if any(map(config.targets, matrices)) else [config.target_modules]
+        idle = [] if any(map(config.targets, layers)) else [config.target_modules]
     else:
-        idle = [name for name in config.target_modules if not any(_ends_with(path, name) for path in matrices)]
+        idle = [name for name in config.target_modules if not any(_ends_with(path, name) for path in layers)]
     if idle:
-        known = sorted({path.rpartition(".")[2] for path in matrices})
+        known = sorted({path.rpartition(".")[2] for path in layers})
         raise ValueError(f"no layer matches the target {idle[0]!r}: this model has {', '.join(known)}")
-    return {path: shape for path, shape in matrices.items() if config.targets(path)}
+    return {path: shape for path, shape in layers.items() if config.targets(path)}
 
 
 def merge(model: Model, keep_base: bool = True) -> Model:

@@ -25,12 +25,12 @@ from minilora.adapters.bank import AdapterBank
 from minilora.adapters.routing import ComputedOnce, FanOut, Generators, RoutedLayer, RoutedLinear
 from minilora.lora import LoraError
 from minilora.machine.backend import Array, array_module, to_host
-from minilora.machine.pieces import piece_seeds
+from minilora.machine.pieces import piece_seeds, pieces_for
 from minilora.machine.progress import Progress
 from minilora.nn import Decoder, Gradients, Module
 from minilora.optim import Adam, clip_grad_norm
 from minilora.text import Batch
-from minilora.train import FitResult, NonFiniteLossError, as_data, checked_batch, pieces_for
+from minilora.train import FitResult, NonFiniteLossError, as_data, checked_batch
 
 
 def fit_side_by_side(
@@ -93,12 +93,11 @@ def loss_and_grads_side_by_side(
         raise ValueError(f"the streams' batches have shapes {[t.shape for t in tokens]}: give all of them one (B, T)")
     weights = [w / w.sum() for w in weights]
     shared = all(np.array_equal(t, tokens[0]) for t in tokens) and not _adapts_embeddings(bank, batches)
-    B, T = tokens[0].shape
-    pieces, random = pieces_for(bank.base, B, T), bank.base.xp.random
-    seeds = {name: piece_seeds(rng, B, T, bank.base.width) for name, rng in (rngs or {}).items()}
+    (B, T), C, xp = tokens[0].shape, bank.base.width, bank.base.xp
+    seeds = {name: piece_seeds(rng, B, T, C) for name, rng in (rngs or {}).items()}
     models: dict[int, Decoder] = {}  # by the number of rows in a piece: the last may be shorter
     losses, grads = np.zeros(len(batches)), Gradients()
-    for i, rows in enumerate(pieces):
+    for i, rows in enumerate(pieces_for(B, T, C, xp)):
         n = rows.stop - rows.start
         if n not in models:
             models[n] = bank.mixed([name for name in batches for _ in range(n)], trained=list(batches))
@@ -108,7 +107,7 @@ def loss_and_grads_side_by_side(
             tokens[0][rows] if shared else np.concatenate([t[rows] for t in tokens]),
             np.concatenate([t[rows] for t in targets]),
             np.concatenate([w[rows] for w in weights]),
-            Generators({name: random.default_rng(seed[i]) for name, seed in seeds.items()}) or None,
+            Generators({name: xp.random.default_rng(seed[i]) for name, seed in seeds.items()}) or None,
             grads,
             len(batches),
         )

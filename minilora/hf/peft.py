@@ -26,10 +26,9 @@ import numpy as np
 from minilora.files.container import CheckpointError
 from minilora.hf.gpt2 import check_is_gpt2, gpt2_layout, gpt2_name, stacked
 from minilora.hf.safetensors_folder import StoredTensor, extra, read_json, stored_tensors, whole_folder
-from minilora.lora import LoraConfig, LoraError, LoraLayer, add_lora, lora_config, lora_layers
+from minilora.lora import LoraConfig, LoraError, LoraLayer, add_lora, lora_config, lora_layers, matrices
 from minilora.machine.backend import array_module, to_host
-from minilora.nn import Embedding, Linear
-from minilora.transformer import GPT
+from minilora.transformer import GPT, GPTConfig, shapes
 
 FILES = ("adapter_config.json", "adapter_model.safetensors")
 PREFIX = "base_model.model."  # PEFT's own two wrappers around the model
@@ -88,15 +87,14 @@ def unstack(update: Update, n: int, keep_all: bool) -> list[Update | None]:
     ]
 
 
-def adaptable_layers(model: GPT, root: str = "transformer.") -> dict[str, list[str]]:
-    """GPT-2's path of every layer that a LoRA can adapt -> our layers that stand in it.
+def adaptable_layers(config: GPTConfig, root: str = "transformer.") -> dict[str, list[str]]:
+    """GPT-2's path of every layer that a LoRA can adapt -> our layers that it is made of.
 
-    wte stands in two, because PEFT adapts the table and the head that is tied to it one by one.
+    wte appears twice, because PEFT adapts the table and the head that is tied to it separately.
     """
     layers: dict[str, list[str]] = {}
-    for path, module in model.named_modules():
-        if isinstance(module, (Linear, Embedding)):
-            layers.setdefault(root + gpt2_name(path), []).append(path)
+    for path in matrices(shapes(config)):
+        layers.setdefault(root + gpt2_name(path), []).append(path)
     return layers | {"lm_head": ["wte"]}
 
 
@@ -145,7 +143,7 @@ def save_peft_adapter(model: GPT, folder: str | Path, base_model: str | None = N
     if config is None:
         raise LoraError("the model has no LoRA to export: call add_lora(model, config), or save_gpt2 for all of it")
     check_is_gpt2(model)
-    layers, adapted = adaptable_layers(model), dict(lora_layers(model))
+    layers, adapted = adaptable_layers(model.config), dict(lora_layers(model))
     updates = {
         name: stack([_update(adapted[path]) if path in adapted else None for path in paths])
         for name, paths in layers.items()
@@ -240,7 +238,7 @@ def load_peft_adapter(model: GPT, folder: str | Path) -> GPT:
     settings_path, path = folder / "adapter_config.json", folder / "adapter_model.safetensors"
     settings, stored = _checked_settings(settings_path), _stored_adapter(path)
     root = "transformer." if any(name.startswith("transformer.") for name in stored) else ""  # GPT2Model has none
-    layers = adaptable_layers(model, root)
+    layers = adaptable_layers(model.config, root)
     plan = _planned(settings, layers, settings_path)
     arrays = _checked_tensors(model, stored, plan, root, path)
     updates: dict[str, Update] = {}
@@ -343,12 +341,12 @@ def _checked_tensors(
     model: GPT, stored: dict[str, StoredTensor], plan: _Plan, root: str, path: Path
 ) -> dict[str, np.ndarray]:
     """The tensors that the plan asks for.  CheckpointError unless just these are stored, in the model's shapes."""
-    layers, parameters = adaptable_layers(model, root), model.named_parameters()
+    layers, parameters = adaptable_layers(model.config, root), model.named_parameters()
     expected: dict[str, tuple[int, ...]] = {}
     for layer, (r, _) in plan.adapted.items():
         d, k = parameters[f"{layers[layer][0]}.weight"].shape
-        shapes = [(r, k), (len(layers[layer]) * d, r)]
-        expected |= zip(tensor_names(layer), (s[::-1] if is_table(layer) else s for s in shapes), strict=True)
+        pair = [(r, k), (len(layers[layer]) * d, r)]
+        expected |= zip(tensor_names(layer), (s[::-1] if is_table(layer) else s for s in pair), strict=True)
     for name, parts in trained_biases(model, plan.config.bias, plan.adapted, root).items():
         expected[name] = (sum(parameters[part].size for part in parts),)
     # PEFT may store the frozen table beside its adapter: that is another way to say which base it belongs to.

@@ -29,8 +29,7 @@ import numpy as np
 from minilora.generate import generate
 from minilora.machine.backend import Array, array_module, to_host
 from minilora.methods.method import Method, whole_number
-from minilora.nn import Gradients, LayerKV, Parameter, Past, Stack, accumulate
-from minilora.transformer import GPT, GPTConfig
+from minilora.nn import Decoder, Gradients, LayerKV, Parameter, Past, Stack, accumulate
 
 
 class Layout(NamedTuple):
@@ -194,7 +193,7 @@ class PrefixStack(Stack):
         return xp.where(reached.any(axis=1), reached.argmax(axis=1), T)
 
 
-def _apply(model: GPT, seed: int, layers: int, l_p: int, l_i: int, boundary: int | None, occurrence: int) -> None:
+def _apply(model: Decoder, seed: int, layers: int, l_p: int, l_i: int, boundary: int | None, occurrence: int) -> None:
     """Freeze the model and put a PrefixStack with rows for `layers` blocks around its blocks."""
     rows = _written_activations(model, l_p + l_i, layers, np.random.default_rng(seed))
     model.freeze()
@@ -203,11 +202,11 @@ def _apply(model: GPT, seed: int, layers: int, l_p: int, l_i: int, boundary: int
     model.max_tokens -= l_p + l_i
 
 
-def _written_activations(model: GPT, length: int, layers: int, rng: np.random.Generator) -> Array:
+def _written_activations(model: Decoder, length: int, layers: int, rng: np.random.Generator) -> Array:
     """What enters the first `layers` blocks where the model writes a text of this length: (layers, length, C)."""
-    tokens = generate(model, rng.integers(model.config.vocab_size, size=1), length - 1, seed=rng)
+    tokens = generate(model, rng.integers(model.vocab_size, size=1), length - 1, seed=rng)
     xp = model.xp
-    x = model.wte.forward(xp.asarray(tokens)[None])[0] + model.wpe.forward(xp.arange(length))[0]
+    x, _ = model.embed(xp.asarray(tokens)[None], 0, None)
     entering = [x]
     for block in model.blocks[: layers - 1]:
         x, _ = block.forward(x)
@@ -215,13 +214,13 @@ def _written_activations(model: GPT, length: int, layers: int, rng: np.random.Ge
     return xp.concatenate(entering)
 
 
-def _special_tokens(config: GPTConfig, l_p: int, l_i: int, boundary: int | None, occurrence: int) -> int:
+def _special_tokens(config: Any, l_p: int, l_i: int, boundary: int | None, occurrence: int) -> int:
     """l_p + l_i.  ValueError if the text has no room beside them, or nothing says where the infix goes."""
     total = whole_number("l_p", l_p, 0) + whole_number("l_i", l_i, 0)
-    if not 0 < total < config.block_size:
+    if not 0 < total < config.max_tokens:
         raise ValueError(
-            f"l_p={l_p} and l_i={l_i} make {total} special tokens: give 1 to {config.block_size - 1}, "
-            f"so that a token fits into block_size={config.block_size} beside them"
+            f"l_p={l_p} and l_i={l_i} make {total} special tokens: give 1 to {config.max_tokens - 1}, "
+            f"so that a token fits into the model's {config.max_tokens} beside them"
         )
     whole_number("occurrence", occurrence, 1)
     if boundary is not None:
@@ -233,22 +232,22 @@ def _special_tokens(config: GPTConfig, l_p: int, l_i: int, boundary: int | None,
     return total
 
 
-def apply_embed(model: GPT, seed: int, **options: Any) -> None:
+def apply_embed(model: Decoder, seed: int, **options: Any) -> None:
     _apply(model, seed, 1, **options)
 
 
-def apply_layer(model: GPT, seed: int, **options: Any) -> None:
-    _apply(model, seed, model.config.n_layer, **options)
+def apply_layer(model: Decoder, seed: int, **options: Any) -> None:
+    _apply(model, seed, model.layers, **options)
 
 
-def count_embed(config: GPTConfig, **options: Any) -> int:
+def count_embed(config: Any, **options: Any) -> int:
     """d (l_p + l_i)."""
-    return config.n_embd * _special_tokens(config, **options)
+    return config.width * _special_tokens(config, **options)
 
 
-def count_layer(config: GPTConfig, **options: Any) -> int:
+def count_layer(config: Any, **options: Any) -> int:
     """L d (l_p + l_i)."""
-    return config.n_layer * config.n_embd * _special_tokens(config, **options)
+    return config.layers * config.width * _special_tokens(config, **options)
 
 
 OPTIONS = {"l_p": 8, "l_i": 0, "boundary": None, "occurrence": 1}

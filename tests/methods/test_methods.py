@@ -335,8 +335,8 @@ def test_a_frozen_layer_under_the_lowest_adapter_is_not_entered(name, monkeypatc
     monkeypatch.setattr(Linear, "backward", lambda self, *a, **k: (entered.append(self), original(self, *a, **k))[1])
     model = fresh(name)
     loss_and_grads(model, *batch())
-    lowest = model.blocks[0].attn.o_proj if name == "adapter_h" else model.blocks[0].mlp.down_proj
-    assert lowest not in entered and model.blocks[1].attn.q_proj in entered
+    lowest = model.get_submodule(f"blocks.0.{'attn.o_proj' if name == 'adapter_h' else 'mlp.down_proj'}")
+    assert lowest not in entered and model.get_submodule("blocks.1.attn.q_proj") in entered
 
 
 @pytest.mark.parametrize("name", WITH_SPECIALS)
