@@ -13,7 +13,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -32,7 +32,7 @@ from minilora.nn import (
     unwrapped,
 )
 
-Model = TypeVar("Model", bound=Module)  # the verbs return the model they were given
+Tree = TypeVar("Tree", bound=Module)  # the verbs return the model they were given
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,9 @@ class LoraConfig:
     alpha_pattern   exceptions to lora_alpha: a path ending or regular expression -> its own value
     """
 
+    variant: ClassVar[str] = "lora"  # the name in files
+    variants: ClassVar[dict[str, type[LoraConfig]]] = {}
+
     r: int = 8
     lora_alpha: float = 16
     target_modules: tuple[str, ...] | str = ("q_proj", "v_proj")
@@ -58,6 +61,9 @@ class LoraConfig:
     use_rslora: bool = False
     rank_pattern: Mapping[str, int] = field(default_factory=dict)
     alpha_pattern: Mapping[str, float] = field(default_factory=dict)
+
+    def __init_subclass__(cls) -> None:
+        LoraConfig.variants[cls.variant] = cls
 
     def __post_init__(self) -> None:
         if not isinstance(self.target_modules, str):
@@ -103,7 +109,8 @@ class LoraConfig:
         alpha, r = float(self.alpha(path)), int(self.rank(path))
         return alpha / math.sqrt(r) if self.use_rslora else alpha / r
 
-    # What a layer becomes. A variant of LoRA is a subclass, in a file of its own, with another answer to these two.
+    # A variant of LoRA, such as DoRA, is one file: a subclass of LoraLinear with its arithmetic, and a frozen dataclass
+    # derived from this one, with a `variant` of its own, that answers the next two questions differently.
 
     def wrap(self, layer: Module, rng: np.random.Generator, path: str) -> LoraLayer:
         """The layer at this path with its update, whose start is drawn from `rng`."""
@@ -113,6 +120,9 @@ class LoraConfig:
     def shapes(self, path: str, d: int, k: int) -> dict[str, tuple[int, ...]]:
         """Name -> shape of the parameters that `wrap` adds to a layer with a weight (d, k)."""
         return {f"{path}.lora_A": (self.rank(path), k), f"{path}.lora_B": (d, self.rank(path))}
+
+
+LoraConfig.variants[LoraConfig.variant] = LoraConfig
 
 
 def _ends_with(path: str, name: str) -> bool:
@@ -378,7 +388,7 @@ def resolved_config(model: Module) -> LoraConfig | None:
     )
 
 
-def add_lora(model: Model, config: LoraConfig, seed: int = 0) -> Model:
+def add_lora(model: Tree, config: LoraConfig, seed: int = 0) -> Tree:
     """Give every targeted layer an A and a B, freeze everything else, and return the model.
 
     B = 0, so the model computes what it did before, to the bit (section 4.1). A is drawn from `seed`, layer by
@@ -433,7 +443,7 @@ def _adapted(shapes: Mapping[str, tuple[int, ...]], config: LoraConfig) -> dict[
     return {path: shape for path, shape in layers.items() if config.targets(path)}
 
 
-def merge(model: Model, keep_base: bool = True) -> Model:
+def merge(model: Tree, keep_base: bool = True) -> Tree:
     """Write W = W0 + (alpha/r) B A into every adapted weight: no latency is left (section 4.1).
 
     keep_base=True keeps W0 aside, so that `unmerge` puts its very bits back; False is the paper's own way,
@@ -446,7 +456,7 @@ def merge(model: Model, keep_base: bool = True) -> Model:
     return model
 
 
-def unmerge(model: Model) -> Model:
+def unmerge(model: Tree) -> Tree:
     """Undo `merge`.  LoraError if there is no LoRA, or it is not merged."""
     for layer in _lora_layers_in_state(model, merged=True, cure="call merge(model) first"):
         layer.unmerge()
@@ -467,7 +477,7 @@ def is_merged(model: Module) -> bool:
     return any(layer.merged for _, layer in mergeable_layers(model))
 
 
-def remove_lora(model: Model) -> Model:
+def remove_lora(model: Tree) -> Tree:
     """Drop every A and B; the weights stay as they stand: W0, or the merged W after `merge`.
 
     The layers are plain again and every parameter trains, as in a new model.  LoraError if there is no LoRA.

@@ -28,6 +28,7 @@ Gradients = dict[str, Array]
 Rng: TypeAlias = "np.random.Generator | None"  # or CuPy's generator, for a model on a GPU
 Cache = Any  # what a layer's forward leaves for its own backward: nothing else looks inside
 Self = TypeVar("Self", bound="Module")
+Model = TypeVar("Model", bound="Decoder")  # of functions that return the model they were given
 
 
 class Parameter:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -19,18 +19,9 @@ from minilora.files.header import (
     describe_lora,
     lora_of,
 )
-from minilora.lora import (
-    LoraConfig,
-    LoraError,
-    add_lora,
-    is_merged,
-    lora_shapes,
-    resolved_config,
-)
+from minilora.lora import LoraConfig, LoraError, add_lora, is_merged, lora_shapes, resolved_config
 from minilora.machine.backend import Array, array_module, to_host
-from minilora.nn import Decoder
-
-Model = TypeVar("Model", bound=Decoder)
+from minilora.nn import Decoder, Model
 
 
 @dataclass(frozen=True)
@@ -62,9 +53,9 @@ class Adapter:
     @property
     def sha256(self) -> str:
         """The hash of all it is, its ancestors included, since they went into `base_sha256`: as a commit's in git."""
-        said = to_json([self.base_sha256, asdict(self.lora)]).encode()
+        setup = to_json([self.base_sha256, *describe_lora(self.lora).values()]).encode()
         tensors = {name: to_host(array) for name, array in self.tensors.items()}
-        return content_hash({**tensors, "": np.frombuffer(said, dtype=np.uint8)})
+        return content_hash({**tensors, "": np.frombuffer(setup, dtype=np.uint8)})
 
 
 def adapter_of(model: Decoder) -> Adapter:
@@ -97,14 +88,11 @@ def read_adapter(path: str | Path, allow_nonfinite: bool = False) -> Adapter:
             raise ValueError("no LoRA config, base hash or parent")
         check_dtype(tensors, config.dtype, path)
         adapter = Adapter(config, base_sha256, lora, tensors, parent)
-        for name, array in tensors.items():
-            path_of, _, kind = name.rpartition(".")
-            if kind not in ("lora_A", "lora_B", "bias") or array.ndim != (1 if kind == "bias" else 2):
-                raise ValueError(f"{name} of shape {array.shape} is no part of an adapter")
-            if kind != "bias" and array.shape["AB".index(kind[-1])] != lora.rank(path_of):
-                raise ValueError(f"{name} has shape {array.shape}, the rank is {lora.rank(path_of)}")
-            if kind != "bias" and not (f"{path_of}.lora_A" in tensors and f"{path_of}.lora_B" in tensors):
-                raise ValueError(f"{path_of} has only one of A and B")
+        expected = {name: a.shape for name, a in tensors.items() if name.endswith(".bias") and a.ndim == 1}
+        for layer in adapter.paths:  # its d and k are those of B and A, whatever the base
+            A = tensors[f"{layer}.lora_A"]
+            expected |= lora.shapes(layer, len(tensors.get(f"{layer}.lora_B", A)), A.shape[1])
+        check_shapes(tensors, expected, path)
     return adapter
 
 

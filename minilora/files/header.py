@@ -34,19 +34,24 @@ def config_of(header: Mapping[str, Any]) -> Any:
 
 
 def describe_lora(lora: LoraConfig | None) -> dict[str, Any]:
-    """A header's entry for a LoRA, or for none."""
-    return {"lora": None if lora is None else asdict(lora)}
+    """A header's entry for a LoRA, or for none; a variant of LoRA is named."""
+    if lora is None:
+        return {"lora": None}
+    return {"lora": asdict(lora) if lora.variant == "lora" else {"variant": lora.variant, **asdict(lora)}}
 
 
 def lora_of(header: Mapping[str, Any]) -> LoraConfig | None:
     """What `describe_lora` put into a header: layers by name, since a hostile regular expression could run for ever."""
-    found = header["lora"]
-    if found is None:
+    if header["lora"] is None:
         return None
+    found = dict(header["lora"])
+    variant = found.pop("variant", "lora")
+    if variant not in LoraConfig.variants:
+        raise ValueError(f"variant {variant!r}: this minilora knows {', '.join(LoraConfig.variants)}")
     names = [*found["target_modules"], *found["rank_pattern"], *found["alpha_pattern"]]
     if not isinstance(found["target_modules"], list) or not all(re.fullmatch(r"[\w.]+", name) for name in names):
         raise ValueError("its LoRA config must name layers one by one")
-    return LoraConfig(**found)
+    return LoraConfig.variants[variant](**found)
 
 
 def check_dtype(tensors: Mapping[str, np.ndarray], dtype: str, path: Any) -> None:

@@ -17,8 +17,9 @@ from typing import Any
 
 from minilora.methods import bottleneck, files, finetune, low_rank, prefix, published
 from minilora.methods.files import save_trained
-from minilora.methods.method import Method, Model, method_of
+from minilora.methods.method import Method, method_of
 from minilora.methods.published import MODELS, Published, checkpoint_bytes
+from minilora.nn import Model
 
 __all__ = [
     "METHODS",

@@ -14,8 +14,8 @@ from minilora.files.container import CheckpointError, read_file, refusing, write
 from minilora.files.header import base_hash, config_of, describe
 from minilora.lora import LoraError, is_merged, resolved_config
 from minilora.machine.backend import array_module, to_host
-from minilora.methods.method import Method, Model, method_of
-from minilora.nn import Decoder
+from minilora.methods.method import Method, method_of
+from minilora.nn import Decoder, Model
 
 
 def save_trained(model: Decoder, path: str | Path) -> None:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from minilora.lora import lora_layers
-from minilora.nn import Decoder, Module
-
-Model = TypeVar("Model", bound=Decoder)
+from minilora.nn import Model, Module
 
 
 @dataclass(frozen=True)
