@@ -78,7 +78,7 @@ class AdapterBank:
             raise CheckpointError(f"{name!r} is for a base of {adapter.config}, this one is {self.base.config}")
         if adapter.base_sha256 != self._trained_on(adapter.parent):
             what = "base" if adapter.parent is None else f"version of its parent {adapter.parent!r}"
-            raise CheckpointError(f"{name!r} was trained on another {what}: its weights' hash differs")
+            raise CheckpointError(f"{name!r} was trained on a different {what}: its weights' hash differs")
         shapes = {tensor: array.shape for tensor, array in adapter.tensors.items()}
         if shapes != lora_shapes(self.base.shapes(), adapter.lora):
             raise CheckpointError(f"{name!r} does not have the tensors that its LoRA config gives on this base")

@@ -26,7 +26,7 @@ from minilora.nn import Decoder, Model
 
 @dataclass(frozen=True)
 class Adapter:
-    """What an adapter file holds: everything that LoRA trained, and what it was trained on.
+    """What an adapter file holds: everything that LoRA trained, and which base it belongs to.
 
     config       the shape of the base
     base_sha256  the base's content: its `base_hash`; for an adapter with a parent, the parent's `sha256`
@@ -52,14 +52,14 @@ class Adapter:
 
     @property
     def sha256(self) -> str:
-        """The hash of all it is, its ancestors included, since they went into `base_sha256`: as a commit's in git."""
+        """The hash of everything in it and, through `base_sha256`, of its ancestors: like a commit's hash in git."""
         setup = to_json([self.base_sha256, *describe_lora(self.lora).values()]).encode()
         tensors = {name: to_host(array) for name, array in self.tensors.items()}
         return content_hash({**tensors, "": np.frombuffer(setup, dtype=np.uint8)})
 
 
 def adapter_of(model: Decoder) -> Adapter:
-    """The adapter that the model's LoRA is, over the very arrays of the model.  LoraError if it has none."""
+    """The model's LoRA as an adapter, sharing the model's arrays.  LoraError if it has none."""
     lora = resolved_config(model)
     if lora is None:
         raise LoraError("the model has no LoRA to save: call add_lora(model, config), or save_model for all of it")
@@ -79,7 +79,7 @@ def write_adapter(adapter: Adapter, path: str | Path) -> None:
 
 
 def read_adapter(path: str | Path, allow_nonfinite: bool = False) -> Adapter:
-    """The adapter in a file.  CheckpointError as `read_file`, or if its tensors are not those of its LoRA config."""
+    """The adapter in a file.  CheckpointError as for `read_file`, or if the tensors do not fit the LoRA config."""
     header, tensors = read_file(path, "adapter", allow_nonfinite)
     with refusing(path):
         config, lora = config_of(header), lora_of(header)
@@ -97,19 +97,19 @@ def read_adapter(path: str | Path, allow_nonfinite: bool = False) -> Adapter:
 
 
 def save_adapter(model: Decoder, path: str | Path) -> None:
-    """Write only what LoRA trained, with its config and the hash of the base it belongs to."""
+    """Write only what LoRA trained, its config, and the hash of the base it belongs to."""
     write_adapter(adapter_of(model), path)
 
 
 def load_adapter(model: Model, path: str | Path, allow_nonfinite: bool = False, check_base: bool = True) -> Model:
     """Read an adapter into the model, adding its LoRA if there is none; returns the model.
 
-    CheckpointError, before any change, if the file is not an adapter of this base (`check_base=False` lets it sit
-    on another base of the same shape) or not of the LoRA that the model has; LoraError while a LoRA is merged.
+    CheckpointError, before any change, if the adapter belongs to a different base (`check_base=False` accepts one of
+    the same shape), or if the model has a different LoRA; LoraError while a LoRA is merged.
     """
     adapter = read_adapter(path, allow_nonfinite)
     if is_merged(model):
-        raise LoraError("the LoRA is merged: call unmerge(model) before you load another")
+        raise LoraError("the LoRA is merged: call unmerge(model) before you load an adapter")
     present = resolved_config(model)
     check_setup(adapter.config, adapter.lora, model, present or adapter.lora, path)
     with refusing(path):
@@ -120,8 +120,8 @@ def load_adapter(model: Model, path: str | Path, allow_nonfinite: bool = False, 
         )
     if check_base and adapter.base_sha256 != base_hash(model, list(adapter.tensors)):
         raise CheckpointError(
-            f"{path} was trained on another base (the weights' hash differs): load that base first, "
-            "or pass check_base=False if you mean it"
+            f"{path} was trained on a different base (the weights' hash differs): load that base first, "
+            "or pass check_base=False if you are sure"
         )
     if present is None:
         add_lora(model, adapter.lora)

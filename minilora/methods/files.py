@@ -40,7 +40,7 @@ def load_trained(model: Model, path: str | Path, known: Mapping[str, Method], al
     """`methods.load_trained`, for the methods `known`."""
     header, tensors = read_file(path, "method", allow_nonfinite)
     if is_merged(model):
-        raise LoraError("the LoRA is merged: call unmerge(model) before you load another")
+        raise LoraError("the LoRA is merged: call unmerge(model) before you load what another trained")
     with refusing(path):
         method, options = known[header["method"]], _plain(header["options"])
         if (config := config_of(header)) != model.config:
@@ -58,7 +58,7 @@ def load_trained(model: Model, path: str | Path, known: Mapping[str, Method], al
             raise CheckpointError(f"{path}: {name} is {found.get(name)}, this model needs {expected.get(name)}")
         if header["base_sha256"] != base_hash(model, list(tensors)):
             raise CheckpointError(
-                f"{path} was trained on another base (the weights' hash differs): load that base first"
+                f"{path} was trained on a different base (the weights' hash differs): load that base first"
             )
     if applied is None:
         method.apply(model, **options)

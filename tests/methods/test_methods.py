@@ -425,7 +425,7 @@ def test_another_base_is_refused_before_any_change(name, tmp_path):
     if name == "full":  # which leaves no base
         assert bits(methods.load_trained(other, tmp_path / "a.npz")) == bits(trained(name))
         return
-    with pytest.raises(CheckpointError, match="trained on another base"):
+    with pytest.raises(CheckpointError, match="trained on a different base"):
         methods.load_trained(other, tmp_path / "a.npz")
     assert bits(other) == before and methods.method_of(other) is None
     with pytest.raises(CheckpointError, match="is for a base of"):
@@ -436,10 +436,10 @@ def test_foreign_files_are_refused(tmp_path):
     save_model(gpt(CONFIG), tmp_path / "model.npz")
     save_adapter(add_lora(gpt(CONFIG), LoraConfig(r=1)), tmp_path / "adapter.npz")
     for kind in ("model", "adapter"):
-        with pytest.raises(CheckpointError, match=f"holds a {kind}, where a method was expected"):
+        with pytest.raises(CheckpointError, match=f"of the kind '{kind}', where 'method' was expected"):
             methods.load_trained(gpt(CONFIG), tmp_path / f"{kind}.npz")
     methods.save_trained(fresh("adapter_h"), tmp_path / "h.npz")
-    with pytest.raises(CheckpointError, match="holds a method, where a adapter was expected"):
+    with pytest.raises(CheckpointError, match="of the kind 'method', where 'adapter' was expected"):
         load_adapter(gpt(CONFIG), tmp_path / "h.npz")
     with pytest.raises(CheckpointError, match="the model has"):
         methods.load_trained(fresh("adapter_p"), tmp_path / "h.npz")
@@ -461,7 +461,7 @@ def test_foreign_files_are_refused(tmp_path):
         ({"options": {**LORA, "target_modules": ["k_proj", "v_proj", "up_proj"]}}, "this model needs"),
         ({"config": None}, "impossible header"),
         ({"architecture": "gpt9"}, "architecture .gpt9.: this minilora knows gpt2"),
-        ({"base_sha256": None}, "another base"),
+        ({"base_sha256": None}, "different base"),
     ],
 )
 def test_a_forged_header_is_refused_before_any_change(change, message, tmp_path):
