@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 import numpy as np
 
 from minilora import ops
-from minilora.machine.backend import Array, array_module, load_cupy, to_host
+from minilora.machine.backend import Array, array_module, mover, to_host
 
 Gradients = dict[str, Array]
 Rng: TypeAlias = "np.random.Generator | None"  # or CuPy's generator, for a model on a GPU
@@ -180,9 +180,7 @@ class Module:
 
         DeviceError, before any change, if there is no CuPy or no GPU.
         """
-        if device not in ("numpy", "cupy"):
-            raise ValueError(f'device {device!r} is unknown: use "numpy" (the host) or "cupy" (a GPU)')
-        move = to_host if device == "numpy" else load_cupy().asarray
+        move = mover(device)
         for parameter in self.parameters:
             parameter.data = move(parameter.data)
         for _, module in self.named_modules():

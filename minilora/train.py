@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ from minilora.machine.backend import Array, Scalar, number
 from minilora.machine.pieces import sum_over_pieces
 from minilora.machine.progress import Progress
 from minilora.machine.watch import NonFiniteLossError, Watch
-from minilora.nn import Decoder, Gradients
+from minilora.nn import Decoder, Gradients, Rng
 from minilora.optim import Adam, clip_grad_norm
 from minilora.text import TextData
 
@@ -46,7 +47,7 @@ def loss_and_grads(
     """The loss sum(w * NLL) / sum(w), in nats, and the gradient of every trainable parameter by name.
 
     tokens   (B, T) int, as targets; both and the weights on the host
-    weights  (B, T), or None for all ones
+    weights  (B, T), or None for all ones; a target of weight 0 gets no logits
     workers  threads; equal inputs and an equal number of workers give equal bits, a different number agrees to rounding
     rng      turns dropout on
     comm     an MPI communicator whose processes all make this call with equal arguments; each gets the result
@@ -61,17 +62,17 @@ def loss_and_grads(
     trained = {p.name: p.data for p in model.parameters if p.trainable}
     if not trained:
         raise ValueError("no parameter trains: call model.unfreeze() or add_lora(model, config) first")
-    xp, weights = model.xp, weights / weights.sum()
+    weights = (weights / weights.sum()).astype(model.dtype)
 
-    def piece(rows: slice, rng: np.random.Generator | None, grads: Gradients) -> Scalar:
+    def piece(rows: slice, rng: Rng, grads: Gradients) -> Scalar:
         """The part of some rows in the loss, sum(w * NLL); their part in each gradient is added to `grads`."""
-        logits, cache = model.forward(tokens[rows], rng)
-        y, w = xp.asarray(targets[rows].reshape(-1)), xp.asarray(weights[rows].reshape(-1), dtype=logits.dtype)
-        nll, P = ops.cross_entropy(logits.reshape(len(y), -1), y)
+        positions, y, w = _counted(targets[rows], weights[rows], model.xp)
+        logits, cache = model.forward(tokens[rows], rng, positions=positions)
+        nll, P = ops.cross_entropy(logits.reshape(-1, model.vocab_size), y)
         model.backward(ops.cross_entropy_dlogits(P, y, w).reshape(logits.shape), cache, grads)
         return number(w @ nll)
 
-    return sum_over_pieces(piece, trained, (*tokens.shape, model.width), xp, workers, rng, comm)
+    return sum_over_pieces(piece, trained, (*tokens.shape, model.width), model.xp, workers, rng, comm)
 
 
 def checked_batch(
@@ -116,15 +117,24 @@ def _weighted_nll(
 ) -> tuple[Scalar, float]:
     """sum(w * NLL) of a batch, and sum(w)."""
     tokens, targets, weights = checked_batch(tokens, targets, weights, model.vocab_size)
-    xp = model.xp
 
-    def piece(rows: slice, rng: np.random.Generator | None, grads: Gradients) -> Scalar:
-        logits = model(tokens[rows])
-        nll, _ = ops.cross_entropy(logits.reshape(-1, logits.shape[-1]), xp.asarray(targets[rows].reshape(-1)))
-        return number(xp.asarray(weights[rows].reshape(-1)) @ nll)
+    def piece(rows: slice, rng: Rng, grads: Gradients) -> Scalar:
+        positions, y, w = _counted(targets[rows], weights[rows], model.xp)
+        logits, _ = model.forward(tokens[rows], keep=False, positions=positions)
+        return number(w @ ops.cross_entropy(logits.reshape(-1, model.vocab_size), y)[0])
 
-    total, _ = sum_over_pieces(piece, {}, (*tokens.shape, model.width), xp, workers)
+    total, _ = sum_over_pieces(piece, {}, (*tokens.shape, model.width), model.xp, workers)
     return total, float(weights.sum())
+
+
+def _counted(targets: np.ndarray, weights: np.ndarray, xp: ModuleType) -> tuple[Array | None, Array, Array]:
+    """Where the weight is not 0: positions (n,) in the (B, T) grid laid flat, or None for all of them; targets and
+    weights there (n,). In the arrays of `xp`, positions and targets moved as one."""
+    positions, y, w = np.flatnonzero(weights), targets.reshape(-1), weights.reshape(-1)
+    if len(positions) == len(w):
+        return None, xp.asarray(y), xp.asarray(w)
+    at, y = xp.asarray(np.stack([positions, y[positions]]))
+    return at, y, xp.asarray(w[positions])
 
 
 def as_data(data: Any, model: Decoder) -> Any:

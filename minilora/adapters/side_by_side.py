@@ -1,15 +1,15 @@
 """Training several adapters at once: k adapters on k streams of data, over one frozen base.
 
-What is shared, and what that does to the results:
+What they share, and how that affects the results:
 
-- Every frozen product, x W0^T going up and dy W0 coming down, is one product over the rows of all streams, so W0 is
-  read once where training alone reads it k times. Row by row it is the same sum of the same terms, but a BLAS may
-  take the rows of a larger matrix in other blocks and so add the terms in another order: equal to rounding.
-- Where the streams are equal (the same data under several ranks, seeds or learning rates), the adapters' inputs are
-  equal too until the first branch has been added. All blocks below the lowest adapted one, and the frozen products
-  of q, k and v in that block if their inputs are still equal, are computed once, for one copy: the very products that
-  training alone computes, equal bit for bit.
-- The thin products with A and B, the gradients, clipping and Adam are each adapter's own: nothing to share.
+- Every frozen product, x W0^T in the forward and dy W0 in the backward pass, is one product over the rows of all
+  streams, so W0 is read once instead of k times. Each row is the same sum of the same terms, but a BLAS may split a
+  larger matrix into different blocks and add the terms in a different order: equal to rounding.
+- If the streams are equal (the same data with several ranks, seeds or learning rates), the adapters' inputs are equal
+  too, up to the first branch. All blocks below the lowest adapted one, and the frozen products of q, k and v in that
+  block if their inputs are still equal, are computed for one copy only. They are the same products as in training each
+  alone, equal bit for bit.
+- The thin products with A and B, the gradients, clipping and Adam are separate for each adapter.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ def fit_side_by_side(
     """Train the adapters named in `data`, each on its own data, for `steps` steps, in place.
 
     data  adapter's name -> `TextData`, anything with its `sample`, or a 1-D array of tokens
-    lr    a learning rate for all, or one for each by name
+    lr    one learning rate for all, or one per name
 
-    Each ends where `fit(bank.view(name), data[name], steps=..., lr=..., batch_size=..., clip=..., seed=...)` would
-    have taken it, dropout included, to rounding. ValueError if the streams' batches differ in shape.
+    To rounding, each ends where `fit(bank.view(name), data[name], steps=..., lr=..., batch_size=..., clip=...,
+    seed=...)` would have taken it, dropout included. ValueError if the streams' batches differ in shape.
     NonFiniteLossError names the adapter; all of them then hold the weights of the step before.
     """
     streams = {name: as_data(stream, bank.base) for name, stream in data.items()}
@@ -79,11 +79,11 @@ def fit_side_by_side(
 def loss_and_grads_side_by_side(
     bank: AdapterBank, batches: Mapping[str, Batch], rngs: Mapping[str, np.random.Generator] | None = None
 ) -> tuple[dict[str, float], dict[str, Gradients]]:
-    """Loss and gradients by adapter, each as `loss_and_grads(bank.view(name), *batches[name])` would give them.
+    """Loss and gradients by adapter, each as `loss_and_grads(bank.view(name), *batches[name])` would return them.
 
-    batches  adapter's name -> tokens, targets (B, T) and weights, of one shape for all
-    rngs     adapter's name -> generator, which turns dropout on
-    LoraError if an adapter has children, for then it is frozen; ValueError for unequal or wrong shapes.
+    batches  adapter's name -> tokens, targets (B, T) and weights, all of one shape
+    rngs     adapter's name -> generator; turns dropout on
+    LoraError if an adapter has children, which freeze it; ValueError for unequal or wrong shapes.
     """
     if frozen := [name for name in batches if bank.children(name)]:
         raise LoraError(f"{frozen[0]!r} has children that were trained on top of it: add a child of its own to train")
@@ -118,7 +118,7 @@ def loss_and_grads_side_by_side(
 def _piece(
     model: Decoder, tokens: Array, targets: Array, weights: Array, rng: Any, grads: Gradients, k: int
 ) -> np.ndarray:
-    """Forward, loss and backward of the same number of rows from each of k streams, one stream after the other.
+    """Forward, loss and backward for the same number of rows from each of k streams, one stream after the other.
 
     Adds to `grads`; returns each stream's sum(weights * NLL), (k,).
     """
@@ -132,14 +132,14 @@ def _piece(
 
 
 def _adapts_embeddings(bank: AdapterBank, names: Iterable[str]) -> bool:
-    """Whether any of these adapters or their ancestors makes inputs differ from the very first layer on."""
+    """Whether any of these adapters or their ancestors changes the embeddings, so that no layer has equal inputs."""
     used = {ancestor for name in names for ancestor in bank.lineage(name)}
     return any(path in ("wte", "wpe") for name in used for path in bank.adapter(name).paths)
 
 
 def fan_out(model: Decoder, copies: int) -> Decoder:
-    """Make a model of `bank.mixed` take one of `copies` equal streams and continue with all of them where the adapters
-    begin to differ: in the lowest block with a branch, after the frozen products of q, k and v."""
+    """Make a model of `bank.mixed` take one of `copies` equal streams and repeat it where the adapters begin to differ:
+    in the lowest block with a branch, after the frozen products of q, k and v."""
     lowest = next(i for i, block in enumerate(model.blocks) if _is_routed(block))
     layers: dict[str, Module] = {}
     modules = dict(model.named_modules())

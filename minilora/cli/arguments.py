@@ -53,7 +53,8 @@ def add_out(p: Parser, help: str, metavar: str = "FILE") -> None:
 
 
 def add_device(p: Parser) -> None:
-    p.add_argument("--device", choices=DEVICES, default="cpu", help="gpu: CuPy on an NVIDIA GPU (default: cpu)")
+    help = "gpu: CuPy on an NVIDIA GPU (default: cpu)"
+    p.add_argument("--device", type=device, default="cpu", metavar="{cpu,gpu}", help=help)
 
 
 def add_seed_and_threads(p: Parser) -> None:
@@ -68,6 +69,13 @@ def positive_int(text: str) -> int:
 
 def positive_float(text: str) -> float:
     return checked_number(float, text, "a finite number above 0", lambda value: 0 < value < float("inf"))
+
+
+def device(text: str) -> str:
+    """The array library for a device, as `model.to` takes it."""
+    if text not in DEVICES:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a device: choose {' or '.join(DEVICES)}")
+    return DEVICES[text]
 
 
 def seed(text: str) -> int:

@@ -29,7 +29,6 @@ from minilora.files.container import read_file
 from minilora.files.header import config_of
 from minilora.files.model import BASE_PATH
 from minilora.machine import processes
-from minilora.machine.backend import DEVICES
 from minilora.pretrain import pretrain
 from minilora.text import read_text, split
 
@@ -49,9 +48,7 @@ def add_commands(commands: Any) -> None:
     add_device(p)
 
     p = command(
-        run_train,
-        "train a LoRA on your own UTF-8 text",
-        "minilora train --data README.md --steps 50 --out a.npz",
+        run_train, "train a LoRA on your own UTF-8 text", "minilora train --data README.md --steps 50 --out a.npz"
     )
     p.add_argument("--data", type=Path, required=True, metavar="FILE", help="UTF-8 text; the last tenth is held out")
     p.add_argument("--out", type=Path, default=Path("adapter.npz"), metavar="FILE", help="default: adapter.npz")
@@ -92,9 +89,7 @@ def add_commands(commands: Any) -> None:
     p.add_argument("file", type=Path, nargs="?", default=BASE_PATH, metavar="FILE", help="default: the shipped base")
 
     p = command(
-        run_pretrain,
-        "make the shipped base again, and a card for it",
-        "minilora pretrain --out base.npz --threads 2",
+        run_pretrain, "make the shipped base again, and a card for it", "minilora pretrain --out base.npz --threads 2"
     )
     add_out(p, "the model, NAME.npz; the card is NAME.md")
     p.add_argument("--steps", type=positive_int, help="at most this many steps in each stage, to try it (default: all)")
@@ -124,7 +119,7 @@ def train(a: argparse.Namespace, comm: Any = None) -> None:
     check_out(a.out, a.data, a.base)
     text = read_text(a.data)
     model, tokenizer = load_base(a.base)
-    model.to(DEVICES[a.device])
+    model.to(a.device)
     tokens = tokenizer.encode(text)
     if len(tokens) < DATA_MINIMUM:
         raise ValueError(
@@ -164,7 +159,7 @@ def train(a: argparse.Namespace, comm: Any = None) -> None:
 
 def run_generate(a: argparse.Namespace) -> None:
     model, tokenizer = load_base(a.base)
-    model.to(DEVICES[a.device])
+    model.to(a.device)
     if a.adapter is not None:
         ml.load_adapter(model, a.adapter)
     tokens = ml.generate(

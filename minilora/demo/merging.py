@@ -73,10 +73,7 @@ def print_merging(result: Merging) -> None:
         print(f"  {dtype:<12}{value:.1e}")
     print("It shrinks with the unit roundoff, so it is rounding error.\n")
     print(f"{f'median milliseconds on {result.where}':<32}" + "".join(f"{name:>10}" for name in result.reading))
-    for title, times in (
-        ("to read a window at once", result.reading),
-        ("to write one more byte", result.writing),
-    ):
+    for title, times in (("to read a window at once", result.reading), ("to write one more byte", result.writing)):
         print(f"{title:<32}" + "".join(f"{ms:>10.2f}" for ms in times.values()))
         print(f"{'':<32}{'':>10}{slower(times, 'unmerged'):>+10.0%}{slower(times, 'merged'):>+10.0%}")
     print("A and B are small: they cost two more products per layer, which matters most for short inputs.")

@@ -184,7 +184,7 @@ def _check_directory(file: IO[bytes], size: int, path: Path) -> None:
 
 def _json_bytes(text: bytes) -> int:
     """A lower bound on the memory of JSON as Python objects, which can be twenty times its text: 56 bytes for a list,
-    184 for a dictionary, 49 for a string, 32 for a number, plus a slot for each. Ours is names, numbers and few lists."""
+    184 for a dictionary, 49 for a string, 32 for a number, plus a slot for each. Ours has names, numbers, few lists."""
     return 64 * text.count(b",") + 100 * (text.count(b"[") + text.count(b"{")) + 30 * text.count(b'"')
 
 

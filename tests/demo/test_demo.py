@@ -3,11 +3,10 @@
 import re
 import sys
 
-import numpy as np
 import pytest
 
 import minilora as ml
-from minilora import analysis, plots
+from minilora import analysis
 from minilora.cli import main as cli
 from minilora.demo import rank, run, setup
 from minilora.demo.figure import demo_figure
@@ -116,45 +115,3 @@ def test_without_matplotlib_the_demo_says_how_to_get_it(result, tmp_path, monkey
     run.print_figure(result[0], tmp_path / "f.png")
     assert "pip install matplotlib" in capsys.readouterr().out
     assert not (tmp_path / "f.png").exists()
-
-
-# ------------------------------------------------------------------------------------------- its analysis
-
-
-def test_singular_values_count_the_rank_of_an_update():
-    rng = np.random.default_rng(0)
-    B, A = rng.standard_normal((9, 3)), rng.standard_normal((3, 7))
-    sigma = analysis.singular_values(B @ A)
-    assert sigma.shape == (7,) and (np.diff(sigma) <= 0).all()
-    assert sigma[2] > 0.1
-    # LAPACK's error is a modest multiple, below max(d, k), of eps times the largest singular value.
-    assert sigma[3] < 9 * np.finfo(np.float64).eps * sigma[0]
-    assert analysis.energy_share(sigma, 3) == 1.0
-    assert analysis.rank_for_energy(sigma, 1 - 1e-9) == 3
-
-
-def test_energy_and_rank_of_a_known_spectrum():
-    sigma = np.array([4.0, 2.0, 2.0, 1.0])  # squares 16, 4, 4, 1 of 25
-    assert [analysis.energy_share(sigma, r) for r in (1, 2, 3, 4)] == [16 / 25, 20 / 25, 24 / 25, 1]
-    assert [analysis.rank_for_energy(sigma, share) for share in (0.5, 0.64, 0.65, 0.9, 1.0)] == [1, 1, 2, 3, 4]
-
-
-def test_the_control_has_the_updates_shape_and_norm():
-    dW = np.arange(12.0).reshape(3, 4)
-    control = analysis.gaussian_control(dW, np.random.default_rng(0))
-    assert control.shape == dW.shape
-    # Two norms of 12 terms, a quotient and a product: fewer than 40 roundings in all.
-    assert abs(np.linalg.norm(control) / np.linalg.norm(dW) - 1) < 40 * unit_roundoff("float64")
-
-
-def test_counting_bytes_leaves_the_model_alone():
-    model = ml.GPT(ml.GPTConfig(block_size=8, n_layer=1, n_head=1, n_embd=8))
-    before = model.state_dict()
-    tokens = np.zeros((1, 4), dtype=int)
-    assert analysis.training_bytes(model, tokens, tokens).total == 16 * model.config.parameter_count
-    assert all(np.array_equal(array, before[name]) for name, array in model.state_dict().items())
-
-
-def test_moving_averages():
-    assert plots.moving_average([1, 2, 3, 6], 2).tolist() == [1.5, 2.5, 4.5]
-    assert plots.moving_average([1, 3], 8).tolist() == [2]

@@ -21,16 +21,7 @@ from minilora import methods
 from minilora.cli import main as cli
 from minilora.experiments import EXPERIMENTS
 from minilora.experiments.engine import pool, report
-from minilora.experiments.engine.experiment import (
-    METRICS,
-    Claim,
-    Results,
-    Score,
-    gain,
-    markdown,
-    not_worse,
-    verdict,
-)
+from minilora.experiments.engine.experiment import METRICS, Claim, Results, Score, gain, markdown, not_worse, verdict
 from minilora.experiments.engine.plan import (
     QUICK,
     RATES,

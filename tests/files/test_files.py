@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from minilora import (
     GPT,
     CheckpointError,
-    GPTConfig,
     LoraConfig,
     LoraError,
     add_lora,
@@ -30,21 +29,12 @@ from minilora.files.container import read_file
 from minilora.text import split
 from tests.files.damage import forge
 from tests.files.kinds import LORA, Reader, file_of, small, write
-from tests.models import batch, bits, gpt, scramble
+from tests.models import batch, bits, configs, gpt, scramble, seeds
 
 
 @st.composite
 def models(draw) -> GPT:
-    n_head = draw(st.integers(1, 2))
-    config = GPTConfig(
-        vocab_size=draw(st.integers(1, 9)),
-        block_size=draw(st.integers(1, 9)),
-        n_layer=draw(st.integers(1, 2)),
-        n_head=n_head,
-        n_embd=n_head * draw(st.integers(1, 4)),
-        dtype=draw(st.sampled_from(("float32", "float64"))),
-    )
-    return scramble(GPT(config), seed=draw(st.integers(0, 2**32 - 1)))
+    return scramble(GPT(draw(configs())), seed=draw(seeds))
 
 
 lora_configs = st.builds(

@@ -30,11 +30,10 @@ from minilora.files.container import read_file, write_file
 from minilora.testing.bounds import gamma
 from tests.finite_differences import assert_gradient
 from tests.methods.reference_methods import method_logits
-from tests.models import TINY, batch, bits, gpt, loss_of, scramble
+from tests.models import TINY, batch, bits, configs, gpt, loss_of, scramble, seeds
 from tests.reference import Reference
 
 CONFIG = replace(TINY, block_size=12)
-seeds = st.integers(0, 2**32 - 1)
 NOISE = np.random.default_rng(0).integers(7, size=60)
 
 # Options small enough for the tiny model; 3 is the token before which the infix goes.
@@ -95,14 +94,7 @@ def test_the_methods_are_the_papers_in_its_order():
 @st.composite
 def shapes_and_options(draw, name: str):
     """A shape of a model, and options for the method that fit it."""
-    n_head = draw(st.integers(1, 2))
-    config = GPTConfig(
-        vocab_size=draw(st.integers(1, 9)),
-        block_size=draw(st.integers(3, 9)),
-        n_layer=draw(st.integers(1, 4)),
-        n_head=n_head,
-        n_embd=n_head * draw(st.integers(1, 4)),
-    )
+    config = draw(configs(min_block_size=3))
     options: dict = {}
     if name.startswith("adapter"):
         options["m"] = draw(st.integers(1, 9))

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 
 from minilora import testing
-from minilora.testing import check, laws
+from minilora.testing import laws
 from minilora.testing.bounds import forward_error_bound, merge_error_bound, unmerge_drift_bound
-from minilora.testing.cases import lora_cases
 from minilora.testing.check import check_lora
+from minilora.testing.strategies import drawn_cases, lora_cases
 
 # The textbook implementation, and others that are as right.
 
@@ -297,9 +297,9 @@ def test_rounding_is_not_mistaken_for_a_slip():
 
 
 def test_the_same_code_gets_the_same_cases():
-    first = check._drawn_cases(10)
-    check._drawn_cases.cache_clear()
-    assert [str(case) for case in check._drawn_cases(10)] == [str(case) for case in first]
+    first = drawn_cases(10)
+    drawn_cases.cache_clear()
+    assert [str(case) for case in drawn_cases(10)] == [str(case) for case in first]
 
 
 def test_random_answers_are_rejected():
@@ -329,13 +329,18 @@ def test_the_five_lines_leave_no_folder_and_no_noise(tmp_path):
     run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert "1 failed, 1 passed" in run.stdout, run.stdout + run.stderr
     assert "law 'merged equals unmerged' is broken" in run.stdout
-    assert "Falsifying" not in run.stdout and "_drawn_cases" not in run.stdout
+    assert "Falsifying" not in run.stdout and "drawn_cases" not in run.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["test_mine.py"]
 
 
 def test_only_this_room_needs_hypothesis():
     package = "import sys; import minilora; assert not {'hypothesis', 'minilora.testing'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", package], check=True)
+
+
+def test_laws_bounds_and_shrinking_work_without_hypothesis():
+    parts = "import sys; from minilora.testing import laws, smallest; assert 'hypothesis' not in sys.modules"
+    subprocess.run([sys.executable, "-c", parts], check=True)
 
 
 @settings(max_examples=20, database=None, deadline=None)
@@ -365,7 +370,7 @@ def drawn(strategy, count):
 
 
 def test_cases_cover_what_they_promise():
-    cases = check._drawn_cases(200)
+    cases = drawn_cases(200)
     shapes = [(*case.x.shape, case.W0.shape[0]) for case in cases]
     assert {n for n, _, _ in shapes} == {k for _, k, _ in shapes} == {d for _, _, d in shapes} == {1, 2, 3, 4}
     assert any(d == k > 1 for _, k, d in shapes) and any(d != k for _, k, d in shapes)
