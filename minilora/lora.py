@@ -2,9 +2,8 @@
 
     h = W0 x + (alpha / r) B A x        W0 (d, k) frozen,  B (d, r) zero,  A (r, k) Gaussian
 
-Four verbs: `add_lora` wraps layers and freezes the rest; `merge` writes W = W0 + (alpha/r) B A into the weight,
-so that inference costs what the base model's does; `unmerge` takes that back; `remove_lora` makes the layers
-plain again.
+Four verbs: `add_lora` wraps layers and freezes the rest; `merge` writes W = W0 + (alpha/r) B A into the weight, so
+that inference costs what it costs in the base model; `unmerge` undoes that; `remove_lora` makes the layers plain again.
 """
 
 from __future__ import annotations
@@ -43,11 +42,12 @@ class LoraConfig:
     lora_alpha      the update is scaled by lora_alpha / r
     target_modules  layer names ("q_proj") or path endings ("0.attn.q_proj"), or one regular expression that
                     must match a layer's whole path ("blocks\\.[01]\\.attn\\.[qv]_proj")
-    lora_dropout    probability of dropping an entry of the LoRA branch's input while training
+    lora_dropout    probability of dropping an entry of the branch's input: only while training, that is, only where a
+                    generator `rng` is passed to `loss_and_grads` or `forward` (`fit` passes one)
     bias            which biases train too: "none", "all", or "lora_only" (those of the adapted layers)
     use_rslora      scale by lora_alpha / sqrt(r) instead (Kalajdzievski 2023)
-    rank_pattern    exceptions to r, and
-    alpha_pattern   exceptions to lora_alpha: a path ending or regular expression -> its own value
+    rank_pattern    exceptions to r: a path ending or regular expression -> its rank
+    alpha_pattern   exceptions to lora_alpha, in the same way
     """
 
     variant: ClassVar[str] = "lora"  # the name in files
@@ -86,8 +86,8 @@ class LoraConfig:
                 re.compile(pattern)
             except re.error as error:
                 raise ValueError(
-                    f"{pattern!r} is not a regular expression ({error}): several names go into a tuple, "
-                    "a single expression must match a whole path"
+                    f"{pattern!r} is not a regular expression ({error}): give several names as a tuple, "
+                    "or one expression that matches a whole path"
                 ) from None
 
     def targets(self, path: str) -> bool:
@@ -131,7 +131,8 @@ def _ends_with(path: str, name: str) -> bool:
 
 
 def _by_pattern(pattern: Mapping[str, Any], path: str, default: Any) -> Any:
-    """PEFT's rule: a key fits a path as a regular expression for its whole ending."""
+    """The value whose key fits the path, else the default.  PEFT's rule: a key is a regular expression for a path's
+    ending, from a dot on."""
     for key, value in pattern.items():
         if re.fullmatch(rf"(.*\.)?({key})", path):
             return value
@@ -139,7 +140,7 @@ def _by_pattern(pattern: Mapping[str, Any], path: str, default: Any) -> Any:
 
 
 class LoraError(RuntimeError):
-    """A LoRA verb in the wrong state: merged twice, trained while merged, added twice, nothing to merge."""
+    """A LoRA verb at the wrong time: merged twice, trained while merged, added twice, nothing to merge."""
 
 
 def is_lora(name: str) -> bool:
@@ -366,17 +367,17 @@ def lora_layers(model: Module) -> Iterator[tuple[str, LoraLayer]]:
 
 
 def mergeable_layers(model: Module) -> Iterator[tuple[str, MergeableLayer]]:
-    """(path, layer) of every layer with an update that can be merged: those of `lora_layers`, or of a bank."""
+    """(path, layer) of every layer with an update that can be merged: a LoRA's, or a bank's."""
     return ((path, module) for path, module in model.named_modules() if isinstance(module, MergeableLayer))
 
 
 def lora_config(model: Module) -> LoraConfig | None:
-    """The config that the model's LoRA was added with, or None if it has none."""
+    """The config that the model's LoRA was added with; None if the model has no LoRA."""
     return next((layer.config for _, layer in lora_layers(model)), None)
 
 
 def resolved_config(model: Module) -> LoraConfig | None:
-    """`lora_config` in plain names: each regular expression gives way to the paths that it chose."""
+    """`lora_config` with every regular expression replaced by the paths that it matched."""
     config, paths = lora_config(model), [path for path, _ in lora_layers(model)]
     if config is None:
         return None
@@ -391,7 +392,7 @@ def resolved_config(model: Module) -> LoraConfig | None:
 def add_lora(model: Tree, config: LoraConfig, seed: int = 0) -> Tree:
     """Give every targeted layer an A and a B, freeze everything else, and return the model.
 
-    B = 0, so the model computes what it did before, to the bit (section 4.1). A is drawn from `seed`, layer by
+    B = 0, so the model computes what it did before, to the bit (section 4.1). A is drawn from `seed`, layer after
     layer in the model's order.
     ValueError if a target names no layer; LoraError if the model has a LoRA already.
     """
@@ -408,7 +409,7 @@ def add_lora(model: Tree, config: LoraConfig, seed: int = 0) -> Tree:
 
 
 def lora_shapes(shapes: Mapping[str, tuple[int, ...]], config: LoraConfig) -> dict[str, tuple[int, ...]]:
-    """Name -> shape of all that a LoRA of this config trains: each A and B, then the biases that train along.
+    """Name -> shape of everything that a LoRA of this config trains: each A and B, then the biases.
 
     shapes  name -> shape of every parameter of the model, which may have this LoRA already
     ValueError if a target names no layer.
@@ -444,10 +445,10 @@ def _adapted(shapes: Mapping[str, tuple[int, ...]], config: LoraConfig) -> dict[
 
 
 def merge(model: Tree, keep_base: bool = True) -> Tree:
-    """Write W = W0 + (alpha/r) B A into every adapted weight: no latency is left (section 4.1).
+    """Write W = W0 + (alpha/r) B A into every adapted weight, so that inference has no extra latency (section 4.1).
 
-    keep_base=True keeps W0 aside, so that `unmerge` puts its very bits back; False is the paper's own way,
-    which needs no memory and rounds: see `minilora.testing.unmerge_drift_bound`.
+    keep_base=True keeps W0 aside, so that `unmerge` restores it bit for bit; False is the paper's own way, which needs
+    no memory for W0 but rounds: see `minilora.testing.unmerge_drift_bound`.
     LoraError if there is no LoRA, or it is merged already.
     """
     layers = _lora_layers_in_state(model, merged=False, cure="call unmerge(model) before you merge again")
@@ -478,7 +479,7 @@ def is_merged(model: Module) -> bool:
 
 
 def remove_lora(model: Tree) -> Tree:
-    """Drop every A and B; the weights stay as they stand: W0, or the merged W after `merge`.
+    """Drop every A and B; the weights stay as they are: W0, or the merged W after `merge`.
 
     The layers are plain again and every parameter trains, as in a new model.  LoraError if there is no LoRA.
     """

@@ -97,13 +97,6 @@ class BottleneckAfter(Wrapper):
         return None if dz is None or not enter else self.base.backward(dz, base, grads, need_dx)
 
 
-def _adapt(model: Decoder, paths: list[str], seed: int, m: int, layer_norm: bool) -> None:
-    """Freeze the model and put a new bottleneck after the layer at each path."""
-    model.freeze()
-    rng, layers = np.random.default_rng(seed), dict(model.named_modules())
-    model.replace({path: BottleneckAfter(layers[path], _new(model, rng, m, layer_norm)) for path in paths})
-
-
 def _new(model: Decoder, rng: np.random.Generator, m: int, layer_norm: bool) -> Bottleneck:
     """down drawn with std 1/sqrt(d), so that down(z) has the scale of z; up zero, so that it starts as y = z."""
     d, dtype = model.width, model.dtype
@@ -112,39 +105,29 @@ def _new(model: Decoder, rng: np.random.Generator, m: int, layer_norm: bool) -> 
     return Bottleneck(down, up, LayerNorm(d, dtype) if layer_norm else None).to(model.xp.__name__)
 
 
-def _parameters(config: Any, bottlenecks: int, m: int, layer_norms: int) -> int:
-    """L_Adpt (2 d m + m + d) + 2 L_LN d."""
-    m, d = whole_number("m, the bottleneck's width,", m, 1), config.width
-    return bottlenecks * (2 * d * m + m + d) + 2 * layer_norms * d
+def _method(name: str, label: str, source: str, parts: tuple[str, ...], drop: int | None = None) -> Method:
+    """The method that puts a bottleneck after each of these parts of each block: ".attn", ".mlp", or "" for all of it,
+    where it has a LayerNorm.  `drop` is the option's default, None if there is no such option."""
+    layer_norm = parts == ("",)
+
+    def places(layers: int, drop: int) -> list[str]:
+        drop = whole_number("drop, the blocks without a bottleneck,", drop, 0, layers - 1)
+        return [f"blocks.{i}{part}" for i in range(drop, layers) for part in parts]
+
+    def change(model: Decoder, seed: int, m: int, drop: int = 0) -> None:
+        model.freeze()
+        rng, layers = np.random.default_rng(seed), dict(model.named_modules())
+        paths = places(model.layers, drop)
+        model.replace({path: BottleneckAfter(layers[path], _new(model, rng, m, layer_norm)) for path in paths})
+
+    def count(config: Any, m: int, drop: int = 0) -> int:
+        m, d = whole_number("m, the bottleneck's width,", m, 1), config.width
+        return len(places(config.layers, drop)) * (2 * d * m + m + d + (2 * d if layer_norm else 0))
+
+    return Method(name, label, source, change, count, {"m": 8} if drop is None else {"m": 8, "drop": drop})
 
 
-def _apply_h(model: Decoder, seed: int, m: int) -> None:
-    paths = [f"blocks.{i}.{part}" for i in range(model.layers) for part in ("attn", "mlp")]
-    _adapt(model, paths, seed, m, layer_norm=False)
-
-
-def _count_h(config: Any, m: int) -> int:
-    return _parameters(config, 2 * config.layers, m, 0)
-
-
-def _apply_p(model: Decoder, seed: int, m: int) -> None:
-    _adapt(model, [f"blocks.{i}.mlp" for i in range(model.layers)], seed, m, layer_norm=False)
-
-
-def _count_p(config: Any, m: int) -> int:
-    return _parameters(config, config.layers, m, 0)
-
-
-def _apply_l(model: Decoder, seed: int, m: int, drop: int = 0) -> None:
-    _adapt(model, [f"blocks.{i}" for i in range(drop, model.layers)], seed, m, layer_norm=True)
-
-
-def _count_l(config: Any, m: int, drop: int = 0) -> int:
-    kept = config.layers - whole_number("drop, the blocks without a bottleneck,", drop, 0, config.layers - 1)
-    return _parameters(config, kept, m, kept)
-
-
-ADAPTER_H = Method("adapter_h", "Adapter-H", "Houlsby et al. 2019", _apply_h, _count_h, {"m": 8})
-ADAPTER_L = Method("adapter_l", "Adapter-L", "Lin et al. 2020", _apply_l, _count_l, {"m": 8})
-ADAPTER_P = Method("adapter_p", "Adapter-P", "Pfeiffer et al. 2021", _apply_p, _count_p, {"m": 8})
-ADAPTER_D = Method("adapter_d", "Adapter-D", "Rücklé et al. 2020", _apply_l, _count_l, {"m": 8, "drop": 2})
+ADAPTER_H = _method("adapter_h", "Adapter-H", "Houlsby et al. 2019", (".attn", ".mlp"))
+ADAPTER_L = _method("adapter_l", "Adapter-L", "Lin et al. 2020", ("",))
+ADAPTER_P = _method("adapter_p", "Adapter-P", "Pfeiffer et al. 2021", (".mlp",))
+ADAPTER_D = _method("adapter_d", "Adapter-D", "Rücklé et al. 2020", ("",), drop=2)

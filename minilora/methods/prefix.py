@@ -232,24 +232,21 @@ def _special_tokens(config: Any, l_p: int, l_i: int, boundary: int | None, occur
     return total
 
 
-def apply_embed(model: Decoder, seed: int, **options: Any) -> None:
-    _apply(model, seed, 1, **options)
+def _method(name: str, label: str, source: str, every_layer: bool) -> Method:
+    """Special tokens whose rows are parameters before the first block, or before every block."""
+
+    def layers_with_rows(layers: int) -> int:
+        return layers if every_layer else 1
+
+    def change(model: Decoder, seed: int, **options: Any) -> None:
+        _apply(model, seed, layers_with_rows(model.layers), **options)
+
+    def count(config: Any, **options: Any) -> int:
+        """d (l_p + l_i), or L times that."""
+        return layers_with_rows(config.layers) * config.width * _special_tokens(config, **options)
+
+    return Method(name, label, source, change, count, {"l_p": 8, "l_i": 0, "boundary": None, "occurrence": 1})
 
 
-def apply_layer(model: Decoder, seed: int, **options: Any) -> None:
-    _apply(model, seed, model.layers, **options)
-
-
-def count_embed(config: Any, **options: Any) -> int:
-    """d (l_p + l_i)."""
-    return config.width * _special_tokens(config, **options)
-
-
-def count_layer(config: Any, **options: Any) -> int:
-    """L d (l_p + l_i)."""
-    return config.layers * config.width * _special_tokens(config, **options)
-
-
-OPTIONS = {"l_p": 8, "l_i": 0, "boundary": None, "occurrence": 1}
-PRE_EMBED = Method("pre_embed", "PreEmbed", "Li and Liang 2021, section 7.2", apply_embed, count_embed, OPTIONS)
-PRE_LAYER = Method("pre_layer", "PreLayer", "Li and Liang 2021, section 4", apply_layer, count_layer, OPTIONS)
+PRE_EMBED = _method("pre_embed", "PreEmbed", "Li and Liang 2021, section 7.2", every_layer=False)
+PRE_LAYER = _method("pre_layer", "PreLayer", "Li and Liang 2021, section 4", every_layer=True)

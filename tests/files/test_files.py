@@ -198,7 +198,7 @@ def test_an_adapter_is_not_loaded_into_another_lora(tmp_path):
         small(lora=LoraConfig(r=1, lora_alpha=1, bias="lora_only")),
     )
     before = bits(model)
-    with pytest.raises(CheckpointError, match="remove_lora takes a LoRA off"):
+    with pytest.raises(CheckpointError, match="give the model the same LoRA first"):
         load_adapter(model, path)
     assert bits(model) == before
 
