@@ -21,13 +21,12 @@ def generate(
     stop: int | Sequence[int] | None = None,
     seed: int | np.random.Generator = 0,
 ) -> np.ndarray:
-    """Continue `tokens` (T,) or (B, T); returns them with the new ones behind, (T + n,) or (B, T + n).
+    """Continue `tokens` (T,) or (B, T); returns them followed by the new ones, (T + n,) or (B, T + n).
 
-    Each step draws from softmax(logits / temperature), restricted to the `top_k` likeliest tokens;
-    temperature 0 takes the likeliest. A position needs an embedding, so the text ends at `model.max_tokens` at
-    the latest, prompt included; before that after `max_new_tokens`, or when every row has drawn a token of
-    `stop`, one or several (a row that has is filled up with the first of them).
-    ValueError if the prompt is empty, does not leave room for one token, or a setting is out of range.
+    Each step draws from softmax(logits / temperature), restricted to the `top_k` likeliest tokens; temperature 0 takes
+    the likeliest. The text ends after `max_new_tokens`, or when every row has drawn a token of `stop`, one or several
+    (the first of them fills up a row that has), or at `model.max_tokens`, prompt included.
+    ValueError if the prompt is empty or leaves no room for one token, or if a setting is out of range.
     """
     prompt = np.asarray(tokens)
     rows = np.atleast_2d(prompt).astype(np.int64)
@@ -84,7 +83,7 @@ def stream(
 
 
 def sample_token(logits: np.ndarray, temperature: float, top_k: int | None, rng: np.random.Generator) -> np.ndarray:
-    """One token a row from softmax(logits / temperature) over its `top_k` likeliest.  (B, V) -> (B,) int.
+    """A token for each row, from softmax(logits / temperature) over its `top_k` likeliest.  (B, V) -> (B,) int.
 
     The Gumbel-max trick: argmax(logits / temperature + Gumbel noise) is a draw from that softmax.
     """

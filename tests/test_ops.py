@@ -287,8 +287,8 @@ def value_and_gradients(module: ModuleType, q, k, v, dy) -> dict[str, np.ndarray
 @given(seed=seeds, shapes=attention_shapes(shared_by=3))
 def test_the_fast_attention_is_the_plain_one_in_value_and_gradient(monkeypatch, query_block, seed, shapes):
     """To first order: scores that are out by e change their exponentials by a factor of up to exp(e), and so does their
-    sum; every other error is that of a sum, relative to the sum of the sizes of its terms, which for dk and dv are those
-    of up to three heads."""
+    sum; every other error is that of a sum, relative to the sum of the sizes of its terms, which for dk and dv are
+    those of up to three heads."""
     monkeypatch.setattr(attention, "QUERY_BLOCK", query_block)
     q, k, v, dy = gaussian(seed, shapes[0], shapes[1], shapes[1], shapes[0])
     plain, fast = (value_and_gradients(module, q, k, v, dy) for module in (ops, attention))

@@ -7,9 +7,10 @@ from typing import Any
 
 import minilora as ml
 from minilora.adapters.bank import AdapterBank
+from minilora.nn import Decoder
 
 
-def load_base(path: Path | None, quantized: str | None = None) -> tuple[Any, Any]:
+def load_base(path: Path | None, quantized: str | None = None) -> tuple[Decoder, Any]:
     """(model, tokenizer): the shipped base, a model file (its tokens are bytes), or what `hf.load_pretrained` reads.
 
     ValueError if a folder has no tokenizer, or `quantized` is asked of a base that is not of Llama's type.
@@ -59,7 +60,7 @@ def write_merged(base: Path | None, adapters: list[Path], out: Path) -> None:
         ml.save_model(merged, out)
 
 
-def write_folder(model: Any, tokenizer: Any, out: Path) -> None:
+def write_folder(model: Decoder, tokenizer: Any, out: Path) -> None:
     """Write a folder that transformers loads, with the tokenizer's files if it has any (bytes need none)."""
     from minilora.hf import BPETokenizer, save_pretrained
 

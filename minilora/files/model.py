@@ -14,12 +14,12 @@ from minilora.text import ByteTokenizer
 
 
 def save_model(model: Decoder, path: str | Path) -> None:
-    """Write config, weights and, if the model has one, its LoRA.
+    """Write the model's config, its weights and its LoRA, if it has one.
 
     LoraError while a LoRA is merged; ValueError if another method has added parameters, or the model is quantized.
     """
     if is_merged(model):
-        raise LoraError("the LoRA is merged: call remove_lora(model) to save W alone, or unmerge(model) for both")
+        raise LoraError("the LoRA is merged: call remove_lora(model) to save only W, or unmerge(model) to save both")
     if stored := quantization(model):
         raise ValueError(f"the model is stored as {stored}: save its adapter, or quantized.dequantize(model) first")
     base, lora = shapes(model.config), resolved_config(model)
@@ -54,6 +54,6 @@ BASE_PATH = Path(__file__).parent.parent / "weights" / "base.npz"
 def load_base() -> tuple[Any, ByteTokenizer]:
     """The small byte-level model shipped inside the package, pre-trained by `minilora pretrain`, and its tokenizer.
 
-    `minilora/weights/README.md` says how it was made.
+    See `minilora/weights/README.md`.
     """
     return load_model(BASE_PATH), ByteTokenizer()

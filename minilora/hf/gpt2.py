@@ -25,6 +25,7 @@ from minilora.hf.bpe import BPETokenizer, load_tokenizer
 from minilora.hf.layout import Layout
 from minilora.hf.safetensors_folder import StoredTensor, extra, read_json, stored_model, whole_folder
 from minilora.lora import LoraError, lora_layers
+from minilora.nn import Decoder
 from minilora.transformer import GPT, GPTConfig, shapes
 
 # Our layer -> GPT-2's, which holds q, k and v in this order.
@@ -157,7 +158,7 @@ def _check_tensors(config: GPTConfig, stored: dict[str, StoredTensor], folder: P
 # ------------------------------------------------------------------------------------------------ writing
 
 
-def save_gpt2(model: GPT, folder: str | Path, tokenizer: BPETokenizer | None = None) -> None:
+def save_gpt2(model: Decoder, folder: str | Path, tokenizer: BPETokenizer | None = None) -> None:
     """Write a folder that `transformers` loads as GPT2LMHeadModel, with the tokenizer if one is given.
 
     A LoRA goes into the weights: `merge(model)` it first, or write it beside them with `save_peft_adapter`.
@@ -174,7 +175,7 @@ def save_gpt2(model: GPT, folder: str | Path, tokenizer: BPETokenizer | None = N
             tokenizer.save(new)
 
 
-def _hf_config(model: GPT, tokenizer: BPETokenizer | None) -> dict[str, Any]:
+def _hf_config(model: Decoder, tokenizer: BPETokenizer | None) -> dict[str, Any]:
     """config.json: dropout is 0, because the miniature trains its base without."""
     c = model.config
     end = None if tokenizer is None else tokenizer.end_of_text

@@ -19,21 +19,19 @@ import re
 from collections import Counter
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from minilora.files.architectures import architecture
+from minilora.files.architectures import architecture, shapes
 from minilora.files.container import CheckpointError
 from minilora.hf.gpt2 import GPT2
 from minilora.hf.layout import Layout, rooted
 from minilora.hf.llama import LLAMA
 from minilora.hf.safetensors_folder import StoredTensor, extra, read_json, stored_tensors, whole_folder
-from minilora.lora import LoraConfig, LoraError, LoraLayer, add_lora, lora_config, lora_layers
+from minilora.lora import LoraConfig, LoraError, LoraLayer, add_lora, lora_config, lora_layers, matrices
 from minilora.machine.backend import array_module, to_host
-from minilora.nn import Decoder, Embedding, Linear
-
-Model = TypeVar("Model", bound=Decoder)
+from minilora.nn import Decoder, Model
 
 LAYOUTS = {"gpt2": GPT2, "llama": LLAMA}  # by `files.architectures`
 FILES = ("adapter_config.json", "adapter_model.safetensors")
@@ -103,9 +101,8 @@ def adaptable_layers(model: Decoder, root: str) -> dict[str, list[str]]:
     A table with a head tied to it stands in two, because PEFT adapts the two one by one.
     """
     name, layers = layout_of(model).name, dict[str, list[str]]()
-    for path, module in model.named_modules():
-        if isinstance(module, (Linear, Embedding)):
-            layers.setdefault(rooted(root, name(path)), []).append(path)
+    for path in matrices(shapes(model.config)):
+        layers.setdefault(rooted(root, name(path)), []).append(path)
     return {"lm_head": ["wte"]} | layers
 
 
@@ -360,8 +357,8 @@ def _checked_tensors(
     expected: dict[str, tuple[int, ...]] = {}
     for layer, (r, _) in plan.adapted.items():
         d, k = parameters[f"{layers[layer][0]}.weight"].shape
-        shapes = [(r, k), (len(layers[layer]) * d, r)]
-        expected |= zip(tensor_names(layer), (s[::-1] if is_table(layer) else s for s in shapes), strict=True)
+        pair = [(r, k), (len(layers[layer]) * d, r)]
+        expected |= zip(tensor_names(layer), (s[::-1] if is_table(layer) else s for s in pair), strict=True)
     for name, parts in trained_biases(model, plan.config.bias, plan.adapted, root).items():
         expected[name] = (sum(parameters[part].size for part in parts),)
     # PEFT may store the frozen table beside its adapter: that is another way to say which base it belongs to.

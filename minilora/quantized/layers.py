@@ -141,7 +141,7 @@ def dequantize(model: Model) -> Model:
     What quantizing has rounded away does not come back: this is another base than the one it was made from.
     """
     for _, module in model.named_modules():
-        for name, child in module.children():
+        for name, child in vars(module).items():
             if isinstance(child, QuantizedParameter):
                 setattr(module, name, child.as_floats())
     model.assign_names()
