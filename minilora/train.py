@@ -17,7 +17,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import cast
 
 import numpy as np
 
@@ -26,11 +26,12 @@ from minilora.files.training import load_training, save_training
 from minilora.lora import LoraError, is_merged
 from minilora.machine.backend import Array, Scalar, number
 from minilora.machine.pieces import sum_over_pieces
+from minilora.machine.processes import Comm
 from minilora.machine.progress import Progress
 from minilora.machine.watch import NonFiniteLossError, Watch
 from minilora.nn import Decoder, Gradients, Rng
 from minilora.optim import Adam, clip_grad_norm
-from minilora.text import TextData
+from minilora.text import Data, TextData
 
 __all__ = ["FitResult", "NonFiniteLossError", "evaluate", "fit", "loss_and_grads"]
 
@@ -42,7 +43,7 @@ def loss_and_grads(
     weights: Array | None = None,
     workers: int = 1,
     rng: np.random.Generator | None = None,
-    comm: Any = None,
+    comm: Comm | None = None,
 ) -> tuple[Scalar, Gradients]:
     """The loss sum(w * NLL) / sum(w), in nats, and the gradient of every trainable parameter by name.
 
@@ -96,12 +97,12 @@ def checked_batch(
 
 
 def evaluate(
-    model: Decoder, data: Any, *, batch_size: int = 16, max_batches: int | None = None, workers: int = 1
+    model: Decoder, data: Data | Array, *, batch_size: int = 16, max_batches: int | None = None, workers: int = 1
 ) -> float:
     """The loss over `data`, sum(w * NLL) / sum(w) in nats per token, without dropout.
 
     data         anything with `batches(batch_size)`, such as `TextData`, or a 1-D array of tokens
-    max_batches  the first so many only, for a quick estimate
+    max_batches  how many batches to evaluate, for a quick estimate; None for all
     ValueError if there is nothing to evaluate.
     """
     batches = islice(as_data(data, model).batches(batch_size), max_batches)
@@ -137,9 +138,9 @@ def _counted(targets: np.ndarray, weights: np.ndarray, xp: ModuleType) -> tuple[
     return at, y, xp.asarray(w[positions])
 
 
-def as_data(data: Any, model: Decoder) -> Any:
+def as_data(data: Data | Array, model: Decoder) -> Data:
     """A 1-D array of tokens as `TextData`; a data set as it is."""
-    return data if hasattr(data, "batches") else TextData(data, model.max_tokens)
+    return cast(Data, data) if hasattr(data, "batches") else TextData(data, model.max_tokens)
 
 
 @dataclass
@@ -170,14 +171,14 @@ class FitResult:
 
 def fit(
     model: Decoder,
-    data: Any,
+    data: Data | Array,
     *,
     steps: int,
     lr: float | Callable[[int], float] = 1e-3,
     batch_size: int = 16,
     weight_decay: float = 0.0,
     clip: float | None = 1.0,
-    validation: Any = None,
+    validation: Data | Array | None = None,
     eval_every: int = 100,
     eval_batches: int | None = None,
     patience: int | None = None,
@@ -188,7 +189,7 @@ def fit(
     resume: bool = False,
     progress: bool = True,
     label: str = "step",
-    comm: Any = None,
+    comm: Comm | None = None,
 ) -> FitResult:
     """Train the model's trainable parameters with Adam for `steps` steps, in place.
 
@@ -217,8 +218,8 @@ def fit(
         fresh = not result.val_losses or result.val_losses[-1][0] < done
         if validation is not None and fresh and (done % eval_every == 0 or done == steps):
             watch.look()
-            loss = evaluate(model, validation, batch_size=batch_size, max_batches=eval_batches, workers=workers)
-            if result.note_validation(done, loss, patience):
+            val_loss = evaluate(model, validation, batch_size=batch_size, max_batches=eval_batches, workers=workers)
+            if result.note_validation(done, val_loss, patience):
                 best = {name: w.copy() for name, w in trained.items()}
         ends = done == steps or result.stopped_early
         if done > first and (done % checkpoint_every == 0 or ends):

@@ -24,18 +24,18 @@ from minilora import ops
 from minilora.adapters.bank import AdapterBank
 from minilora.adapters.routing import ComputedOnce, FanOut, Generators, RoutedLayer, RoutedLinear
 from minilora.lora import LoraError
-from minilora.machine.backend import Array, array_module, to_host
+from minilora.machine.backend import Array, to_host
 from minilora.machine.pieces import piece_seeds, pieces_for
 from minilora.machine.progress import Progress
 from minilora.nn import Decoder, Gradients, Module
 from minilora.optim import Adam, clip_grad_norm
-from minilora.text import Batch
+from minilora.text import Batch, Data
 from minilora.train import FitResult, NonFiniteLossError, as_data, checked_batch
 
 
 def fit_side_by_side(
     bank: AdapterBank,
-    data: Mapping[str, Any],
+    data: Mapping[str, Data | Array],
     *,
     steps: int,
     lr: float | Mapping[str, float] = 1e-3,
@@ -123,12 +123,10 @@ def _piece(
     Adds to `grads`; returns each stream's sum(weights * NLL), (k,).
     """
     logits, cache = model.forward(tokens, rng)
-    xp, V = array_module(logits), logits.shape[-1]
-    weights = xp.asarray(weights.reshape(-1), dtype=logits.dtype)
-    targets = xp.asarray(targets.reshape(-1))
-    nll, P = ops.cross_entropy(logits.reshape(-1, V), targets)
-    model.backward(ops.cross_entropy_dlogits(P, targets, weights).reshape(logits.shape), cache, grads)
-    return to_host((weights * nll).reshape(k, -1).sum(axis=1)).astype(np.float64)
+    y, w = model.xp.asarray(targets.reshape(-1)), model.xp.asarray(weights.reshape(-1), dtype=logits.dtype)
+    nll, P = ops.cross_entropy(logits.reshape(len(y), -1), y)
+    model.backward(ops.cross_entropy_dlogits(P, y, w).reshape(logits.shape), cache, grads)
+    return to_host((w * nll).reshape(k, -1).sum(axis=1)).astype(np.float64)
 
 
 def _adapts_embeddings(bank: AdapterBank, names: Iterable[str]) -> bool:

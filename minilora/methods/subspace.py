@@ -84,7 +84,7 @@ def fit_in_subspace(
             clip_grad_norm(step_grads, clip)
         optimizer.lr = lr(step) if callable(lr) else lr
         optimizer.step(step_grads)
-        losses.append(loss)
+        losses.append(float(loss))
         offset = subspace.expand(coordinates.z.data)
         for name, parameter in parameters.items():
             part, offset = offset[: parameter.size], offset[parameter.size :]

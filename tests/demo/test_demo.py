@@ -1,4 +1,4 @@
-"""The demo at its quick size: the claims that hold at any size, the page that it prints, its figure."""
+"""The demo at its quick size: the claims that hold at any size, its output, its figure."""
 
 import re
 import sys
@@ -16,7 +16,7 @@ from minilora.testing.bounds import unit_roundoff
 
 @pytest.fixture(scope="module")
 def result(tmp_path_factory):
-    """One quick run and the folder of its figure."""
+    """One quick run and the path of its figure."""
     folder = tmp_path_factory.mktemp("demo")
     return run.demo(setup.QUICK, 0, 2, folder / "demo.png", progress=False), folder / "demo.png"
 
@@ -34,7 +34,7 @@ def test_zero_init_is_the_identity_and_only_b_moves_first(result):
     assert lora.loss == swapped.loss == zeros.loss != random.loss
 
 
-def test_training_counts_what_it_says(result):
+def test_training_reports_the_bytes_it_counts(result):
     training, base = result[0].training, ml.load_base()[0]
     parameters = base.config.parameter_count
     trained = 4 * 4 * setup.RANK * (128 + 128)  # blocks, projections, r (k + d)
@@ -49,7 +49,7 @@ def test_every_rank_is_run_with_and_without_the_scale(result):
     scaling = result[0].scaling
     assert tuple(scaling.scaled) == tuple(scaling.unscaled) == setup.QUICK.ranks
     assert scaling.scaled[setup.ALPHA] is scaling.unscaled[setup.ALPHA]
-    assert scaling.scaled[1].losses[0] == scaling.unscaled[1].losses[0], "B = 0: the scale cannot show on step 0"
+    assert scaling.scaled[1].losses[0] == scaling.unscaled[1].losses[0], "B = 0: the scale has no effect on step 0"
     assert scaling.scaled[1].losses[1] != scaling.unscaled[1].losses[1]
 
 
@@ -67,7 +67,7 @@ def test_merging_only_rounds_and_unmerge_restores(result):
     assert merging.restored
     single, double = merging.logit_difference["float32"], merging.logit_difference["float64"]
     assert 0 < double < single
-    # Rounding errors of the two precisions differ as their unit roundoffs do, a factor of 2^29; a mistake would not.
+    # Rounding errors differ like the unit roundoffs, by a factor of 2^29; the effect of a mistake would not.
     assert 2**26 < single / double < 2**32
     assert 0 < merging.drift <= 2 * unit_roundoff("float32")  # W stays below 1: two roundings, of W0 + dW and back
     for times in (merging.reading, merging.writing):
@@ -91,17 +91,17 @@ def test_the_same_seed_gives_the_same_numbers(result, tmp_path):
 # ----------------------------------------------------------------------------------- the page and the figure
 
 
-def test_the_page_has_five_sections_a_table_and_the_figures_path(tmp_path, capsys):
+def test_the_output_has_five_sections_a_summary_and_the_figure_s_path(tmp_path, capsys):
     assert cli.main(["demo", "--quick", "--out", str(tmp_path / "f.png")]) == 0
     out, err = capsys.readouterr()
     assert re.findall(r"^(\d)\. ", out, re.MULTILINE) == list("123456")
-    assert out.isascii() or "\ufffd" in out, "a console of few characters must show the page"
+    assert out.isascii() or "\ufffd" in out, "a console with a small character set must show the output"
     assert max(map(len, out.splitlines())) <= 120
     assert out.splitlines()[-1] == f"figure: {(tmp_path / 'f.png').resolve()}"
     assert "took" in err, "progress goes to stderr"
 
 
-def test_the_figure_is_a_png_and_the_same_for_the_same_numbers(result, tmp_path):
+def test_equal_numbers_give_equal_png_figures(result, tmp_path):
     numbers, path = result
     assert path.read_bytes().startswith(b"\x89PNG")
     demo_figure(numbers, tmp_path / "no-suffix")
