@@ -43,7 +43,7 @@ def generate(
     room = most - rows.shape[1]
     steps = room if max_new_tokens is None else min(room, max_new_tokens)
     past = model.new_past(len(rows), rows.shape[1] + steps)
-    stops = [] if stop is None else np.atleast_1d(stop)
+    stops = np.atleast_1d([] if stop is None else stop)
     finished = np.zeros(len(rows), dtype=bool)
     written = [rows]
     for fresh in stream(

@@ -48,7 +48,7 @@ STD = 0.02  # of a new model's weights
 class LlamaConfig:
     """The shape of a model, under the names of transformers' config.json; the defaults are SmolLM2-135M's.
 
-    head_dim      D; None for hidden_size / num_attention_heads
+    head_dim      D; 0 for hidden_size / num_attention_heads
     rope_scaling  Llama 3's stretching of the slow rotations: factor, low_freq_factor, high_freq_factor and
                   original_max_position_embeddings; or None
     qkv_bias      biases on q, k and v, as in Qwen2;  o_bias: on o
@@ -61,7 +61,7 @@ class LlamaConfig:
     num_hidden_layers: int = 30
     num_attention_heads: int = 9
     num_key_value_heads: int = 3
-    head_dim: int | None = None
+    head_dim: int = 0
     max_position_embeddings: int = 8192
     rms_norm_eps: float = 1e-5
     rope_theta: float = 100000.0
@@ -76,7 +76,7 @@ class LlamaConfig:
         sizes = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
         for name in (*sizes, "num_key_value_heads", "max_position_embeddings", "head_dim"):
             value = getattr(self, name)
-            if name == "head_dim" and value is None:
+            if name == "head_dim" and value == 0:
                 value = self.hidden_size // self.num_attention_heads
                 object.__setattr__(self, name, value)
             if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
@@ -86,7 +86,7 @@ class LlamaConfig:
                 f"num_attention_heads={self.num_attention_heads} queries cannot share "
                 f"num_key_value_heads={self.num_key_value_heads} keys evenly: choose a multiple"
             )
-        if self.head_dim % 2:  # type: ignore[operator]
+        if self.head_dim % 2:
             raise ValueError(f"head_dim={self.head_dim} is odd: rotary positions turn pairs, so choose an even one")
         if not (self.rms_norm_eps > 0 and self.rope_theta > 0):
             raise ValueError(f"rms_norm_eps={self.rms_norm_eps} and rope_theta={self.rope_theta} must be above 0")
@@ -225,7 +225,7 @@ class GroupedQueryAttention(Module):
         v, v_cache = self.v_proj.forward(x, rng)
         q, k, v = self._split_heads(q), self._split_heads(k), self._split_heads(v)
         q_norm = k_norm = None
-        if self.q_norm is not None:
+        if self.q_norm is not None and self.k_norm is not None:
             q, q_norm = self.q_norm.forward(q)
             k, k_norm = self.k_norm.forward(k)
         start = 0 if past is None else past.length
@@ -266,9 +266,7 @@ class GroupedQueryAttention(Module):
             dx = add_terms(dx, self.k_proj.backward(dk, cache.k_proj, grads, need_dx))
         return dx
 
-    def _turned_back(
-        self, dq: Array, angles: tuple[Array, Array], norm: RMSNorm | None, cache: Cache, grads: Gradients
-    ) -> Array:
+    def _turned_back(self, dq: Array, angles: tuple[Array, Array], norm: Any, cache: Cache, grads: Gradients) -> Array:
         """From dL/dq of the turned q, or k, (B, heads, T, D), back to the projection's result, (B, T, heads D)."""
         dq = ops.rotary_dx(dq, *angles)
         if norm is not None:

@@ -460,7 +460,8 @@ def merge(model: Tree, keep_base: bool = True, dequantize: bool = False) -> Tree
             "call merge(model, dequantize=True), or merge into the base that it was made from"
         )
     for layer in stored:
-        unwrapped(layer).weight = layer.weight.as_floats()
+        inner: Any = unwrapped(layer)
+        inner.weight = layer.weight.as_floats()
     if stored:
         model.assign_names()
     for layer in layers:

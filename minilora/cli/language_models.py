@@ -181,8 +181,9 @@ def print_plan(
     tokens, counted = sum(map(len, data.rows)), sum(int(w.sum()) for w in data.weights)
     held_out = 0 if validation is None else len(validation)
     longest = data.batch(sorted(range(len(data)), key=lambda i: len(data.rows[i]))[-batch_size:])
-    piece = pieces_for(*longest.tokens.shape, model.width, model.xp)[0]
-    positions = np.flatnonzero(longest.weights[piece])
+    B, T = longest.tokens.shape
+    piece = pieces_for(B, T, model.width, model.xp)[0]
+    positions = np.flatnonzero(np.asarray(longest.weights)[piece])
     logits, cache = model.forward(longest.tokens[piece], positions=positions)
     activations = workers * (cache_bytes(cache) + 2 * logits.nbytes)
     del logits, cache

@@ -55,7 +55,7 @@ class BPETokenizer:
         """Text -> tokens (T,) int64.  "<|endoftext|>" in the text becomes that one token."""
         return np.array(self.tokenizer.encode(text, add_special_tokens=False).ids, dtype=np.int64)
 
-    def decode(self, tokens: np.ndarray) -> str:
+    def decode(self, tokens: np.ndarray | list[int]) -> str:
         """Tokens (T,) -> text; bytes that are no UTF-8 (a character cut in half) become U+FFFD."""
         return self.tokenizer.decode(np.asarray(tokens).tolist(), skip_special_tokens=False)
 

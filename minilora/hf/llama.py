@@ -89,8 +89,8 @@ FIXED: dict[str, tuple[Any, ...]] = {
 }
 ARCHITECTURES = {"llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM", "qwen3": "Qwen3ForCausalLM"}
 LLAMA3_SCALING = ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings")
-FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt")
-FILES += ("chat_template.jinja",)
+FILES = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt"]
+FILES += ["chat_template.jinja"]
 
 
 class Weight(Protocol):
@@ -269,7 +269,7 @@ def _folder_config(folder: Path, dtype: str) -> LlamaConfig:
             num_hidden_layers=said["num_hidden_layers"],
             num_attention_heads=heads,
             num_key_value_heads=said.get("num_key_value_heads") or heads,
-            head_dim=said.get("head_dim"),
+            head_dim=said.get("head_dim") or 0,
             max_position_embeddings=said.get("max_position_embeddings", 2048),
             rms_norm_eps=said.get("rms_norm_eps", 1e-6),
             rope_theta=rope.get("rope_theta") or 10000.0,
@@ -343,7 +343,7 @@ def _gguf_config(file: Gguf, kind: str, dtype: str) -> LlamaConfig:
             num_hidden_layers=setting("block_count"),
             num_attention_heads=heads,
             num_key_value_heads=setting("attention.head_count_kv", heads),
-            head_dim=said.get(f"{kind}.attention.key_length"),
+            head_dim=said.get(f"{kind}.attention.key_length", 0),
             max_position_embeddings=setting("context_length"),
             rms_norm_eps=_shortest(setting("attention.layer_norm_rms_epsilon")),
             rope_theta=_shortest(setting("rope.freq_base", 10000.0)),
@@ -401,8 +401,8 @@ def _hf_config(c: LlamaConfig, tokenizer: BPETokenizer | None) -> dict[str, Any]
     rope = {"rope_theta": c.rope_theta, "rope_type": "default", **(c.rope_scaling or {})}
     if c.rope_scaling is not None:
         rope["rope_type"] = "llama3"
-    same = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
-    same += ("num_key_value_heads", "head_dim", "max_position_embeddings", "rms_norm_eps", "rope_theta")
+    same = ["vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"]
+    same += ["num_key_value_heads", "head_dim", "max_position_embeddings", "rms_norm_eps", "rope_theta"]
     return {
         "model_type": kind,
         "architectures": [ARCHITECTURES[kind]],

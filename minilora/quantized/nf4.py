@@ -97,15 +97,14 @@ def quantize_nf4(W: np.ndarray) -> NF4Weight:
         raise ValueError(f"a weight of shape {W.shape} cannot be stored as NF4: its rows must be a multiple of {BLOCK}")
     blocks = W.astype(np.float32, copy=False).reshape(-1, BLOCK)
     c = np.abs(blocks).max(axis=1, keepdims=True)
-    blocks = blocks / np.where(c == 0, 1, c)
-    levels = np.zeros(blocks.shape, np.uint8)
+    x = blocks / np.where(c == 0, 1, c)
+    levels = np.zeros(x.shape, np.uint8)
     for boundary in BOUNDARIES:  # fifteen passes take a fifth of searchsorted's time
-        levels += blocks > boundary
+        levels += x > boundary
     codes = (levels[:, ::2] << 4 | levels[:, 1::2]).reshape(d, k // 2)
     mean = c.mean(dtype=np.float64).astype(np.float32)
-    deviation = np.zeros(-(-len(c) // GROUP) * GROUP, np.float32)
-    deviation[: len(c)] = c[:, 0] - mean
-    deviation = deviation.reshape(-1, GROUP)
+    deviation = np.zeros((-(-len(c) // GROUP), GROUP), np.float32)
+    deviation.reshape(-1)[: len(c)] = c[:, 0] - mean
     scale = np.abs(deviation).max(axis=1, keepdims=True) / 127
     c_codes = np.rint(deviation / np.where(scale == 0, 1, scale)).astype(np.int8)
     return NF4Weight(codes, c_codes, scale, mean)
