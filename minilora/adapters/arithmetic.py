@@ -32,7 +32,7 @@ def weighted_sum(adapters: Sequence[Adapter], weights: Sequence[float]) -> Adapt
     ValueError if the adapters are for different bases, if one trained biases, or if there is not one weight for each.
     """
     if not adapters or len(weights) != len(adapters):
-        raise ValueError(f"{len(adapters)} adapters and {len(weights)} weights: give one weight for each")
+        raise ValueError(f"{len(adapters)} adapters and {len(weights)} weights: give at least one, and one weight each")
     if not all(math.isfinite(weight) for weight in weights):
         raise ValueError(f"the weights {list(weights)} must be finite numbers")
     first = adapters[0]

@@ -221,7 +221,7 @@ def check_name(name: str) -> None:
 
 
 def _frozen_view(model: Decoder) -> Decoder:
-    """The same model over the same arrays, with Parameters of its own: frozen, and read-only where NumPy can enforce it."""
+    """The same model over the same arrays, with Parameters of its own: frozen, and read-only if NumPy owns them."""
     handles: dict[int, Any] = {}
     for parameter in model.named_parameters().values():
         array = parameter.data.view()
