@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -79,7 +79,7 @@ def _end_with_parent() -> None:
 
 
 @contextmanager
-def _one_blas_thread() -> Any:
+def _one_blas_thread() -> Iterator[None]:
     """Inside, child processes start with single-threaded BLAS: there are as many processes as cores already."""
     name = "OPENBLAS_NUM_THREADS"
     before = os.environ.get(name)
