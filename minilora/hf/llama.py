@@ -183,7 +183,8 @@ def _read_into(model: Llama, found: Found, path: Path, quantized: str | None, na
     weight, dtype = found.weights[found.rename(name)], model.dtype
     layer: Any = model.get_submodule(name.rpartition(".")[0])
     is_projection, is_table = name.endswith("_proj.weight"), name == "wte.weight"
-    if quantized == "stored" and (is_projection or is_table) and isinstance(weight, GgufWeight):
+    kept = quantized == "stored" and (is_projection or is_table)
+    if kept and isinstance(weight, GgufWeight) and weight.tensor.kind != "F32":
         blocks = weight.stored()
         layer.weight = QuantizedParameter(blocks, dtype)
         if is_table:

@@ -132,4 +132,5 @@ class BlockWeight(QuantizedWeight):
         return self.type.decode(records.reshape(-1)).reshape(*records.shape[:-1], self.shape[1])
 
     def move(self, move: Callable[[Array], Array]) -> None:
-        raise ValueError(f'{self.kind} blocks are read by NumPy only: load the model unquantized, or with "nf4"')
+        if not isinstance(move(np.zeros(1)), np.ndarray):
+            raise ValueError(f'{self.kind} blocks are read by NumPy only: load the model unquantized, or with "nf4"')

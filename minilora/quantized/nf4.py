@@ -45,7 +45,7 @@ ERROR_OF_LARGEST = 1 / 254  # half a step of the second code, relative to its sc
 
 class NF4Weight(QuantizedWeight):
     """A weight (d, k) as codes (d, k/2) uint8, two to a byte, the first in the high half; and of its blocks' c a code
-    (groups, 256) int8, a `scale` (groups, 1) float32 and one `mean`."""
+    (groups, 256) int8, a `scale` (groups, 1) and one `mean` (1,) float32."""
 
     kind = "NF4"
 
@@ -102,7 +102,7 @@ def quantize_nf4(W: np.ndarray) -> NF4Weight:
     for boundary in BOUNDARIES:  # fifteen passes take a fifth of searchsorted's time
         levels += x > boundary
     codes = (levels[:, ::2] << 4 | levels[:, 1::2]).reshape(d, k // 2)
-    mean = c.mean(dtype=np.float64).astype(np.float32)
+    mean = c.mean(axis=0, dtype=np.float64).astype(np.float32)
     deviation = np.zeros((-(-len(c) // GROUP), GROUP), np.float32)
     deviation.reshape(-1)[: len(c)] = c[:, 0] - mean
     scale = np.abs(deviation).max(axis=1, keepdims=True) / 127

