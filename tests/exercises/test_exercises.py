@@ -126,7 +126,7 @@ HOSTILE = {
     "import sys; sys.setrecursionlimit(10**9); f = lambda: f(); return f()": "",
     "return [dy] * 10**7": "",
     "return 3 +": "SyntaxError",
-    "return \0": "SyntaxError: source code",
+    "return \0": "source code string cannot contain null bytes",
 }
 
 
