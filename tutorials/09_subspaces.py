@@ -287,7 +287,7 @@ for (r, color), (name, style) in product(((64, LORA), (8, OTHER)), (("q_proj", "
     relative = spectra[r, name][:, :r] / np.linalg.norm(spectra[r, name], axis=1, keepdims=True)
     left.plot(range(1, r + 1), relative.mean(axis=0), style, color=color, label=f"$W_{name[0]}$, r = {r}")
 left.axhline(1 / 8, color=BASE, linewidth=1, linestyle=":")
-left.text(64, 0.13, "64 equal ones", ha="right", va="bottom", color=BASE, fontsize=9)
+left.text(64, 0.13, "64 equal values", ha="right", va="bottom", color=BASE, fontsize=9)
 left.set(xlabel="i", ylabel=r"$\sigma_i\,/\,\|\Delta W\|_F$", title=r"Singular values of LoRA's $\Delta W$")
 left.legend()
 percent = {m: [100 * share for share in gained[m]] for m in sizes}
