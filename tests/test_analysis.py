@@ -9,9 +9,9 @@ import minilora as ml
 from minilora import analysis
 from minilora.methods.subspace import RandomSubspace, fit_in_subspace
 from minilora.testing.bounds import unit_roundoff
+from tests.models import seeds
 
 u = unit_roundoff("float64")
-seeds = st.integers(0, 2**32 - 1)
 
 
 def orthonormal(rng, k, r):

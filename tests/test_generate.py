@@ -1,18 +1,18 @@
 """The cache changes no logit, the seed decides every token, and the text ends where the rule says."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minilora import GPT, GPTConfig, LoraConfig, add_lora, generate, merge
+from minilora import GPT, LoraConfig, add_lora, generate, merge
 from minilora.generate import sample_token
-from tests.models import TINY, gpt, scramble
+from tests.models import TINY, gpt, scramble, seeds
 from tests.reference import reference_logits
 
-seeds = st.integers(0, 2**32 - 1)
 PROMPT = np.array([1, 2])
 
 
@@ -26,7 +26,7 @@ def adapted() -> GPT:
 @given(seeds, st.sampled_from(("float32", "float64")), st.lists(st.integers(1, 3), min_size=1, max_size=3))
 def test_cached_logits_are_the_uncached_ones(seed, dtype, chunks):
     """Fed a few tokens at a time, the model computes what it does with all of them, up to rounding."""
-    model = gpt(GPTConfig(**{**TINY.__dict__, "dtype": dtype, "block_size": 9}), seed)
+    model = gpt(replace(TINY, dtype=dtype, block_size=9), seed)
     tokens = np.random.default_rng(seed).integers(7, size=(2, sum(chunks)))
     expected, past = reference_logits(model, tokens), model.new_past(2)
     ends = np.cumsum(chunks)
@@ -39,7 +39,7 @@ def test_a_cache_that_is_full_is_refused():
     model = gpt()
     past = model.new_past(1)
     model.forward(np.zeros((1, 5), int), past=past)
-    with pytest.raises(ValueError, match="6 tokens do not fit: give 1 to block_size=5"):
+    with pytest.raises(ValueError, match="6 tokens do not fit: give 1 to 5, the model's max_tokens"):
         model.forward(np.zeros((1, 1), int), past=past)
 
 
@@ -158,7 +158,7 @@ def test_a_sequence_is_continued_as_if_it_were_alone():
 @pytest.mark.parametrize(
     ("prompt", "options", "message"),
     [
-        ([], {}, "give 1 to 4, so that at least one more fits into the model.s 5"),
+        ([], {}, "give 1 to 4, so that at least one more fits into the model's max_tokens=5"),
         ([0] * 5, {}, "the prompt has 5 tokens"),
         ([9], {}, "vocabulary is 0 to 6"),
         ([1], {"temperature": -1}, "must be at least 0"),

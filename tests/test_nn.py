@@ -1,5 +1,7 @@
 """Parameters have names and flags, modules are a tree, layers cache what backward will read and nothing else."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -123,7 +125,7 @@ def test_a_state_that_does_not_fit_changes_nothing(change, message):
 
 
 def test_a_state_takes_the_models_precision():
-    model = GPT(TINY.__class__(**{**TINY.__dict__, "dtype": "float32"}))
+    model = GPT(replace(TINY, dtype="float32"))
     model.load_state_dict(gpt().state_dict())
     assert {p.data.dtype.name for p in model.named_parameters().values()} == {"float32"}
 

@@ -1,18 +1,13 @@
-"""`check_lora`: draw cases, hold an implementation to the laws, and report the simplest failure."""
+"""`check_lora`: hold an implementation to the laws on generated cases, and report the simplest failure."""
 
 from __future__ import annotations
 
-from functools import cache, partial
+from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
-from hypothesis import HealthCheck, Phase, given, settings
 
-from minilora.testing.cases import (
-    Implementation,
-    Law,
-    LoraCase,
-    lora_cases,
-)
+from minilora.testing.case import Implementation, Law, LoraCase
 from minilora.testing.laws import (
     forward_is_equation_3,
     gradients_match_finite_differences,
@@ -21,7 +16,8 @@ from minilora.testing.laws import (
     update_has_rank_r,
     zero_init_is_identity,
 )
-from minilora.testing.smallest import no_hypothesis_folder, simplifications
+from minilora.testing.smallest import simpler_entries, smallest, without
+from minilora.testing.strategies import drawn_cases
 
 
 def check_lora(
@@ -34,15 +30,15 @@ def check_lora(
     exact_unmerge: bool = False,
     max_examples: int = 200,
 ) -> None:
-    """Check every law that is about the given functions on max_examples drawn cases.
+    """Check every law about the given functions on max_examples generated cases.
 
-    forward, merge, unmerge, backward   as in the module docstring
-    base_forward                        asks for an exact `zero_init_is_identity`
-    exact_unmerge                       asks for an exact `unmerge_restores`
+    forward, merge, unmerge, backward   see `minilora.testing`
+    base_forward                        requires `zero_init_is_identity` to hold exactly
+    exact_unmerge                       requires `unmerge_restores` to hold exactly
 
-    AssertionError if a law is broken: which, what was expected and what came, the bound, the likely slip if
-    it is a common one, and the smallest case found. The same code gets the same cases. Nothing is left on
-    disk.
+    AssertionError if a law is broken. It names the law, the expected and the actual number, the bound, the
+    likely mistake if it is a common one, and the smallest case found. The same code always gets the same
+    cases, and nothing is left on disk.
     """
     __tracebackhide__ = True  # pytest then points at the caller
     if merge is None and unmerge is not None:
@@ -59,36 +55,14 @@ def check_lora(
     if backward is not None:
         laws.append(partial(gradients_match_finite_differences, forward=forward, backward=backward))
     for law in laws:
-        for case in _drawn_cases(max_examples):
+        for case in drawn_cases(max_examples):
             message = _message(law, case)
             if message is not None:
-                raise AssertionError(_simplest_failure(law, case, message))
-
-
-@cache
-def _drawn_cases(count: int) -> tuple[LoraCase, ...]:
-    """The cases that `check_lora` tries, the same ones each time; drawing takes longer than checking."""
-    cases: list[LoraCase] = []
-
-    @settings(
-        max_examples=count,
-        derandomize=True,
-        database=None,
-        deadline=None,
-        phases=(Phase.generate,),  # `_simplest_failure` does the shrinking
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(lora_cases())
-    def draw(case: LoraCase) -> None:
-        cases.append(case)
-
-    with no_hypothesis_folder():
-        draw()
-    return tuple(cases)
+                raise AssertionError(smallest(case, message, _simplifications, partial(_message, law))[1])
 
 
 def _message(law: Law, case: LoraCase) -> str | None:
-    """What the law has to say against the case."""
+    """The law's error on this case, or None if the case keeps it."""
     try:
         with np.errstate(all="ignore"):  # overflow shows in the results
             law(case)
@@ -97,13 +71,20 @@ def _message(law: Law, case: LoraCase) -> str | None:
     return None
 
 
-def _simplest_failure(law: Law, case: LoraCase, message: str) -> str:
-    """The message for a case that breaks the law while none of its simplifications does."""
-    while True:
-        for simpler in simplifications(case):
-            failure = _message(law, simpler)
-            if failure is not None:
-                case, message = simpler, failure
-                break
-        else:
-            return message
+def _simplifications(case: LoraCase) -> Iterator[LoraCase]:
+    """The case with one thing simpler, the boldest changes first."""
+    axes = {"x": "n k", "W0": "d k", "A": "r k", "B": "d r", "dy": "n d"}
+    (n, k), (d, r) = case.x.shape, case.B.shape
+    for axis, size in {"n": n, "d": d, "k": k, "r": r}.items():
+        for i in range(size if size > 1 else 0):
+            yield case.replace(**without(case.arrays, axes, axis, i))
+    if case.dtype != np.float64:
+        yield case.astype(np.float64)
+    if case.alpha != 2:
+        yield case.replace(alpha=2.0)
+    for name, array in case.arrays.items():
+        if array.any():
+            yield case.replace(**{name: np.zeros_like(array)})
+    for name, array in case.arrays.items():
+        for simpler in simpler_entries(array):
+            yield case.replace(**{name: simpler})

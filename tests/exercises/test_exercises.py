@@ -14,10 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minilora.cli import exercises as commands
-from minilora.cli import main as cli
 from minilora.cli.main import main
-from minilora.exercises import grading, spec, workbook, worker
+from minilora.exercises import findings, grading, spec, workbook, worker
 from minilora.exercises.checking import ERROR, FAILED, NOT_STARTED, PASSED, Verdict, check, check_source
 from minilora.exercises.sandbox import LIMITS, Gone, Limits, Local, read_source
 from minilora.exercises.workbook import UNSOLVED
@@ -62,13 +60,13 @@ def test_there_are_wrong_answers_enough_and_students_are_told_which(tried):
 
 
 @pytest.mark.skipif(not SOLUTIONS.is_dir(), reason="the solutions were taken out")
-@pytest.mark.parametrize("way", ["", "another_way"])
-def test_solutions_are_complete(way):
-    assert sorted(file.stem for file in (SOLUTIONS / way).glob("*.py")) == spec.names()
+def test_solutions_are_complete():
+    assert sorted(file.stem for file in SOLUTIONS.glob("*.py")) == spec.names()
+    assert {file.stem for file in SOLUTIONS.glob("another_way/*.py")} < set(spec.names())
 
 
 def test_a_check_that_accepts_everything_would_be_seen(monkeypatch):
-    monkeypatch.setattr(spec, "_number_difference", lambda expected, got, tolerance: None)
+    monkeypatch.setattr(findings, "_number_difference", lambda expected, got, tolerance: None)
     assert any(not trial.judged_well for trial in matrix.trials(FIRST))
 
 
@@ -314,14 +312,6 @@ def test_outside_of_a_folder_the_cure_is_named(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["check"]) == 2
     assert "minilora exercises start DIR" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("command", ["exercises", "check", "hint", "grade"])
-def test_help_shows_an_example_that_the_parser_accepts(command, capsys):
-    with pytest.raises(SystemExit):
-        main([command, "--help"])
-    example = capsys.readouterr().out.partition("example:\n")[2].split()
-    assert cli.parser().parse_args(example[1:]).run is getattr(commands, f"run_{command}")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Ctrl-C is sent as a signal")

@@ -23,9 +23,7 @@ from minilora import (
     TextData,
     add_lora,
     analysis,
-    attention,
     clip_grad_norm,
-    evaluate,
     fit,
     generate,
     load_adapter,
@@ -46,6 +44,7 @@ from minilora.cli.main import main
 from minilora.demo import QUICK, demo
 from minilora.files.container import read_file
 from minilora.files.model import load_model
+from minilora.machine import pieces
 from minilora.machine.backend import DeviceError, array_module
 from minilora.methods.subspace import fit_in_subspace
 from minilora.nn import cache_bytes
@@ -53,10 +52,10 @@ from minilora.tasks import Example
 from minilora.tasks.decoding import answer
 from minilora.text import Batch
 from tests.machine import strict_array
-from tests.machine.backend_cases import cases, moved
 from tests.machine.strict_array import cupy, transfers
 from tests.methods.test_methods import BOUNDARY, CONFIG, NOISE, OPTIONS, trained
 from tests.models import batch, bits, gpt
+from tests.op_cases import cases, moved
 
 TEXT = np.array([0, 1, 2, 3, 4, 5] * 10)
 LORA = LoraConfig(r=2, target_modules=("q_proj", "v_proj", "up_proj"))
@@ -72,7 +71,7 @@ def device() -> Iterator[None]:
 @pytest.fixture
 def one_piece(monkeypatch) -> None:
     """The host takes a batch in one piece too, as a device does: then sums are the same sums."""
-    monkeypatch.setattr(train, "pieces_for", lambda model, B, T: [slice(0, B)])
+    monkeypatch.setattr(pieces, "pieces_for", lambda B, T, C, xp: [slice(0, B)])
 
 
 def on_device(model: GPT) -> GPT:
@@ -157,19 +156,7 @@ def test_every_op_is_the_same_on_the_device(name, dtype):
     assert not leaves
 
 
-def test_every_op_has_a_case():
-    functions = {
-        name
-        for module in (ops, attention)
-        for name, f in vars(module).items()
-        if callable(f) and getattr(f, "__module__", "") == module.__name__
-    }
-    tested = {function.__name__ for function, _ in cases("float32").values()}
-    elsewhere = {"query_blocks", "dropout_mask"}  # on no array; in the test of a step with dropout
-    assert {name for name in functions if not name.startswith("_")} - tested == elsewhere
-
-
-@pytest.mark.parametrize("op", ["gelu", "causal_attention_plain"])
+@pytest.mark.parametrize("op", ["gelu", "plain causal_attention"])
 def test_a_planted_np_on_an_activation_is_found(monkeypatch, op):
     """What this whole file is for: with `np.` in the place of `xp.`, it fails."""
     function, arguments = cases("float32")[op]
@@ -319,11 +306,6 @@ def test_a_loss_that_is_not_finite_is_found_later_with_the_same_step_and_weights
     assert bits(model) == bits(host)
 
 
-def test_evaluate_is_the_hosts(one_piece):
-    host = gpt()
-    assert evaluate(on_device(host), NOISE, batch_size=3) == evaluate(host, NOISE, batch_size=3)
-
-
 def test_answers_to_many_prompts_are_the_hosts():
     host = gpt(GPTConfig(block_size=24, n_layer=1, n_head=1, n_embd=8))
     examples = [Example("ab", ""), Example("a longer prompt", "")]
@@ -402,7 +384,7 @@ def test_views_switch_merge_and_train(one_piece):
 
 
 def test_training_side_by_side_is_the_hosts(monkeypatch):
-    monkeypatch.setattr("minilora.adapters.side_by_side.pieces_for", lambda model, B, T: [slice(0, B)])
+    monkeypatch.setattr("minilora.adapters.side_by_side.pieces_for", lambda B, T, C, xp: [slice(0, B)])
     host, bank = banks()
     for equal in (False, True):
         streams = {name: Batch(*batch(seed=0 if equal else seed, B=3)) for seed, name in enumerate("ac")}
@@ -517,7 +499,7 @@ def test_the_demo_says_the_same_on_the_device(tmp_path):
     """Every number of both demos is compared but times. Batches go in pieces on the host, and its factor for clipping
     is of another precision, so losses are equal to rounding, and texts as long as no draw is on the edge."""
     expected, found = (
-        demo(QUICK, 0, 2, tmp_path / "demo.png", progress=False, device=device) for device in ("cpu", "gpu")
+        demo(QUICK, 0, 2, tmp_path / "demo.png", progress=False, device=device) for device in ("numpy", "cupy")
     )
     for one, other in zip(found.inits, expected.inits, strict=True):
         assert (one.name, one.identical) == (other.name, other.identical)
@@ -536,6 +518,6 @@ def test_training_and_generating_on_the_device_from_the_command_line(tmp_path, m
     assert main(train.split()) == 0
     texts = []
     for device in ("cpu", "gpu"):
-        assert main(["generate", "--prompt", "The ", "--adapter", "a.npz", "--bytes", "8", "--device", device]) == 0
+        assert main(["generate", "--prompt", "The ", "--adapter", "a.npz", "--tokens", "8", "--device", device]) == 0
         texts.append(capsys.readouterr().out.splitlines()[-1])
     assert texts[0] == texts[1]
