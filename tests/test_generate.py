@@ -60,7 +60,7 @@ def test_the_seed_decides_every_token(seed, temperature):
     np.testing.assert_array_equal(first, again)
 
 
-def test_another_seed_draws_another_text():
+def test_a_different_seed_gives_a_different_text():
     texts = {tuple(generate(gpt(), PROMPT, temperature=5.0, seed=seed)) for seed in range(10)}
     assert len(texts) > 1
 
@@ -73,7 +73,7 @@ def test_a_generator_goes_on_where_it_is():
 
 
 @pytest.mark.parametrize(("temperature", "top_k"), [(1.0, None), (0.5, None), (2.0, 3)])
-def test_tokens_are_drawn_with_the_softmaxs_frequencies(temperature, top_k):
+def test_tokens_are_sampled_with_the_softmaxs_probabilities(temperature, top_k):
     """n draws hit a token of probability p n p times, give or take sqrt(n p (1 - p)); five of those are allowed."""
     n, logits = 20_000, np.array([2.0, 1.0, 0.0, -1.0, 0.5])
     p = np.exp(logits / temperature)
@@ -86,7 +86,7 @@ def test_tokens_are_drawn_with_the_softmaxs_frequencies(temperature, top_k):
 
 
 @given(seeds, st.integers(1, 6), st.integers(1, 9))
-def test_only_the_top_k_are_drawn(seed, V, top_k):
+def test_only_the_top_k_are_sampled(seed, V, top_k):
     rng = np.random.default_rng(seed)
     logits = rng.standard_normal((50, V))
     drawn = sample_token(logits, 100.0, top_k, rng)

@@ -200,7 +200,7 @@ def test_names_may_come_in_a_list():
     assert LoraConfig(target_modules=["q_proj", "wte"]) == LoraConfig(target_modules=("q_proj", "wte"))
 
 
-def test_a_name_is_no_regular_expression_and_no_part_of_a_name():
+def test_a_name_is_neither_a_regular_expression_nor_part_of_a_name():
     for name in (".*_proj", "proj", "_proj"):
         with pytest.raises(ValueError, match="no layer matches"):
             add_lora(gpt(), LoraConfig(target_modules=(name,)))

@@ -218,7 +218,7 @@ def test_a_caches_bytes_are_those_of_its_arrays(sizes):
     assert cache_bytes(cache) == sum(12 * n for n in sizes)
 
 
-def test_an_array_that_stands_in_a_cache_twice_counts_once():
+def test_an_array_that_is_in_a_cache_twice_counts_once():
     array = np.zeros(10)
     assert cache_bytes((array, [array])) == 80
 

@@ -250,7 +250,7 @@ def test_the_learning_rate_may_be_a_function_of_the_step():
     assert asked == [0, 1, 2]
 
 
-def test_at_learning_rate_zero_no_bit_moves():
+def test_at_learning_rate_zero_nothing_moves():
     model = gpt()
     before = bits(model)
     fit(model, TEXT, steps=2, lr=0.0, batch_size=2, weight_decay=0.1, progress=False)

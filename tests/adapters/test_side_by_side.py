@@ -121,7 +121,7 @@ def test_frozen_products_are_shared(monkeypatch, equal):
     assert seen("blocks.1.mlp.up_proj") == twice
 
 
-def test_what_cannot_be_trained_side_by_side_is_refused():
+def test_what_cannot_train_side_by_side_is_refused():
     bank, streams = bank_of(CONFIGS), batches(equal=False)
     with pytest.raises(ValueError, match="give all of them one"):
         loss_and_grads_side_by_side(bank, {**streams, "b": Batch(*batch(B=4))})

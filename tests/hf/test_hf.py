@@ -274,7 +274,7 @@ def test_a_lora_is_written_once_it_is_merged(tmp_path, gpt2):
     np.testing.assert_array_equal(load_gpt2(tmp_path / "merged")[0](TOKENS), logits)
 
 
-def test_a_model_that_is_no_gpt2_is_not_written_as_one(tmp_path, gpt2):
+def test_a_model_that_is_not_a_gpt2_is_not_written_as_one(tmp_path, gpt2):
     model = with_lora(gpt2, r=2)
     model.blocks[0].more = Linear(Parameter(np.ones((C, C), np.float32)))
     for write in (save_peft_adapter, lambda model, folder: save_gpt2(ml.merge(model), folder)):
@@ -517,7 +517,7 @@ def test_an_update_of_c_attn_is_three_with_one_A(tmp_path, gpt2):
             np.testing.assert_array_equal(layer.delta(), 3 * rows @ A)
 
 
-def test_an_untrained_adapter_keeps_all_its_room(tmp_path, gpt2):
+def test_an_untrained_adapter_keeps_its_whole_rank(tmp_path, gpt2):
     tensors = {name: array * (".lora_A." in name) for name, array in fused().items()}
     model = load_peft_adapter(load_gpt2(gpt2)[0], write_adapter(tmp_path / "a", tensors, r=2))
     assert [layer.r for _, layer in lora_layers(model)] == [2] * 3 * LAYERS
@@ -635,11 +635,11 @@ def adapter_refused(gpt2, folder, words):
         ("a_setting_of_next_year", True),
     ],
 )
-def test_what_lora_is_not_is_refused_by_name(tmp_path, gpt2, name, value):
+def test_a_setting_beyond_plain_lora_is_refused_by_name(tmp_path, gpt2, name, value):
     adapter_refused(gpt2, write_adapter(tmp_path / "a", fused(), r=2, **{name: value}), name)
 
 
-def test_settings_that_say_nothing_are_let_through(tmp_path, gpt2):
+def test_settings_at_their_defaults_are_accepted(tmp_path, gpt2):
     silent = {"use_dora": False, "modules_to_save": None, "inference_mode": True, "init_lora_weights": "gaussian"}
     load_peft_adapter(load_gpt2(gpt2)[0], write_adapter(tmp_path / "a", fused(), r=2, **silent, a_new_one=None))
 
@@ -660,7 +660,7 @@ def test_settings_that_say_nothing_are_let_through(tmp_path, gpt2):
         ({"bias": "all"}, r"lacks transformer\.h\.0\.attn\.c_attn\.bias"),
     ],
 )
-def test_a_config_that_is_not_of_these_tensors_is_refused(tmp_path, gpt2, settings, words):
+def test_a_config_that_does_not_fit_the_tensors_is_refused(tmp_path, gpt2, settings, words):
     adapter_refused(gpt2, write_adapter(tmp_path / "a", fused(), **({"r": 2} | settings)), words)
 
 

@@ -264,7 +264,7 @@ def test_fit_looks_at_losses_only_where_it_says_so():
     assert looks == (3 * steps, 3)
 
 
-def test_progress_brings_the_loss(capsys):
+def test_the_progress_line_copies_the_loss_to_the_host(capsys):
     model = on_device(gpt())
     assert moved_by(lambda: fit(model, TEXT, steps=3, batch_size=2))[1] == 1
     assert "loss " in capsys.readouterr().err

@@ -106,7 +106,7 @@ def test_worker_threads_reduce_a_and_b_only():
     assert all(name.endswith(("lora_A", "lora_B")) for name in grads)
 
 
-def test_processes_share_all_pieces_out():
+def test_processes_share_all_pieces():
     for pieces in range(9):
         for size in range(1, 6):
             shares = [process_share(pieces, ThreadComm(ThreadWorld(size), rank)) for rank in range(size)]
