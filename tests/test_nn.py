@@ -1,4 +1,4 @@
-"""Parameters have names and flags, modules are a tree, layers cache what backward will read and nothing else."""
+"""Parameters have names and flags, modules are a tree, layers cache only what backward will read."""
 
 from dataclasses import replace
 
@@ -162,7 +162,7 @@ def test_a_layer_leaves_its_input_and_the_gradient_alone(kind):
         array.setflags(write=False)
     y, cache = layer.forward(x)
     layer.backward(dy, cache, {})
-    y += 1  # the caller's to overwrite
+    y += 1  # the caller may overwrite it
 
 
 @pytest.mark.parametrize("kind", layers())

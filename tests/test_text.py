@@ -1,4 +1,4 @@
-"""Bytes are tokens; the corpora come with Python; every window is a piece of the text and the piece one further on."""
+"""Bytes are tokens; the corpora come with Python; a window is a piece of the text and the same piece a token later."""
 
 import sys
 import sysconfig
@@ -129,7 +129,7 @@ def test_the_held_out_part_is_the_end(length, held_out):
 
 @given(lengths, st.integers(1, 9), st.integers(1, 5), seeds)
 def test_a_sample_is_windows_of_the_text_and_their_next_tokens(length, block_size, batch_size, seed):
-    data = TextData(np.arange(length), block_size)  # token i stands at position i
+    data = TextData(np.arange(length), block_size)  # token i is at position i
     tokens, targets, weights = data.sample(np.random.default_rng(seed), batch_size)
     assert tokens.shape == targets.shape == (batch_size, min(block_size, length - 1)) and weights is None
     np.testing.assert_array_equal(tokens, tokens[:, :1] + np.arange(tokens.shape[1]))

@@ -1,4 +1,4 @@
-"""GPT-2 folders and PEFT adapters without torch: layouts by hand, exact; foreign and damaged ones refused whole."""
+"""GPT-2 folders and PEFT adapters without torch: layouts by hand, exact; foreign and damaged ones are refused."""
 
 import json
 import sys
@@ -121,7 +121,7 @@ def test_loading_needs_the_model_and_one_tensor(tmp_path):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     size = sum(p.nbytes for p in model.named_parameters().values())
-    # wte, the largest tensor, is read twice where there is a head: what is beyond is Python's own small change.
+    # wte, the largest tensor, is read twice if there is a head; the rest is Python's own overhead.
     assert size < peak < size + 2 * model.wte.weight.nbytes + 500_000
 
 
@@ -188,7 +188,7 @@ def test_weights_of_another_model_are_refused(tmp_path):
     for name, number in (("nan", np.nan), ("inf", np.inf), ("minus inf", -np.inf)):
         spoilt = tensors | {"ln_f.bias": np.array([0, number, 0, 0, 0, 0], np.float32)}
         refused(write_gpt2(tmp_path / name, spoilt), "NaN or infinity")
-    # Square matrices have no wrong shape: transposed ones must be caught by what they compute, in tests/parity.
+    # A transposed square matrix has the right shape: tests/parity catches it by what it computes.
     swapped = tensors | {"h.0.mlp.c_fc.weight": tensors["h.0.mlp.c_fc.weight"].T.copy()}
     refused(write_gpt2(tmp_path / "h", swapped), r"h\.0\.mlp\.c_fc\.weight has shape \(24, 6\)")
 
@@ -222,7 +222,7 @@ def test_a_header_with_any_byte_broken_is_refused_or_harmless(gpt2):
         except CheckpointError as error:
             assert "\n" not in str(error)
             refusals += 1
-        else:  # a space that became another character JSON skips, or two tensors of one shape that changed places
+        else:  # a space became another character that JSON skips, or two tensors of the same shape were swapped
             assert sorted(a.shape for a in model.state_dict().values()) == sorted(
                 a.shape for a in ours(gpt2_tensors()).values()
             )
@@ -461,7 +461,7 @@ def test_out_and_in_again_is_the_same_lora(tmp_path, gpt2, r, targets, use_rslor
     }
     assert {path: layer.r for path, layer in lora_layers(again)} == {path: r for path, _ in lora_layers(model)}
     for (_, a), (_, b) in zip(lora_layers(again), lora_layers(model), strict=True):
-        # alpha comes back by way of s r, R / r and a root or two: 8 roundings of float64.
+        # alpha returns through s r, R / r and a root or two: 8 roundings in float64.
         assert a.scaling == pytest.approx(b.scaling, rel=8 * 2**-53)
 
 
@@ -476,7 +476,7 @@ def test_the_config_comes_back_as_it_was(tmp_path, gpt2):
 def test_stack_and_unstack_are_inverse(ranks, seed):
     rng = np.random.default_rng(seed)
     d, k = 3, 5
-    # No column of a B is zero, as after training: which layer a component serves is then beyond doubt.
+    # No column of B is zero, as after training, so it is clear which layer a component serves.
     updates = [Update(rng.integers(-3, 4, (r, k)), rng.integers(1, 4, (d, r)), 2.0) if r else None for r in ranks]
     one = stack(updates)
     assert one.A.shape == (sum(ranks), k)

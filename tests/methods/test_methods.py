@@ -147,7 +147,7 @@ def test_the_formulas_are_those_of_section_5_1():
 
 
 def test_the_papers_own_counts():
-    """Where a formula does not give the printed figure, it is one of these, and by this much."""
+    """Where a formula does not give the printed figure: these, and by this much."""
     rows = {(row.model, row.name, row.printed): row for row in methods.published_counts()}
     odd = {key: round(row.millions, 2) for key, row in rows.items() if not row.agrees}
     assert odd == {
@@ -215,7 +215,7 @@ def test_every_gradient_is_the_central_difference(name):
     assert abs(loss - (w * nll.value).sum()) <= 2 * rounding
     assert grads.keys() == trainable(model).keys()
     for parameter, array in trainable(model).items():
-        if name == "top2" and array.ndim == 2:  # of the base's own matrices a row is enough
+        if name == "top2" and array.ndim == 2:  # one row of each of the base's own matrices is enough
             array, grads[parameter] = array[:1], grads[parameter][:1]
         assert_gradient(grads[parameter], lambda: loss_of(model, tokens, targets, weights), array, rounding)
 
@@ -233,7 +233,7 @@ def test_only_what_the_method_trains_moves_and_the_loss_falls(name):
 
 
 def test_the_bias_of_keys_has_no_gradient_but_rounding():
-    """A bias of k adds the same to all scores of a query, which the softmax does not feel: its gradient is rounding."""
+    """A bias of k adds the same to all scores of a query, which the softmax cancels: its gradient is rounding."""
     _, grads = loss_and_grads(fresh("bitfit"), *batch())
     for i in range(CONFIG.n_layer):
         assert np.abs(grads[f"blocks.{i}.attn.k_proj.bias"]).max() < 1e-12

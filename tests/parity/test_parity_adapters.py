@@ -258,7 +258,7 @@ def test_what_peft_writes_beyond_plain_lora_is_refused_by_name(tmp_path, name):
 
 
 def test_we_know_every_setting_of_plain_lora(tmp_path):
-    """Every setting that this PEFT writes for plain LoRA is read or says nothing: none is refused unseen."""
+    """Every setting that this PEFT writes for plain LoRA is read or has no effect: none is refused unseen."""
     gpt2 = random_gpt2(1, "float32", CONFIG)
     peft.get_peft_model(gpt2, peft.LoraConfig(fan_in_fan_out=True)).save_pretrained(tmp_path)
     settings = json.loads((tmp_path / "adapter_config.json").read_text())

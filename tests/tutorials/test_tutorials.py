@@ -1,4 +1,4 @@
-"""The lessons: each has its notebook and its figures, and the two say the same.
+"""The lessons: each has its notebook and its figures, and they match.
 
 What lessons claim, they assert themselves: `for f in tutorials/[0-9]*.py; do python $f; done` runs them all, in
 minutes. Here only the quickest runs.
@@ -24,7 +24,7 @@ every_lesson = pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.
 
 
 def percent_cells(text: str) -> list[tuple[str, str]]:
-    """The ("code" or "markdown", source) cells of a py:percent file; Markdown stands behind "# "."""
+    """The ("code" or "markdown", source) cells of a py:percent file; Markdown comes after "# "."""
     cells = []
     for part in re.split(r"^# %%", text, flags=re.MULTILINE)[1:]:
         mark, _, source = part.partition("\n")
