@@ -212,7 +212,7 @@ def fit(
     trained = {p.name: p.data for p in model.parameters if p.trainable}
     watch = Watch(trained, result.losses, model.xp)
     leads = comm is None or comm.rank == 0
-    bar = Progress(steps, label) if progress and leads else None
+    bar = Progress(steps, label, shown=progress and leads)
     first, tokens_seen, started, before = len(result.losses), 0, time.perf_counter(), result.seconds
     for done in range(first, steps + 1):
         fresh = not result.val_losses or result.val_losses[-1][0] < done
@@ -237,10 +237,8 @@ def fit(
         tokens_seen += batch.tokens.size
         elapsed = time.perf_counter() - started
         result.seconds = before + elapsed
-        if bar:
-            bar.update(done + 1, partial(_progress_note, watch, tokens_seen / elapsed))
-    if bar:
-        bar.close()
+        bar.update(done + 1, partial(_progress_note, watch, tokens_seen / elapsed))
+    bar.close()
     if patience is not None:
         for name, w in best.items():
             trained[name][...] = w

@@ -8,11 +8,11 @@ import io
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import minilora as ml
 from minilora.analysis import reduced_bytes_line
 from minilora.cli.arguments import (
+    Commands,
     add_adapter,
     add_base,
     add_command,
@@ -35,7 +35,7 @@ from minilora.text import read_text, split
 DATA_MINIMUM = 100  # tokens: a tenth is held out, which must still hold a few targets
 
 
-def add_commands(commands: Any) -> None:
+def add_commands(commands: Commands) -> None:
     """Add the six commands to the command line's subparsers."""
     command = partial(add_command, commands)
 
@@ -114,7 +114,7 @@ def run_train(a: argparse.Namespace) -> None:
         comm.Abort(2)
 
 
-def train(a: argparse.Namespace, comm: Any = None) -> None:
+def train(a: argparse.Namespace, comm: processes.Comm | None = None) -> None:
     """Train and save; with `comm`, an MPI communicator, its processes split each batch."""
     check_out(a.out, a.data, a.base)
     text = read_text(a.data)

@@ -179,7 +179,7 @@ def test_a_file_that_describes_something_else_than_it_holds_is_refused(tmp_path,
 def test_an_adapter_of_another_base_is_refused_unless_that_is_meant(tmp_path):
     path, other = write("adapter", tmp_path / "adapter.npz"), small(seed=1)
     before = bits(other)
-    with pytest.raises(CheckpointError, match="trained on another base"):
+    with pytest.raises(CheckpointError, match="trained on a different base"):
         load_adapter(other, path)
     assert bits(other) == before and not any(lora_layers(other))
     load_adapter(other, path, check_base=False)
@@ -198,7 +198,7 @@ def test_an_adapter_is_not_loaded_into_another_lora(tmp_path):
         small(lora=LoraConfig(r=1, lora_alpha=1, bias="lora_only")),
     )
     before = bits(model)
-    with pytest.raises(CheckpointError, match="remove_lora takes a LoRA off"):
+    with pytest.raises(CheckpointError, match="give the model the same LoRA first"):
         load_adapter(model, path)
     assert bits(model) == before
 
@@ -208,7 +208,7 @@ def test_a_run_is_not_resumed_with_another_base_or_lora(tmp_path):
     fit(add_lora(gpt(), LoraConfig(r=2)), batch()[0].ravel(), steps=1, checkpoint=path, progress=False)
     for model in (add_lora(gpt(seed=1), LoraConfig(r=2)), add_lora(gpt(), LoraConfig(r=3)), gpt()):
         before = bits(model)
-        with pytest.raises(CheckpointError, match=r"another base|belongs to the LoRA"):
+        with pytest.raises(CheckpointError, match=r"different base|belongs to the LoRA"):
             fit(model, batch()[0].ravel(), steps=2, checkpoint=path, resume=True, progress=False)
         assert bits(model) == before
 
@@ -216,7 +216,7 @@ def test_a_run_is_not_resumed_with_another_base_or_lora(tmp_path):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (lambda path: save_model(merge(small(lora=LORA)), path), "remove_lora.* to save W alone, or unmerge"),
+        (lambda path: save_model(merge(small(lora=LORA)), path), "remove_lora.* to save only W, or unmerge"),
         (lambda path: save_adapter(small(), path), "no LoRA to save: call add_lora"),
         (lambda path: save_adapter(merge(small(lora=LORA), keep_base=False), path), "without keeping W0: call unmerge"),
         (lambda path: load_adapter(merge(small(lora=LORA)), write("adapter", path)), "call unmerge"),

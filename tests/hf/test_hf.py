@@ -16,7 +16,7 @@ import safetensors.numpy
 import minilora as ml
 from minilora import CheckpointError, LoraConfig, LoraError
 from minilora.hf import load_gpt2, load_peft_adapter, load_tokenizer, save_gpt2, save_peft_adapter
-from minilora.hf.peft import Update, stack, unstack
+from minilora.hf.peft import Update, joined, split
 from minilora.lora import lora_config, lora_layers
 from minilora.nn import Linear, Parameter
 from tests.hf_folders import SIZES, gpt2_tensors, write_adapter, write_bfloat16, write_gpt2, write_tokenizer
@@ -473,15 +473,15 @@ def test_the_config_comes_back_as_it_was(tmp_path, gpt2):
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=4).filter(any), st.integers(0, 2**32 - 1))
-def test_stack_and_unstack_are_inverse(ranks, seed):
+def test_joined_and_split_are_inverse(ranks, seed):
     rng = np.random.default_rng(seed)
     d, k = 3, 5
     # No column of B is zero, as after training, so it is clear which layer a component serves.
     updates = [Update(rng.integers(-3, 4, (r, k)), rng.integers(1, 4, (d, r)), 2.0) if r else None for r in ranks]
-    one = stack(updates)
+    one = joined(updates)
     assert one.A.shape == (sum(ranks), k)
     dW = np.split(one.B @ one.A, len(ranks))
-    for update, part, back in zip(updates, dW, unstack(one, len(ranks), keep_all=False), strict=True):
+    for update, part, back in zip(updates, dW, split(one, len(ranks), keep_all=False), strict=True):
         if update is None:
             assert back is None
             assert not part.any()
@@ -678,7 +678,9 @@ def test_adapters_of_other_models_are_refused(tmp_path, gpt2):
 
 def test_a_table_without_its_head_is_refused(tmp_path, gpt2):
     wte = {name: array for name, array in tied().items() if name.startswith("wte")}
-    adapter_refused(gpt2, write_adapter(tmp_path / "a", wte, r=2, target_modules=["wte"]), "wte and lm_head alone")
+    adapter_refused(
+        gpt2, write_adapter(tmp_path / "a", wte, r=2, target_modules=["wte"]), "one of wte and lm_head"
+    )
     both = {"r": 2, "target_modules": ["wte", "lm_head"]}
     apart = tied() | {"lm_head.lora_A.weight": np.ones((2, C), np.float32)}
     adapter_refused(gpt2, write_adapter(tmp_path / "b", apart, **both), "differently")

@@ -327,8 +327,8 @@ def test_backward_enters_no_frozen_layer_below_the_lowest_bottleneck(name, monke
     monkeypatch.setattr(Linear, "backward", lambda self, *a, **k: (entered.append(self), original(self, *a, **k))[1])
     model = fresh(name)
     loss_and_grads(model, *batch())
-    lowest = model.blocks[0].attn.o_proj if name == "adapter_h" else model.blocks[0].mlp.down_proj
-    assert lowest not in entered and model.blocks[1].attn.q_proj in entered
+    lowest = model.get_submodule(f"blocks.0.{'attn.o_proj' if name == 'adapter_h' else 'mlp.down_proj'}")
+    assert lowest not in entered and model.get_submodule("blocks.1.attn.q_proj") in entered
 
 
 @pytest.mark.parametrize("name", WITH_SPECIALS)
@@ -417,7 +417,7 @@ def test_another_base_is_refused_before_any_change(name, tmp_path):
     if name == "full":  # which leaves no base
         assert bits(methods.load_trained(other, tmp_path / "a.npz")) == bits(trained(name))
         return
-    with pytest.raises(CheckpointError, match="trained on another base"):
+    with pytest.raises(CheckpointError, match="trained on a different base"):
         methods.load_trained(other, tmp_path / "a.npz")
     assert bits(other) == before and methods.method_of(other) is None
     with pytest.raises(CheckpointError, match="is for a base of"):
@@ -428,10 +428,10 @@ def test_foreign_files_are_refused(tmp_path):
     save_model(gpt(CONFIG), tmp_path / "model.npz")
     save_adapter(add_lora(gpt(CONFIG), LoraConfig(r=1)), tmp_path / "adapter.npz")
     for kind in ("model", "adapter"):
-        with pytest.raises(CheckpointError, match=f"holds a {kind}, where a method was expected"):
+        with pytest.raises(CheckpointError, match=f"of the kind '{kind}', where 'method' was expected"):
             methods.load_trained(gpt(CONFIG), tmp_path / f"{kind}.npz")
     methods.save_trained(fresh("adapter_h"), tmp_path / "h.npz")
-    with pytest.raises(CheckpointError, match="holds a method, where a adapter was expected"):
+    with pytest.raises(CheckpointError, match="of the kind 'method', where 'adapter' was expected"):
         load_adapter(gpt(CONFIG), tmp_path / "h.npz")
     with pytest.raises(CheckpointError, match="the model has"):
         methods.load_trained(fresh("adapter_p"), tmp_path / "h.npz")
@@ -453,7 +453,7 @@ def test_foreign_files_are_refused(tmp_path):
         ({"options": {**LORA, "target_modules": ["k_proj", "v_proj", "up_proj"]}}, "this model needs"),
         ({"config": None}, "impossible header"),
         ({"architecture": "gpt9"}, "architecture .gpt9.: this minilora knows gpt2"),
-        ({"base_sha256": None}, "another base"),
+        ({"base_sha256": None}, "different base"),
     ],
 )
 def test_a_forged_header_is_refused_before_any_change(change, message, tmp_path):

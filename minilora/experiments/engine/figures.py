@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from minilora.experiments.engine.experiment import Score
 from minilora.plots import BASE, FULL, LORA, OTHER, save_figure, subplots
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 COLOURS = (LORA, FULL, OTHER, "#009E73", "#CC79A7", BASE)  # Okabe and Ito's, as in `plots`
 MARKERS = ("o-", "s--", "^-.", "D:", "v-", "x--")
@@ -17,13 +21,13 @@ WIDTH, HEIGHT = 4.0, 3.2  # inches, of a panel beside others
 DPI = 130
 
 
-def _legend_below(figure: Any, axes: np.ndarray) -> None:
+def _legend_below(figure: Figure, axes: np.ndarray) -> None:
     """One legend for panels that show the same curves."""
     handles, labels = axes.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 3))
 
 
-def _draw(panel: Any, curves: Mapping[str, Mapping[int, Score]]) -> None:
+def _draw(panel: Axes, curves: Mapping[str, Mapping[int, Score]]) -> None:
     """label -> x -> score: means against x, with standard deviations as error bars."""
     for (label, scores), marker, colour in zip(curves.items(), MARKERS, COLOURS, strict=False):
         means, stds, _ = zip(*scores.values(), strict=True)

@@ -19,7 +19,7 @@ from minilora.experiments.engine.run import Store
 from minilora.machine.blas import single_threaded_blas
 from minilora.machine.timing import finest_clock, interleaved
 
-TURN = 0.02  # seconds of passes to time at once: a clock is coarse beside a single short pass
+TURN = 0.02  # seconds of passes to time at once, because a clock is coarse compared with one short pass
 PAPER = {  # our batch and length: the paper's (GPT-2 M on a Quadro RTX8000), and what Adapter-L and Adapter-H add
     (16, 256): ("32 x 512", "+2.2%", "+3.0%"),
     (4, 128): ("16 x 256", "+5.0%", "+8.4%"),

@@ -68,7 +68,7 @@ def claims(results: Results) -> list[Claim]:
             all(lead(few, method) > 2 for method in PREFIXES),
         ),
         Claim(
-            f"with all examples they are closer behind ({against_lora(many)})",
+            f"with all examples they are closer to LoRA ({against_lora(many)})",
             all(lead(many, method) < lead(few, method) for method in PREFIXES),
         ),
     ]
