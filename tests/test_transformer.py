@@ -188,7 +188,7 @@ def test_backward_enters_no_frozen_block(monkeypatch):
 
 @given(st.integers(1, 3), st.integers(1, 5))
 def test_the_cache_of_full_training_has_the_size_that_the_layers_imply(B, T):
-    """In numbers per position.  ln_1, ln_2: xhat and rstd, 2 (C + 1).  Attention: the input that q, k and v share, q, k,
+    """Numbers per position.  ln_1, ln_2: xhat and rstd, 2 (C + 1).  Attention: the input that q, k and v share, q, k,
     v and y, and what o_proj saves, which is y again: 5 C; one softmax weight per key and head (masked ones
     too), H T.  MLP: the input C, h, a and phi 4 C each.  ln_f: C + 1; the head's input: C."""
     model = gpt()

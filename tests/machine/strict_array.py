@@ -4,7 +4,7 @@
 `model.to("cupy")` finds it and `array_module` finds it again by the class of its arrays. It has
 
 - only the functions, methods and keyword arguments that CuPy has (`cupy_interface.json`);
-- an `ndarray` that is not a `numpy.ndarray`, and refuses to be mixed with one or converted to one implicitly (TypeError,
+- an `ndarray` that is not a `numpy.ndarray`, and refuses to be mixed with one or to become one implicitly (TypeError,
   as in CuPy). It is stricter in one way: CuPy lets `np.exp(x)` call `cupy.exp`, here every `np.` function is refused,
   since the package asks the array for its module;
 - reductions and elements that are arrays without axes, not numbers, as CuPy's are;
