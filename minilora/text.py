@@ -10,7 +10,7 @@ import sysconfig
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -96,12 +96,18 @@ class Batch(NamedTuple):
     weights: np.ndarray | None
 
 
-class TextData:
-    """Windows of `block_size` tokens from one long text; the target of each token is the next one.
+class Data(Protocol):
+    """What `fit` and `evaluate` need from a data set."""
 
-    `fit` and `evaluate` need two methods from any data set: `sample(rng, batch_size)` for training, and
-    `batches(batch_size)`, each token once and in order, for evaluation.
-    """
+    def sample(self, rng: np.random.Generator, batch_size: int) -> Batch:
+        """Random rows, to train on."""
+
+    def batches(self, batch_size: int) -> Iterator[Batch]:
+        """All rows once and in order, to evaluate."""
+
+
+class TextData:
+    """Windows of `block_size` tokens from one long text; the target of each token is the next one."""
 
     def __init__(self, tokens: np.ndarray, block_size: int) -> None:
         tokens = np.asarray(tokens)

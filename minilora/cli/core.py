@@ -8,11 +8,11 @@ import io
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import minilora as ml
 from minilora.analysis import reduced_bytes_line
 from minilora.cli.arguments import (
+    Commands,
     add_adapter,
     add_base,
     add_command,
@@ -35,7 +35,7 @@ from minilora.text import read_text, split
 DATA_MINIMUM = 100  # tokens: a tenth is held out, which must still hold a few targets
 
 
-def add_commands(commands: Any) -> None:
+def add_commands(commands: Commands) -> None:
     """Add the six commands to the command line's subparsers."""
     command = partial(add_command, commands)
 
@@ -48,9 +48,7 @@ def add_commands(commands: Any) -> None:
     add_device(p)
 
     p = command(
-        run_train,
-        "train a LoRA on your own UTF-8 text",
-        "minilora train --data README.md --steps 50 --out a.npz",
+        run_train, "train a LoRA on your own UTF-8 text", "minilora train --data README.md --steps 50 --out a.npz"
     )
     p.add_argument("--data", type=Path, required=True, metavar="FILE", help="UTF-8 text; the last tenth is held out")
     p.add_argument("--out", type=Path, default=Path("adapter.npz"), metavar="FILE", help="default: adapter.npz")
@@ -91,9 +89,7 @@ def add_commands(commands: Any) -> None:
     p.add_argument("file", type=Path, nargs="?", default=BASE_PATH, metavar="FILE", help="default: the shipped base")
 
     p = command(
-        run_pretrain,
-        "make the shipped base again, and a card for it",
-        "minilora pretrain --out base.npz --threads 2",
+        run_pretrain, "make the shipped base again, and a card for it", "minilora pretrain --out base.npz --threads 2"
     )
     add_out(p, "the model, NAME.npz; the card is NAME.md")
     p.add_argument("--steps", type=positive_int, help="at most this many steps in each stage, to try it (default: all)")
@@ -118,7 +114,7 @@ def run_train(a: argparse.Namespace) -> None:
         comm.Abort(2)
 
 
-def train(a: argparse.Namespace, comm: Any = None) -> None:
+def train(a: argparse.Namespace, comm: processes.Comm | None = None) -> None:
     """Train and save; with `comm`, an MPI communicator, its processes split each batch."""
     check_out(a.out, a.data, a.base)
     text = read_text(a.data)

@@ -8,9 +8,9 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from minilora.cli.arguments import add_command, positive_int
+from minilora.cli.arguments import Commands, add_command, positive_int
 from minilora.cli.files import check_out
 from minilora.exercises import spec
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 POLL_SECONDS = 0.3
 
 
-def add_commands(commands: Any) -> None:
+def add_commands(commands: Commands) -> None:
     """Add the four commands to the subparsers of `minilora`."""
 
     command = partial(add_command, commands)

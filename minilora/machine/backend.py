@@ -16,7 +16,7 @@ import numpy as np
 # The annotation for an array of either library: CuPy's class has NumPy's interface.
 Array = np.ndarray
 # A number. On a GPU it is an array without axes, because turning it into a float means waiting until it is computed.
-Scalar = float
+Scalar = float | np.ndarray
 
 # What the command line calls a device -> what Python code calls it: the library that computes there.
 DEVICES = {"cpu": "numpy", "gpu": "cupy"}
@@ -80,7 +80,7 @@ def on_host(x: Array) -> bool:
 
 def number(x: Array) -> Scalar:
     """An array without axes as a number: a float on the host; on a GPU it stays an array, and nobody waits for it."""
-    return float(x) if on_host(x) else x  # type: ignore[return-value]
+    return float(x) if on_host(x) else x
 
 
 def synchronize(x: Array) -> None:

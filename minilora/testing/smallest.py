@@ -17,11 +17,7 @@ F = TypeVar("F")
 
 
 def smallest(
-    case: C,
-    failure: F,
-    simpler: Callable[[C], Iterator[C]],
-    fails: Callable[[C], F | None],
-    tries: float = math.inf,
+    case: C, failure: F, simpler: Callable[[C], Iterator[C]], fails: Callable[[C], F | None], tries: float = math.inf
 ) -> tuple[C, F]:
     """A failing case whose simplifications all pass (or none found to fail within `tries`), and its failure."""
     while True:

@@ -115,13 +115,7 @@ def gradient_slips(case: LoraCase, name: str) -> dict[str, Array]:
     return found
 
 
-def _likely_slip(
-    case: LoraCase,
-    got: Array,
-    expected: Array,
-    bound: Array,
-    slips: Mapping[str, Array],
-) -> str | None:
+def _likely_slip(case: LoraCase, got: Array, expected: Array, bound: Array, slips: Mapping[str, Array]) -> str | None:
     """The slip that would make this very error, to four digits, if any. (A hint, not a law.)"""
     error = got - expected
     for slip, wrong in slips.items():
