@@ -58,7 +58,8 @@ def check(name: str, loss, array, gradient) -> None:
 # ## 1. RMSNorm
 # **Formula** (Zhang and Sennrich 2019). LayerNorm without the mean and without the shift:
 #
-# $$ y = \gamma\, \hat x, \qquad \hat x = \rho\, x, \qquad \rho = \frac{1}{\sqrt{\frac{1}{C} \sum_j x_j^2 + \epsilon}} $$
+# $$ y = \gamma\, \hat x, \qquad \hat x = \rho\, x, \qquad
+#    \rho = \frac{1}{\sqrt{\frac{1}{C} \sum_j x_j^2 + \epsilon}} $$
 #
 # What matters, the authors found, is that the *length* of a row no longer matters. Shifting it by a constant was never
 # the point.
@@ -66,7 +67,7 @@ def check(name: str, loss, array, gradient) -> None:
 # **Backward.** With $g = dy\, \gamma$: an entry $x_j$ affects every $\hat x_i$ in its row, in two ways (LayerNorm had
 # three):
 # - directly: $\rho$, if $i = j$;
-# - through the root, $\partial \rho / \partial x_j = -\rho^3 x_j / C = -\rho^2 \hat x_j / C$: together with $x_i$ that is
+# - through the root, $\partial \rho / \partial x_j = -\rho^3 x_j / C = -\rho^2 \hat x_j / C$: with $x_i$ that makes
 #   $-\rho\, \hat x_i \hat x_j / C$.
 #
 # $$ dx_j = \rho\, \Big( g_j - \hat x_j\, \frac{1}{C} \sum_i g_i \hat x_i \Big), \qquad
@@ -88,7 +89,8 @@ assert np.allclose(y, ops.rms_norm(x, gamma, 1e-5)[0])
 assert np.allclose(dx, ops.rms_norm_dx(dy, xhat, rho, gamma))
 check("RMSNorm dx", lambda: (dy * rms_norm(x, gamma)[0]).sum(), x, dx)
 check("RMSNorm dgamma", lambda: (dy * rms_norm(x, gamma)[0]).sum(), gamma, (dy * xhat).sum(axis=0))
-print(f"stretching x by 10 changes the output by {np.abs(rms_norm(10 * x, gamma)[0] - y).max():.0e} (because of epsilon)")
+stretched = rms_norm(10 * x, gamma)[0]
+print(f"stretching x by 10 changes the output by {np.abs(stretched - y).max():.0e} (because of epsilon)")
 
 # %% [markdown]
 # ## 2. Rotary positions
@@ -148,8 +150,8 @@ assert np.abs(scores - later).max() < 1e-11
 # Three matrices would cost half as much again, so the inner width is not $4C$ but $\frac{8}{3} C$: for SmolLM2,
 # $\frac{8}{3} \cdot 576 = 1536$.
 #
-# **Backward.** Let $h = \text{silu}(g)$ and $a = h \cdot u$. The product rule gives $du = da \cdot h$ and $dh = da \cdot u$.
-# Because $s' = s (1 - s)$:
+# **Backward.** Let $h = \text{silu}(g)$ and $a = h \cdot u$. The product rule gives $du = da \cdot h$ and
+# $dh = da \cdot u$. Because $s' = s (1 - s)$:
 #
 # $$ \text{silu}'(z) = s + z\, s (1 - s) = s + h\, (1 - s) $$
 
@@ -176,16 +178,16 @@ check("SwiGLU dg", lambda: (da * swiglu(g, u)[0]).sum(), g, dg)
 #
 # **Formula.** Head $h$ attends to the keys and values of head $\lfloor h / G \rfloor$. Nothing else changes.
 #
-# **Backward.** A key that is used $G$ times collects $G$ gradients: $dk$ is the sum over its group. Instead of copying keys
-# $G$ times and adding up afterwards, we lay the $G T$ queries of a group below each other. They meet their keys in one
-# product, and the sum over the group is the sum inside the product for $dk$.
+# **Backward.** A key that is used $G$ times collects $G$ gradients: $dk$ is the sum over its group. Instead of copying
+# keys $G$ times and adding up afterwards, we lay the $G T$ queries of a group below each other. They meet their keys in
+# one product, and the sum over the group is the sum inside the product for $dk$.
 
 # %%
 B, H, K, T, D = 2, 6, 2, 5, 4
 q, dy = rng.standard_normal((B, H, T, D)), rng.standard_normal((B, H, T, D))
 k, v = rng.standard_normal((B, K, T, D)), rng.standard_normal((B, K, T, D))
 y, P = attention.causal_attention(q, k, v)
-copied = ops.causal_attention_plain(q, k.repeat(H // K, axis=1), v.repeat(H // K, axis=1))
+copied, _ = ops.causal_attention(q, k.repeat(H // K, axis=1), v.repeat(H // K, axis=1))
 print(f"shared keys against copied ones: {np.abs(y - copied).max():.0e}")
 assert np.allclose(y, copied)
 
@@ -231,8 +233,9 @@ config = LlamaConfig(
     dtype="float64",
 )
 model = ml.Llama(config)
-for name, parameter in model.named_parameters().items():  # as if trained: nothing is flat
-    parameter.data[...] = (1.0 if parameter.data.ndim == 1 else 0.0) + 0.4 * rng.standard_normal(parameter.shape)
+for name, parameter in model.named_parameters().items():  # as if trained: nothing is flat, the embeddings dominate
+    mean, std = (1.0 if parameter.data.ndim == 1 else 0.0), (2.0 if name == "wte.weight" else 0.3)
+    parameter.data[...] = mean + std * rng.standard_normal(parameter.shape)
 for name, shape in shapes(config).items():
     if "blocks.1" not in name:
         print(f"{name:<30}{shape}")
@@ -250,7 +253,7 @@ print(f"{len(grads)} parameters, largest error {max(worst[name] for name in grad
 ml.add_lora(model, ml.LoraConfig(r=2, target_modules=("q_proj", "v_proj", "gate_proj")))
 for name, parameter in model.named_parameters().items():
     if name.endswith("lora_B"):
-        parameter.data[...] = rng.standard_normal(parameter.shape)
+        parameter.data[...] = 0.1 * rng.standard_normal(parameter.shape)
 loss, grads = ml.loss_and_grads(model, tokens, targets)
 for name in grads:
     array = model.named_parameters()[name].data
@@ -276,8 +279,8 @@ show_figure(figure, "16_modern_decoder.png")
 # ![what rotary pairs see of a distance, and errors of all backward passes](figures/16_modern_decoder.png)
 #
 # ## What to try next
-# - Take `q_norm` and `k_norm` into the config (`qk_norm=True`, as in Qwen3). Between which two steps do they go, and which
-#   gradient passes through them?
+# - Set `qk_norm=True`, as in Qwen3. Between which two steps do `q_norm` and `k_norm` go, and which gradients pass
+#   through them?
 # - Give every pair the same frequency. Which distances can attention no longer tell apart?
 # - Set `num_key_value_heads=1`. How many parameters go, and where?
 # - Lesson 18 takes a real model of this family and keeps its weights in 4 bits.
