@@ -120,13 +120,17 @@ class Module:
     def assign_names(self) -> None:
         """Write each parameter's path from here into its `name`, the key of its gradient.  Call it on the root after
         adding or removing modules or parameters."""
-        for _, module in self.named_modules():
-            module._note_parameters()
         for name, parameter in self.named_parameters().items():
             parameter.name = name
+        self._note_parameters()
 
-    def _note_parameters(self) -> None:
-        self._parameters = tuple(self.named_parameters().values())
+    def _note_parameters(self) -> tuple[Parameter, ...]:
+        """Set `_parameters` here and in every module below, each shared parameter once."""
+        found: dict[Parameter, None] = {}
+        for _, child in self.children():
+            found |= dict.fromkeys([child] if isinstance(child, Parameter) else child._note_parameters())
+        self._parameters = tuple(found)
+        return self._parameters
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -226,9 +230,9 @@ class Wrapper(Module):
             else:
                 yield name, holder, key
 
-    def _note_parameters(self) -> None:
-        super()._note_parameters()
+    def _note_parameters(self) -> tuple[Parameter, ...]:
         self.base._note_parameters()
+        return super()._note_parameters()
 
     def move_kept(self, move: Callable[[Array], Array]) -> None:
         self.base.move_kept(move)

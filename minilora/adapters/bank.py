@@ -227,10 +227,9 @@ def _frozen_view(model: Decoder) -> Decoder:
         array = parameter.data.view()
         if isinstance(array, np.ndarray):
             array.flags.writeable = False
-        handles[id(parameter)] = Parameter(array, trainable=False)
-    view = copy.deepcopy(model, memo=handles)  # copies the modules; in place of a Parameter it takes the new one
-    view.assign_names()
-    return view
+        handles[id(parameter)] = handle = Parameter(array, trainable=False)
+        handle.name = parameter.name
+    return copy.deepcopy(model, memo=handles)  # copies the modules; in place of a Parameter it takes the new one
 
 
 def _branches(adapter: Adapter, trainable: bool) -> dict[str, LoraBranch]:
