@@ -74,11 +74,16 @@ def gpt2_layout(config: GPTConfig) -> dict[str, list[str]]:
     return layout
 
 
-def check_is_gpt2(model: Decoder) -> None:
-    """ValueError if the model is not a GPT-2, or has parts that neither GPT-2 nor a LoRA has."""
+def gpt2_config(model: Decoder) -> GPTConfig:
+    """The model's config.  ValueError if it is not a GPT-2."""
     if not isinstance(model.config, GPTConfig):
-        raise ValueError(f"a {type(model).__name__} cannot be written as a GPT-2: give a GPT")
-    expected, lora = shapes(model.config), lora_config(model)
+        raise ValueError(f"this is a {type(model).__name__}, not a GPT-2: give a minilora.GPT")
+    return model.config
+
+
+def check_parts(model: Decoder) -> None:
+    """ValueError if the model has parts that neither GPT-2 nor a LoRA has."""
+    expected, lora = shapes(gpt2_config(model)), lora_config(model)
     if lora is not None:
         expected |= lora_shapes(expected, lora)
     if odd := sorted(model.shapes().keys() ^ expected.keys()):
@@ -183,10 +188,10 @@ def save_gpt2(model: Decoder, folder: str | Path, tokenizer: BPETokenizer | None
     """
     if any(not layer.merged for _, layer in lora_layers(model)):
         raise LoraError("the LoRA is not in the weights: call merge(model) first, or save_peft_adapter(model, folder)")
-    check_is_gpt2(model)
+    check_parts(model)
     with whole_folder(Path(folder), FILES) as new:
         (new / "config.json").write_text(json.dumps(_hf_config(model, tokenizer), indent=2) + "\n")
-        layout = gpt2_layout(model.config)
+        layout = gpt2_layout(gpt2_config(model))
         tensors = {f"transformer.{name}": stacked(model, name, parts) for name, parts in layout.items()}
         extra("safetensors.numpy").save_file(tensors, new / "model.safetensors", metadata={"format": "pt"})
         if tokenizer is not None:
@@ -202,7 +207,7 @@ def stacked(model: Decoder, name: str, parts: list[str]) -> np.ndarray:
 
 def _hf_config(model: Decoder, tokenizer: BPETokenizer | None) -> dict[str, Any]:
     """config.json; dropout is 0, because minilora trains its base without."""
-    c = model.config
+    c = gpt2_config(model)
     end = None if tokenizer is None else tokenizer.end_of_text
     return {
         **FIXED,

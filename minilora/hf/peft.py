@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minilora.files.container import CheckpointError
-from minilora.hf.gpt2 import check_is_gpt2, gpt2_layout, gpt2_name, stacked
+from minilora.hf.gpt2 import check_parts, gpt2_config, gpt2_layout, gpt2_name, stacked
 from minilora.hf.safetensors_folder import StoredTensor, extra, read_json, stored_tensors, whole_folder
 from minilora.lora import LoraConfig, LoraError, LoraLayer, add_lora, lora_config, lora_layers, matrices
 from minilora.machine.backend import array_module, to_host
@@ -145,8 +145,8 @@ def save_peft_adapter(model: Decoder, folder: str | Path, base_model: str | None
     config = lora_config(model)
     if config is None:
         raise LoraError("the model has no LoRA to export: call add_lora(model, config), or save_gpt2 for all of it")
-    check_is_gpt2(model)
-    layers, adapted = adaptable_layers(model.config), dict(lora_layers(model))
+    check_parts(model)
+    layers, adapted = adaptable_layers(gpt2_config(model)), dict(lora_layers(model))
     updates = {
         name: joined([_update(adapted[path]) if path in adapted else None for path in paths])
         for name, paths in layers.items()
@@ -156,7 +156,7 @@ def save_peft_adapter(model: Decoder, folder: str | Path, base_model: str | None
     for name, update in updates.items():
         for tensor, array in zip(tensor_names(name), (update.A, update.B), strict=True):
             tensors[tensor] = oriented(name, array)
-    for name, parts in trained_biases(model.config, config.bias, updates).items():
+    for name, parts in trained_biases(gpt2_config(model), config.bias, updates).items():
         layer = name.removesuffix(".bias")
         tensors[f"{layer}.base_layer.bias" if layer in updates else name] = stacked(model, name, parts)
     settings = {
@@ -241,7 +241,7 @@ def load_peft_adapter(model: Model, folder: str | Path) -> Model:
     settings_path, path = folder / "adapter_config.json", folder / "adapter_model.safetensors"
     settings, stored = _checked_settings(settings_path), _stored_adapter(path)
     root = "transformer." if any(name.startswith("transformer.") for name in stored) else ""  # GPT2Model has none
-    layers = adaptable_layers(model.config, root)
+    layers = adaptable_layers(gpt2_config(model), root)
     plan = _planned(settings, layers, settings_path)
     arrays = _checked_tensors(model, stored, plan, root, path)
     updates: dict[str, Update] = {}
@@ -250,7 +250,7 @@ def load_peft_adapter(model: Model, folder: str | Path) -> Model:
         parts = split(Update(A, B, scaling), len(layers[layer]), keep_all=plan.config.bias == "lora_only")
         updates |= {name: part for name, part in zip(layers[layer], parts, strict=True) if part is not None}
     values = {f"{name}.lora_{which}": getattr(u, which) for name, u in updates.items() for which in "AB"}
-    for name, names in trained_biases(model.config, plan.config.bias, plan.adapted, root).items():
+    for name, names in trained_biases(gpt2_config(model), plan.config.bias, plan.adapted, root).items():
         values |= zip(names, np.split(arrays[name], len(names)), strict=True)
     ours = [name for names in layers.values() for name in names]
     add_lora(model, LoraConfig(**_common_settings(plan.config, updates, ours)))
@@ -344,13 +344,13 @@ def _checked_tensors(
     model: Decoder, stored: dict[str, StoredTensor], plan: _Plan, root: str, path: Path
 ) -> dict[str, np.ndarray]:
     """The tensors of the plan.  CheckpointError unless exactly these are stored, in the model's shapes."""
-    layers, parameters = adaptable_layers(model.config, root), model.named_parameters()
+    layers, parameters = adaptable_layers(gpt2_config(model), root), model.named_parameters()
     expected: dict[str, tuple[int, ...]] = {}
     for layer, (r, _) in plan.adapted.items():
         d, k = parameters[f"{layers[layer][0]}.weight"].shape
         pair = [(r, k), (len(layers[layer]) * d, r)]
         expected |= zip(tensor_names(layer), (s[::-1] if is_table(layer) else s for s in pair), strict=True)
-    for name, parts in trained_biases(model.config, plan.config.bias, plan.adapted, root).items():
+    for name, parts in trained_biases(gpt2_config(model), plan.config.bias, plan.adapted, root).items():
         expected[name] = (sum(parameters[part].size for part in parts),)
     # PEFT may store the frozen table beside its adapter, so it must be this base's.
     for table in {f"{root}wte.weight", "lm_head.weight"} & set(stored):
