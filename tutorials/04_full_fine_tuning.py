@@ -98,33 +98,23 @@ assert (kept.weights, kept.gradients, kept.adam) == (4 * P, 4 * P, 8 * P)
 
 # %%
 MATRICES = [f"{path}.weight" for path, layer in base.named_modules() if path.endswith("_proj")]
-
-
-def updates(model: ml.GPT) -> dict[str, np.ndarray]:
-    """Name -> dW for every matrix of the blocks."""
-    after, before = model.named_parameters(), base.named_parameters()
-    return {name: after[name].data - before[name].data for name in MATRICES}
-
-
+before = {name: base.named_parameters()[name].data for name in MATRICES}
 rng = np.random.default_rng(0)
-deltas = [updates(model) for model in models]
+deltas = [{name: model.named_parameters()[name].data - before[name] for name in MATRICES} for model in models]
 controls = [{name: gaussian_control(dW, rng) for name, dW in delta.items()} for delta in deltas]
 sigma = [{name: singular_values(dW) for name, dW in delta.items()} for delta in deltas]
 noise = [{name: singular_values(dW) for name, dW in control.items()} for control in controls]
 
-dW, W0 = deltas[0][MATRICES[0]], base.named_parameters()[MATRICES[0]].data
-assert np.isclose((sigma[0][MATRICES[0]] ** 2).sum(), (dW**2).sum(), rtol=1e-4), "energy is the sum of the squares"
+first = MATRICES[0]
+energy = (deltas[0][first] ** 2).sum()
+assert np.isclose((sigma[0][first] ** 2).sum(), energy, rtol=1e-4), "energy is the sum of the squares"
 
 print(f"{'':<12}{'|dW| / |W0|':>12}{'energy in 4':>14}{'(noise)':>10}{'90 % in':>10}{'(noise)':>10}")
 for kind in ("q_proj", "k_proj", "v_proj", "o_proj", "up_proj", "down_proj"):
     names = [name for name in MATRICES if f".{kind}." in name]
-    size = np.mean(
-        [np.linalg.norm(d[n]) / np.linalg.norm(base.named_parameters()[n].data) for d in deltas for n in names]
-    )
-    share, noise_share = (
-        np.mean([energy_share(s[n], 4) for s in spectra for n in names]) for spectra in (sigma, noise)
-    )
-    rank, noise_rank = (np.mean([rank_for_energy(s[n]) for s in spectra for n in names]) for spectra in (sigma, noise))
+    size = np.mean([np.linalg.norm(d[n]) / np.linalg.norm(before[n]) for d in deltas for n in names])
+    share, noise_share = (np.mean([energy_share(s[n], 4) for s in each for n in names]) for each in (sigma, noise))
+    rank, noise_rank = (np.mean([rank_for_energy(s[n]) for s in each for n in names]) for each in (sigma, noise))
     print(f"{kind:<12}{size:12.3f}{share:14.0%}{noise_share:10.0%}{rank:10.0f}{noise_rank:10.0f}")
 
 for spectra, noise_spectra in zip(sigma, noise, strict=True):
@@ -161,7 +151,7 @@ def loss_with(delta: dict[str, np.ndarray]) -> float:
     return ml.evaluate(model, validation)
 
 
-most = min(W0.shape)
+most = min(before[MATRICES[0]].shape)
 RANKS = (1, 2, 4, 8, 16, 32, 64, most)
 by_rank = np.array([[loss_with({n: truncated(dW, r) for n, dW in d.items()}) for r in RANKS] for d in deltas])
 with_noise = np.array([loss_with(control) for control in controls])

@@ -18,7 +18,6 @@
 # %%
 import statistics
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +25,7 @@ import numpy as np
 import minilora as ml
 from minilora.adapters import AdapterBank, AdapterFolder, compress, weighted_sum
 from minilora.machine.blas import single_threaded_blas
+from minilora.machine.timing import finest_clock, interleaved
 from minilora.plots import BASE, LORA, OTHER, frame_cell, plot_spread, show_figure, subplots, write_cells
 
 # %% [markdown]
@@ -200,15 +200,10 @@ candidates = {
     "mixed": lambda: mixed(rows),
     "one row at a time": lambda: [model(row) for model, row in singles],
 }
-seconds: dict[str, list[float]] = {name: [] for name in candidates}
 with single_threaded_blas():
-    for _ in range(15):
-        for name, work in candidates.items():
-            start = time.thread_time()
-            work()
-            seconds[name].append(time.thread_time() - start)
+    seconds = interleaved(candidates, rounds=15, clock=finest_clock())
 for name in candidates:
-    print(f"{name:<20}{statistics.median(seconds[name]) / statistics.median(seconds['base']):>6.2f} of the base's time")
+    print(f"{name:<20}{seconds[name] / seconds['base']:>6.2f} of the base's time")
 
 # %% [markdown]
 # At our width, the thin products are a good part of a layer's work; at GPT-3's they are almost nothing. The advantage
