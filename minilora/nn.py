@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from types import ModuleType
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -514,6 +514,25 @@ class Stack(Module):
         return dx
 
 
+class Config(Protocol):
+    """What every architecture's config can be asked, whatever its own fields are called.  It is a frozen dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def vocab_size(self) -> int: ...
+    @property
+    def dtype(self) -> str: ...  # "float32" or "float64"
+    @property
+    def width(self) -> int: ...  # C, the numbers that stand for a token between two blocks
+    @property
+    def layers(self) -> int: ...  # the number of blocks
+    @property
+    def max_tokens(self) -> int: ...  # the longest sequence
+    @property
+    def parameter_count(self) -> int: ...
+
+
 class DecoderCache(NamedTuple):
     """What a decoder's backward reads.  `rows`: the positions that have logits, and (B, T); None if all have."""
 
@@ -529,8 +548,7 @@ class Decoder(Module):
 
     An architecture is one file beside `transformer.py`. It has
 
-    - a frozen dataclass for its config, with `vocab_size`, `dtype`, `width`, `layers`, `max_tokens` and
-      `parameter_count`; and `shapes(config)`, the name and shape of every parameter in the model's order;
+    - a `Config`, and `shapes(config)`: the name and shape of every parameter, in the model's order;
     - its attention and MLP, with `forward(x, rng)` and `backward(dy, cache, grads, need_dx)`; attention takes a
       LayerKV as well, whose `length` is the position of the first new row;
     - a subclass of this one, whose `__init__` sets the fields below in the order of `shapes`, and then calls
@@ -541,7 +559,7 @@ class Decoder(Module):
     C is the width, V the vocabulary.
     """
 
-    config: Any
+    config: Config
     wte: Any  # (V, C)
     blocks: list[Any]
     stack: Stack
@@ -552,13 +570,11 @@ class Decoder(Module):
 
     @property
     def width(self) -> int:
-        """C, the numbers that stand for a token between two blocks."""
         return self.config.width
 
     @property
     def layers(self) -> int:
-        """The number of blocks."""
-        return len(self.blocks)
+        return self.config.layers
 
     @property
     def vocab_size(self) -> int:
@@ -566,7 +582,6 @@ class Decoder(Module):
 
     @property
     def dtype(self) -> str:
-        """Of parameters and activations: "float32" or "float64"."""
         return self.config.dtype
 
     @property

@@ -6,7 +6,6 @@ import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -24,7 +23,7 @@ from minilora.files.header import (
 )
 from minilora.lora import LoraConfig, LoraError, add_lora, is_merged, lora_shapes, resolved_config
 from minilora.machine.backend import Array, array_module, to_host
-from minilora.nn import Decoder, Model
+from minilora.nn import Config, Decoder, Model
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class Adapter:
     quantized    how that base was stored while it trained, such as "NF4"; None for floats
     """
 
-    config: Any
+    config: Config
     base_sha256: str
     lora: LoraConfig
     tensors: dict[str, Array]

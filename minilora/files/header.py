@@ -17,10 +17,10 @@ from minilora.lora import (
     mergeable_layers,
 )
 from minilora.machine.backend import to_host
-from minilora.nn import Decoder, Module
+from minilora.nn import Config, Decoder, Module
 
 
-def describe(config: Any) -> dict[str, Any]:
+def describe(config: Config) -> dict[str, Any]:
     """A header's entries for a model's config."""
     return {"architecture": architecture(config), "config": asdict(config)}
 
@@ -91,7 +91,7 @@ def quantization(model: Module) -> str | None:
     return "+".join(sorted({p.stored_as for p in model.parameters if p.stored_as is not None})) or None
 
 
-def check_setup(config: Any, lora: LoraConfig | None, model: Decoder, present: LoraConfig | None, path: Any) -> None:
+def check_setup(config: Config, lora: LoraConfig | None, model: Decoder, present: LoraConfig | None, path: Any) -> None:
     """CheckpointError unless the configs in a file are those of the model and of the LoRA `present` in it."""
     if architecture(config) != architecture(model.config):
         raise CheckpointError(

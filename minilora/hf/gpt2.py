@@ -71,7 +71,7 @@ def is_conv1d(name: str) -> bool:
     return name.endswith(".weight") and any(f".{layer}." in name for layer in LAYERS.values())
 
 
-GPT2 = Layout("GPT-2", "transformer.", "wte", gpt2_name, is_conv1d, default_targets=("c_attn",))
+GPT2 = Layout("GPT-2", GPTConfig, "transformer.", "wte", gpt2_name, is_conv1d, default_targets=("c_attn",))
 
 
 # ------------------------------------------------------------------------------------------------ reading
@@ -177,7 +177,7 @@ def save_gpt2(model: Decoder, folder: str | Path, tokenizer: BPETokenizer | None
 
 def _hf_config(model: Decoder, tokenizer: BPETokenizer | None) -> dict[str, Any]:
     """config.json; dropout is 0, because minilora trains its base without."""
-    c = model.config
+    c = gpt2_config(model)
     end = None if tokenizer is None else tokenizer.end_of_text
     return {
         **FIXED,

@@ -19,6 +19,7 @@ class Layout:
     """Their names stand here without the `root` that a language model puts before all of them but its head's.
 
     title            the architecture, in messages
+    config           its class of configs
     root             "transformer." or "model."
     table            the table of tokens
     name             our layer or parameter -> theirs, which several of ours may share
@@ -27,6 +28,7 @@ class Layout:
     """
 
     title: str
+    config: type
     root: str
     table: str
     name: Callable[[str], str]
@@ -52,7 +54,9 @@ class Layout:
         return {rooted(self.root, name): self.stacked(model, name, ours) for name, ours in parts.items()}
 
     def check(self, model: Decoder) -> None:
-        """ValueError if the model has parts that neither its architecture nor a LoRA has, or lacks some."""
+        """ValueError if the model is of another architecture, or has parts that neither it nor a LoRA has."""
+        if not isinstance(model.config, self.config):
+            raise ValueError(f"this is a {type(model).__name__}, not a {self.title}: save it as what it is")
         expected, lora = shapes(model.config), lora_config(model)
         if lora is not None:
             expected |= lora_shapes(expected, lora)

@@ -68,7 +68,13 @@ def hf_name(name: str) -> str:
 
 
 LLAMA = Layout(
-    "Llama", "model.", "embed_tokens", hf_name, is_transposed=lambda name: False, default_targets=("q_proj", "v_proj")
+    "Llama",
+    LlamaConfig,
+    "model.",
+    "embed_tokens",
+    hf_name,
+    is_transposed=lambda name: False,
+    default_targets=("q_proj", "v_proj"),
 )
 
 

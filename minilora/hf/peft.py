@@ -351,7 +351,7 @@ def _is_targeted(layer: str, settings: Mapping[str, Any], config: LoraConfig) ->
 def _checked_tensors(
     model: Decoder, stored: dict[str, StoredTensor], plan: _Plan, root: str, path: Path
 ) -> dict[str, np.ndarray]:
-    """The tensors that the plan asks for.  CheckpointError unless just these are stored, in the model's shapes."""
+    """The tensors of the plan.  CheckpointError unless exactly these are stored, in the model's shapes."""
     layers, parameters = adaptable_layers(model, root), model.named_parameters()
     table = f"{root}{layout_of(model).table}"
     expected: dict[str, tuple[int, ...]] = {}
