@@ -177,7 +177,7 @@ def save_gpt2(model: Decoder, folder: str | Path, tokenizer: BPETokenizer | None
 
 def _hf_config(model: Decoder, tokenizer: BPETokenizer | None) -> dict[str, Any]:
     """config.json; dropout is 0, because minilora trains its base without."""
-    c = gpt2_config(model)
+    c: Any = model.config
     end = None if tokenizer is None else tokenizer.end_of_text
     return {
         **FIXED,

@@ -402,7 +402,7 @@ def save_llama(model: Llama, folder: str | Path, tokenizer: BPETokenizer | None 
             tokenizer.save(new)
 
 
-def _hf_config(c: LlamaConfig, tokenizer: BPETokenizer | None) -> dict[str, Any]:
+def _hf_config(c: Any, tokenizer: BPETokenizer | None) -> dict[str, Any]:
     """config.json, of the architecture that has this model's parts."""
     kind = "qwen3" if c.qk_norm else "qwen2" if c.qkv_bias and not c.o_bias else "llama"
     rope = {"rope_theta": c.rope_theta, "rope_type": "default", **(c.rope_scaling or {})}
