@@ -125,7 +125,7 @@ print(f"{before:,} bytes -> {after:,} bytes: a factor of {before / after:.2f}")
 
 # %% [markdown]
 # ## 4. Merging does not go back into 4 bits
-# Merging (lesson 7) writes $W_0 + \Delta W$ into the weight. To keep that in 4 bits we would have to quantize again, and
+# Merging (lesson 7) writes $W_0 + \Delta W$ into the weight. To keep that in 4 bits we must quantize again, and
 # the new rounding error is as large as the first. Whether $\Delta W$ survives depends on its size: here it is a large
 # part of $W_0$, and most of it does. In the last lines below we make it smaller, as it is in a large model. So minilora
 # refuses to merge, unless you let the weights become floats:

