@@ -69,8 +69,10 @@ def loss_and_grads(
         """The part of some rows in the loss, sum(w * NLL); their part in each gradient is added to `grads`."""
         positions, y, w = _counted(targets[rows], weights[rows], model.xp)
         logits, cache = model.forward(tokens[rows], rng, positions=positions)
-        nll, P = ops.cross_entropy(logits.reshape(-1, model.vocab_size), y)
-        model.backward(ops.cross_entropy_dlogits(P, y, w).reshape(logits.shape), cache, grads)
+        shape, logits = logits.shape, logits.reshape(-1, model.vocab_size)
+        nll, P = ops.cross_entropy(logits, y)
+        del logits  # with a vocabulary of 50,000, one of the two largest arrays of a step; the other is P
+        model.backward(ops.cross_entropy_dlogits(P, y, w).reshape(shape), cache, grads)
         return number(w @ nll)
 
     return sum_over_pieces(piece, trained, (*tokens.shape, model.width), model.xp, workers, rng, comm)
@@ -212,7 +214,7 @@ def fit(
     trained = {p.name: p.data for p in model.parameters if p.trainable}
     watch = Watch(trained, result.losses, model.xp)
     leads = comm is None or comm.rank == 0
-    bar = Progress(steps, label) if progress and leads else None
+    bar = Progress(steps, label, shown=progress and leads)
     first, tokens_seen, started, before = len(result.losses), 0, time.perf_counter(), result.seconds
     for done in range(first, steps + 1):
         fresh = not result.val_losses or result.val_losses[-1][0] < done
@@ -237,10 +239,8 @@ def fit(
         tokens_seen += batch.tokens.size
         elapsed = time.perf_counter() - started
         result.seconds = before + elapsed
-        if bar:
-            bar.update(done + 1, partial(_progress_note, watch, tokens_seen / elapsed))
-    if bar:
-        bar.close()
+        bar.update(done + 1, partial(_progress_note, watch, tokens_seen / elapsed))
+    bar.close()
     if patience is not None:
         for name, w in best.items():
             trained[name][...] = w

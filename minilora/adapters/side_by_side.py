@@ -57,7 +57,7 @@ def fit_side_by_side(
     rngs = {name: np.random.default_rng(seed) for name in data}
     optimizers = {name: Adam(bank.view(name), lr[name] if isinstance(lr, Mapping) else lr) for name in data}
     results = {name: FitResult() for name in data}
-    bar = Progress(steps, "side by side") if progress else None
+    bar = Progress(steps, "side by side", shown=progress)
     for step in range(steps):
         batches = {name: stream.sample(rngs[name], batch_size) for name, stream in streams.items()}
         losses, grads = loss_and_grads_side_by_side(bank, batches, rngs)
@@ -71,8 +71,7 @@ def fit_side_by_side(
         for name in data:
             optimizers[name].step(grads[name])
             results[name].losses.append(losses[name])
-        if bar:
-            bar.update(step + 1, "  ".join(f"{name} {loss:.3f}" for name, loss in losses.items()))
+        bar.update(step + 1, "  ".join(f"{name} {loss:.3f}" for name, loss in losses.items()))
     return results
 
 

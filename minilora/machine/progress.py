@@ -12,13 +12,15 @@ class Progress:
     """Shows how far a run of `total` steps is.
 
     It writes to `stream` (stderr): ten times a second on a terminal, otherwise every `plain_every` seconds and at the
-    end.
+    end; nothing if not `shown`.
     """
 
-    def __init__(self, total: int, label: str, stream: TextIO | None = None, plain_every: float = 10.0) -> None:
-        self.total, self.label = total, label
+    def __init__(
+        self, total: int, label: str, stream: TextIO | None = None, plain_every: float = 10.0, shown: bool = True
+    ) -> None:
+        self.total, self.label, self.shown = total, label, shown
         self.stream = sys.stderr if stream is None else stream
-        self.live = self.stream.isatty()
+        self.live = shown and self.stream.isatty()
         self.every = 0.1 if self.live else plain_every
         self.start = self.last = time.perf_counter()
         self.first_done: int | None = None
@@ -29,7 +31,7 @@ class Progress:
         now = time.perf_counter()
         if self.first_done is None:  # a resumed run starts in the middle
             self.first_done = done - 1
-        if done < self.total and now - self.last < self.every:
+        if not self.shown or (done < self.total and now - self.last < self.every):
             return
         self.last = now
         note = note if isinstance(note, str) else note()

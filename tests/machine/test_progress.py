@@ -1,4 +1,4 @@
-"""A line rewritten in place on a terminal; elsewhere whole lines, few of them; the time left is the time so far."""
+"""On a terminal, one line rewritten in place; elsewhere a few whole lines; the time left comes from the time so far."""
 
 import io
 
@@ -15,7 +15,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def clock(monkeypatch):
-    """A clock that stands still until it is told to go on."""
+    """A clock that advances only when told to."""
     now = [0.0]
     monkeypatch.setattr(progress.time, "perf_counter", lambda: now[0])
 
@@ -55,6 +55,14 @@ def test_a_shorter_line_covers_the_longer_one_before(clock):
         bar.update(done, note)
     first, second = stream.getvalue().split("\r")[1:]
     assert len(second) >= len(first)
+
+
+@pytest.mark.parametrize("stream", [Terminal(), io.StringIO()], ids=["a terminal", "elsewhere"])
+def test_a_line_that_is_not_shown_is_not_made(clock, stream):
+    bar = Progress(1, "step", stream, shown=False)
+    bar.update(1, lambda: 1 / 0)
+    bar.close()
+    assert stream.getvalue() == ""
 
 
 def test_updates_that_follow_too_soon_are_not_shown(clock):
