@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -51,13 +51,24 @@ class Watch:
         self.unseen = []
         for loss, norm in zip(numbers[::2], numbers[1::2], strict=True):
             if not (math.isfinite(loss) and math.isfinite(norm)):
-                for name, w in self.kept.items():
-                    self.weights[name][...] = w
-                raise NonFiniteLossError(
+                self._put_back(
                     f"step {len(self.losses)}: the loss is {loss} and the gradients' norm {norm}. The model holds the "
-                    "weights of the last step where both were finite. Try a lower learning rate, or a lower clip"
+                    "weights of the last step where both were finite"
                 )
             self.losses.append(loss)
+
+    def after_update(self, loss: float) -> None:
+        """NonFiniteLossError, with the weights before it put back, if the latest update leads to such a loss."""
+        if not math.isfinite(loss):
+            self._put_back(
+                f"step {len(self.losses) - 1}: its update leads to a loss of {loss}. The model holds the weights from "
+                "before it"
+            )
+
+    def _put_back(self, found: str) -> NoReturn:
+        for name, w in self.kept.items():
+            self.weights[name][...] = w
+        raise NonFiniteLossError(f"{found}. Try a lower learning rate, or a lower clip")
 
     def latest(self) -> float:
         """The loss of the latest step."""
