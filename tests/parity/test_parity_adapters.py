@@ -127,7 +127,7 @@ SPECIAL = {
 
 
 @pytest.mark.parametrize("case", SPECIAL)
-def test_we_load_every_kind_that_lora_is(tmp_path, base, compare, case):
+def test_we_load_every_kind_of_plain_lora(tmp_path, base, compare, case):
     folder, dtype = base
     theirs = random_peft(folder, dtype, **SPECIAL[case])
     if case == "the tied table and head":  # tied when made, but drawn apart above
@@ -154,7 +154,7 @@ OUR_SPECIAL = {
 
 
 @pytest.mark.parametrize("case", OUR_SPECIAL)
-def test_peft_loads_every_kind_that_lora_is(tmp_path, base, compare, case):
+def test_peft_loads_every_kind_of_plain_lora(tmp_path, base, compare, case):
     folder, dtype = base
     settings = {"r": 4, "lora_alpha": 6, "target_modules": OURS["{all six}"]} | OUR_SPECIAL[case]
     ours = random_lora(folder, dtype, **settings)
@@ -244,7 +244,7 @@ BEYOND = {
 
 
 @pytest.mark.parametrize("name", BEYOND)
-def test_what_peft_writes_and_lora_is_not_is_refused_by_name(tmp_path, name):
+def test_what_peft_writes_beyond_plain_lora_is_refused_by_name(tmp_path, name):
     gpt2 = random_gpt2(1, "float32", CONFIG)
     gpt2.save_pretrained(tmp_path / "base")
     with warnings.catch_warnings():
@@ -257,8 +257,8 @@ def test_what_peft_writes_and_lora_is_not_is_refused_by_name(tmp_path, name):
     np.testing.assert_array_equal(model(TOKENS), before)
 
 
-def test_plain_lora_sets_nothing_that_we_do_not_know(tmp_path):
-    """Every setting that this PEFT writes for plain LoRA is read or says nothing: none is refused unseen."""
+def test_we_know_every_setting_of_plain_lora(tmp_path):
+    """Every setting that this PEFT writes for plain LoRA is read or has no effect: none is refused unseen."""
     gpt2 = random_gpt2(1, "float32", CONFIG)
     peft.get_peft_model(gpt2, peft.LoraConfig(fan_in_fan_out=True)).save_pretrained(tmp_path)
     settings = json.loads((tmp_path / "adapter_config.json").read_text())
