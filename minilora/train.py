@@ -107,6 +107,7 @@ def evaluate(
     max_batches  how many batches to evaluate, for a quick estimate; None for all
     ValueError if there is nothing to evaluate.
     """
+    check_counts(batch_size=batch_size, max_batches=max_batches, workers=workers)
     batches = islice(as_data(data, model).batches(batch_size), max_batches)
     sums = [_weighted_nll(model, b.tokens, b.targets, b.weights, workers) for b in batches]
     if not sums:
@@ -195,19 +196,21 @@ def fit(
                 continues from it, bit for bit as if it had never stopped
     comm        an MPI communicator: its processes share every batch, and the first of them reports and writes
 
-    NonFiniteLossError names the step and leaves the last good weights in the model. After the last update, and before
-    a checkpoint is written, the latest batch's loss is computed again, to see what the update did. On a GPU the error
-    comes when the losses are next looked at, since that makes the host wait: for the progress line, a validation or a
-    checkpoint, and at least every `checkpoint_every` steps; step and weights are the same.
+    NonFiniteLossError names the step and leaves the last good weights in the model. Every `checkpoint_every` steps and
+    at the end, before anything is written, the latest batch's loss is computed again, to see what the update did. On a
+    GPU losses are looked at only then, for the progress line and for a validation, since that makes the host wait; the
+    error's step and weights are the same.
     ValueError for a setting out of range. FileExistsError if there is a checkpoint and `resume` is False,
     FileNotFoundError if there is none and it is True, CheckpointError if it is from a run with a different seed, batch
     size, weight decay or data.
     """
-    _check_counts(steps=steps, batch_size=batch_size, eval_every=eval_every, checkpoint_every=checkpoint_every)
-    _check_counts(eval_batches=eval_batches, patience=patience)
+    check_counts(steps=steps, batch_size=batch_size, eval_every=eval_every, checkpoint_every=checkpoint_every)
+    check_counts(eval_batches=eval_batches, patience=patience, workers=workers)
+    if patience is not None and validation is None:
+        raise ValueError("patience counts evaluations: give validation data as well")
     data, rng = as_data(data, model), np.random.default_rng(seed)
     optimizer = Adam(model, 0.0 if callable(lr) else lr, weight_decay)
-    settings = {"seed": str(seed), "batch_size": str(batch_size), "weight_decay": str(weight_decay)}
+    settings = {"seed": str(seed), "batch_size": str(batch_size), "weight_decay": str(float(weight_decay))}
     file = _RunFile(checkpoint, comm is None or comm.rank == 0, settings, model, optimizer, rng)
     result, best = file.begin(resume, lambda rng: data.sample(rng, batch_size))
     trained = {p.name: p.data for p in model.parameters if p.trainable}
@@ -229,12 +232,10 @@ def fit(
         if validation is not None and done % eval_every == 0:
             watch.look()
             early.note(done, loss_on(validation))
-        ends = done == steps or result.stopped_early
-        if ends or done % checkpoint_every == 0:
+        if done % checkpoint_every == 0 or done == steps or result.stopped_early:
             watch.look()
-            if ends or checkpoint is not None:
-                watch.after_update(_mean_nll(model, batch, workers))
-                file.save(result, early.best, drawn, batch)
+            watch.after_update(batch_loss(model, batch, workers))
+            file.save(result, early.best, drawn, batch)
     if validation is not None and done % eval_every:  # after the file, as a longer run would not evaluate here
         early.note(done, loss_on(validation))
     bar.close()
@@ -242,17 +243,19 @@ def fit(
     return result
 
 
-def _check_counts(**counts: int | None) -> None:
-    """ValueError for a setting of `fit` that is not a whole number of at least 1 (`steps`: 0)."""
+def check_counts(**counts: int | None) -> None:
+    """ValueError for a setting that is not a whole number of at least 1 (`steps` and `max_batches`: 0), nor None where
+    that has a meaning."""
     for name, value in counts.items():
-        least = 0 if name == "steps" else 1
-        if value is None and name in ("eval_batches", "patience"):
+        least = 0 if name in ("steps", "max_batches") else 1
+        if value is None and name in ("eval_batches", "max_batches", "patience"):
             continue
         if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
             raise ValueError(f"{name} is {value!r}: give a whole number of at least {least}")
 
 
-def _mean_nll(model: Decoder, batch: Batch, workers: int) -> float:
+def batch_loss(model: Decoder, batch: Batch, workers: int = 1) -> float:
+    """The loss of one batch, without dropout."""
     total, weight = _weighted_nll(model, batch.tokens, batch.targets, batch.weights, workers)
     return float(total / weight)
 

@@ -678,9 +678,7 @@ def test_adapters_of_other_models_are_refused(tmp_path, gpt2):
 
 def test_a_table_without_its_head_is_refused(tmp_path, gpt2):
     wte = {name: array for name, array in tied().items() if name.startswith("wte")}
-    adapter_refused(
-        gpt2, write_adapter(tmp_path / "a", wte, r=2, target_modules=["wte"]), "one of wte and lm_head"
-    )
+    adapter_refused(gpt2, write_adapter(tmp_path / "a", wte, r=2, target_modules=["wte"]), "one of wte and lm_head")
     both = {"r": 2, "target_modules": ["wte", "lm_head"]}
     apart = tied() | {"lm_head.lora_A.weight": np.ones((2, C), np.float32)}
     adapter_refused(gpt2, write_adapter(tmp_path / "b", apart, **both), "differently")
