@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from types import ModuleType
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -35,6 +35,8 @@ class Parameter:
     """An array with a name and a flag: `data`, `name` (its path from the root), `trainable`."""
 
     __slots__ = ("data", "name", "trainable")
+    stored_as: str | None = None  # how a parameter is kept whose `data` is computed from few bits: see `quantized`
+    made_from: str | None = None  # the hash of the whole base that it was made from, if it is not the original
 
     def __init__(self, data: Array, trainable: bool = True) -> None:
         self.data = data
@@ -52,6 +54,26 @@ class Parameter:
     @property
     def nbytes(self) -> int:
         return self.data.nbytes
+
+    def rows(self, which: Any) -> Array:
+        """Rows of a matrix: `which` is a slice, or an array of row numbers."""
+        return self.data[which]
+
+    def as_floats(self) -> Parameter:
+        """This parameter; of one that is stored in few bits, a frozen one with the same numbers as floats."""
+        return self
+
+    def frozen_view(self) -> Parameter:
+        """A frozen parameter of the same name over the same array, which NumPy lets nobody write to through it."""
+        view = Parameter(self.data.view(), trainable=False)
+        view.name = self.name
+        if isinstance(view.data, np.ndarray):
+            view.data.flags.writeable = False
+        return view
+
+    def move(self, move: Callable[[Array], Array]) -> None:
+        """Move the array to another device."""
+        self.data = move(self.data)
 
     def __repr__(self) -> str:
         state = "trainable" if self.trainable else "frozen"
@@ -150,9 +172,9 @@ class Module:
             parameter.trainable = False
 
     def unfreeze(self) -> None:
-        """Train every parameter at or below this module."""
+        """Train every parameter at or below this module, but for those that are stored in few bits."""
         for parameter in self.parameters:
-            parameter.trainable = True
+            parameter.trainable = parameter.stored_as is None
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Name -> a copy of each parameter's array, on the host."""
@@ -162,19 +184,12 @@ class Module:
         """Copy arrays in by name, cast to each parameter's dtype.  ValueError, before any change, if names or
         shapes differ."""
         parameters = self.named_parameters()
-        if missing := [name for name in parameters if name not in state]:
-            raise ValueError(f"the state lacks {_some(missing)}: load it into the model it was saved from")
-        if extra := [name for name in state if name not in parameters]:
+        if odd := difference({name: np.shape(array) for name, array in state.items()}, self.shapes()):
+            raise ValueError(f"the state does not fit: {odd}. Build the model with the same config and adapters first")
+        if name := next((name for name, p in parameters.items() if p.stored_as is not None), None):
             raise ValueError(
-                f"the state has {_some(extra)}, which this model lacks: "
-                "build the model with the same config and the same adapters first"
+                f"{name} is stored as {parameters[name].stored_as}: call quantized.dequantize(model) first"
             )
-        for name, parameter in parameters.items():
-            if np.shape(state[name]) != parameter.shape:
-                raise ValueError(
-                    f"{name} has shape {np.shape(state[name])} in the state and {parameter.shape} in the model: "
-                    "build the model with the config it was saved with"
-                )
         for name, parameter in parameters.items():
             xp = array_module(parameter.data)
             parameter.data[...] = xp.asarray(state[name], dtype=parameter.data.dtype)
@@ -186,7 +201,7 @@ class Module:
         """
         move = mover(device)
         for parameter in self.parameters:
-            parameter.data = move(parameter.data)
+            parameter.move(move)
         for _, module in self.named_modules():
             module.move_kept(move)
         return self
@@ -229,8 +244,12 @@ def unwrapped(module: Module) -> Module:
     return module
 
 
-def _some(names: list[str], most: int = 3) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+def difference(found: Mapping[str, Any], expected: Mapping[str, Any]) -> str | None:
+    """The first name under which two dictionaries of shapes differ, in words; None if they are equal."""
+    for name in sorted(found.keys() | expected.keys()):
+        if found.get(name) != expected.get(name):
+            return f"{name} is {found.get(name, 'missing')}, this model needs {expected.get(name, 'no such tensor')}"
+    return None
 
 
 def cache_bytes(cache: Cache) -> int:
@@ -302,6 +321,26 @@ class LayerNorm(Module):
         if self.bias.trainable:
             accumulate(grads, self.bias, ops.linear_db(dy))
         return ops.layer_norm_dx(dy, cache.xhat, cache.rstd, self.weight.data) if need_dx else None
+
+
+class RMSNorm(Module):
+    """y = weight * x / sqrt(mean(x^2) + eps) over the last axis; weight (d,)."""
+
+    def __init__(self, d: int, dtype: str, eps: float) -> None:
+        self.weight = Parameter(np.ones(d, dtype))
+        self.eps = eps
+
+    def forward(self, x: Array, rng: Any = None) -> tuple[Array, Any]:
+        """x (..., d) -> y (..., d).  The cache is xhat (..., d) and rrms (..., 1)."""
+        y, xhat, rrms = ops.rms_norm(x, self.weight.data, self.eps)
+        return y, (xhat, rrms)
+
+    def backward(self, dy: Array, cache: Any, grads: Gradients, need_dx: bool = True) -> Array | None:
+        """dy (..., d) -> dx (..., d)."""
+        xhat, rrms = cache
+        if self.weight.trainable:
+            accumulate(grads, self.weight, ops.layer_norm_dgamma(dy, xhat))
+        return ops.rms_norm_dx(dy, xhat, rrms, self.weight.data) if need_dx else None
 
 
 class Embedding(Module):
@@ -478,6 +517,25 @@ class Stack(Module):
         return dx
 
 
+class Config(Protocol):
+    """What every architecture's config can be asked, whatever its own fields are called.  It is a frozen dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def vocab_size(self) -> int: ...
+    @property
+    def dtype(self) -> str: ...  # "float32" or "float64"
+    @property
+    def width(self) -> int: ...  # C, the numbers that stand for a token between two blocks
+    @property
+    def layers(self) -> int: ...  # the number of blocks
+    @property
+    def max_tokens(self) -> int: ...  # the longest sequence
+    @property
+    def parameter_count(self) -> int: ...
+
+
 class DecoderCache(NamedTuple):
     """What a decoder's backward reads.  `rows`: the positions that have logits, and (B, T); None if all have."""
 
@@ -493,8 +551,7 @@ class Decoder(Module):
 
     An architecture is one file beside `transformer.py`. It has
 
-    - a frozen dataclass for its config, with `vocab_size`, `dtype`, `width`, `layers`, `max_tokens` and
-      `parameter_count`; and `shapes(config)`, the name and shape of every parameter in the model's order;
+    - a `Config`, and `shapes(config)`: the name and shape of every parameter, in the model's order;
     - its attention and MLP, with `forward(x, rng)` and `backward(dy, cache, grads, need_dx)`; attention takes a
       LayerKV as well, whose `length` is the position of the first new row;
     - a subclass of this one, whose `__init__` sets the fields below in the order of `shapes`, and then calls
@@ -505,7 +562,7 @@ class Decoder(Module):
     C is the width, V the vocabulary.
     """
 
-    config: Any
+    config: Config
     wte: Any  # (V, C)
     blocks: list[Any]
     stack: Stack
@@ -516,13 +573,11 @@ class Decoder(Module):
 
     @property
     def width(self) -> int:
-        """C, the numbers that stand for a token between two blocks."""
         return self.config.width
 
     @property
     def layers(self) -> int:
-        """The number of blocks."""
-        return len(self.blocks)
+        return self.config.layers
 
     @property
     def vocab_size(self) -> int:
@@ -530,7 +585,6 @@ class Decoder(Module):
 
     @property
     def dtype(self) -> str:
-        """Of parameters and activations: "float32" or "float64"."""
         return self.config.dtype
 
     @property

@@ -44,7 +44,10 @@ def sum_over_pieces(
              and each gets the sums over all
 
     Equal arguments give equal bits; a different number of workers or processes agrees to rounding.
+    ValueError for a number of workers that is not a whole number of at least 1.
     """
+    if not isinstance(workers, (int, np.integer)) or isinstance(workers, bool) or workers < 1:
+        raise ValueError(f"workers is {workers!r}: give a whole number of at least 1")
     keep_freed_memory()
     pieces = pieces_for(*shape, xp)
     seeds = None if rng is None else piece_seeds(rng, *shape)
@@ -72,12 +75,15 @@ def pieces_for(B: int, T: int, C: int, xp: ModuleType) -> list[slice]:
 
 
 def piece_slices(B: int, T: int, C: int) -> list[slice]:
-    """B rows of T tokens cut into slices of about ELEMENTS_PER_PIECE, and at least two of them.
+    """B rows of T tokens cut into equal slices of at most about ELEMENTS_PER_PIECE: an even number of them, so that two
+    threads get the same.
 
     The shape alone decides, so the pieces are the same for every number of workers.
     """
     rows = max(1, min(B // 2, ELEMENTS_PER_PIECE // (T * C)))
-    return [slice(i, min(i + rows, B)) for i in range(0, B, rows)]
+    n = -(-B // rows)
+    n = min(B, n + n % 2)
+    return [slice(a, b) for a, b in pairwise(B * i // n for i in range(n + 1))]
 
 
 def piece_seeds(rng: np.random.Generator, B: int, T: int, C: int) -> list[int]:
@@ -93,7 +99,7 @@ def share_out(pieces: range, workers: int, work: Callable[[range], Result]) -> l
     """
     if len(pieces) <= 1:
         return [work(pieces)]
-    workers = max(1, min(workers, len(pieces)))
+    workers = min(workers, len(pieces))
     shares = [pieces[a:b] for a, b in pairwise(len(pieces) * w // workers for w in range(workers + 1))]
     with single_threaded_blas(), short_turns():
         threads = _threads(workers - 1, os.getpid()) if workers > 1 else None
