@@ -25,7 +25,7 @@ from minilora import (
     trainable_report,
     unmerge,
 )
-from minilora.lora import LoraLayer, LoraLinear, is_merged
+from minilora.lora import LoraLayer, LoraLinear, is_merged, resolved_config
 from minilora.nn import Embedding, Linear, Parameter
 from minilora.testing.bounds import gamma
 from minilora.testing.check import check_lora
