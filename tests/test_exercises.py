@@ -16,15 +16,19 @@ import pytest
 
 from minilora import cli
 from minilora.cli import main
-from minilora.exercises import commands, folder, grading, matrix, spec, worker
-from minilora.exercises.checking import ERROR, FAILED, NOT_STARTED, PASSED, check, check_file
+from minilora.exercises import commands, folder, grading, spec, worker
+from minilora.exercises.checking import ERROR, FAILED, NOT_STARTED, PASSED, Verdict, check, check_source
 from minilora.exercises.folder import UNSOLVED
-from minilora.exercises.sandbox import Limits, Local
+from minilora.exercises.sandbox import LIMITS, Gone, Limits, Local, read_source
+from tests import exercise_matrix as matrix
 
-TREE = Path(__file__).parents[1] / "tutorials" / "exercises"
-SOLUTIONS = TREE / "solutions"
+SOLUTIONS = matrix.SOLUTIONS
 RIGHT = "import numpy as np\n\n\ndef linear_backward(dy, x, W):\n    return dy @ W, dy.T @ x, dy.sum(axis=0)\n"
 FIRST = "ex01_linear_backward"
+
+
+def check_file(name: str, file: Path, limits: Limits = LIMITS) -> Verdict:
+    return check_source(name, read_source(file), limits)
 
 
 def first_exercise(folder: Path, body: str, top: str = "") -> Path:
@@ -40,8 +44,7 @@ def first_exercise(folder: Path, body: str, top: str = "") -> Path:
 
 @pytest.fixture(scope="module")
 def tried():
-    solutions = SOLUTIONS if SOLUTIONS.is_dir() else None  # a teacher may have taken them out
-    return [trial for name in spec.names() for trial in matrix.trials(name, solutions)]
+    return [trial for name in spec.names() for trial in matrix.trials(name)]
 
 
 def test_every_right_answer_passes_and_every_wrong_one_does_not(tried):
@@ -179,20 +182,24 @@ def test_files_outside_stay_as_they_are(tmp_path):
     assert Path(spec.__file__).read_bytes() == checks
 
 
-@pytest.mark.parametrize("kind", ["missing", "folder", "link", "large", "binary"])
-def test_what_is_no_file_of_an_exercise_is_an_error(kind, tmp_path, monkeypatch):
+@pytest.mark.parametrize("kind", ["missing", "folder", "link", "large"])
+def test_what_is_not_an_exercise_file_is_not_read(kind, tmp_path):
     file = tmp_path / f"{FIRST}.py"
     if kind == "folder":
         file.mkdir()
     elif kind == "link":
         file.symlink_to(__file__)
-    elif kind in ("large", "binary"):
-        file.write_bytes(b"#" * 300_000 if kind == "large" else bytes(range(256)))
-    left = tmp_path / "temporary"
-    left.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(left))
-    assert check_file(FIRST, file).status == ERROR
-    assert list(left.iterdir()) == []
+    elif kind == "large":
+        file.write_bytes(b"#" * 300_000)
+    with pytest.raises(Gone):
+        read_source(file)
+    assert grading.grade_one(file, "ann", FIRST, LIMITS).status == (grading.MISSING if kind == "missing" else ERROR)
+
+
+def test_a_binary_file_is_an_error_and_leaves_nothing_behind(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert check_source(FIRST, bytes(range(256))).status == ERROR
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_values_survive_the_pipe():
@@ -218,12 +225,8 @@ def started(tmp_path, monkeypatch, capsys):
     return tmp_path / "mine"
 
 
-def test_the_tree_holds_the_unsolved_files():
-    """`minilora exercises start tutorials/exercises` puts them there."""
-    shipped = sorted(UNSOLVED.glob("*.py"))
-    assert [file.stem for file in shipped] == ["conftest", *spec.names()]
-    for file in shipped:
-        assert (TREE / file.name).read_bytes() == file.read_bytes(), file.name
+def test_every_exercise_has_an_unsolved_file():
+    assert sorted(file.stem for file in UNSOLVED.glob("*.py")) == ["conftest", *spec.names()]
 
 
 @pytest.mark.parametrize("name", spec.names())
@@ -369,18 +372,17 @@ def test_the_table_says_what_each_student_did(submissions, tmp_path, capsys):
     assert "1 of 3" in capsys.readouterr().out
 
 
-def test_a_killed_run_is_continued(submissions, tmp_path, monkeypatch):
+def test_a_killed_run_is_continued(submissions, tmp_path):
     log = tmp_path / "log.jsonl"
     first = grading.grade(submissions, log, 2, Limits())
     lines = log.read_text().splitlines(keepends=True)
     assert len(lines) == 9
     log.write_text("".join(lines[:6]) + lines[6][:20])  # killed in the middle of a line
-    ran, grade_one = [], grading.grade_one
-    monkeypatch.setattr(grading, "grade_one", lambda *args: ran.append(args[1:3]) or grade_one(*args))
     again = grading.grade(submissions, log, 2, Limits())
-    missing = {(r.student, r.exercise) for r in first if not r.digest}  # a file that is not there has no result to keep
     kept = {(r["student"], r["exercise"]) for r in map(json.loads, lines[:6])}
-    assert set(ran) == {(r.student, r.exercise) for r in first} - kept | missing
+    added = {(r["student"], r["exercise"]) for r in map(json.loads, log.read_text().splitlines()[7:])}
+    missing = {(r.student, r.exercise) for r in first if not r.digest}  # there is no file whose result could be kept
+    assert added == {(r.student, r.exercise) for r in first} - kept | missing
     assert [(r.student, r.exercise, r.status, r.detail) for r in again] == [
         (r.student, r.exercise, r.status, r.detail) for r in first
     ]

@@ -1,15 +1,14 @@
-"""The classroom: small tasks, their checks, and a grader that a student's code cannot reach.
+"""The classroom: small tasks, their checks, and a grader out of reach of the code it grades.
 
 In reading order:
 
-    spec.py       what an exercise is: inputs, a float64 reference, hints, and the wrong answers people give
-    catalogue/    the exercises, one module each; none of it runs in a student's process
-    unsolved/     the files that students fill in (tutorials/exercises is a copy of them)
-    worker.py     the student's process: it answers calls and knows neither checks nor verdicts
-    sandbox.py    that process seen from outside: limits, calls over a pipe, its end
-    checking.py   the verdict: properties on drawn cases, the smallest failing one, the likely slip
-    folder.py     a student's folder: which files, which are solved, hints given
-    grading.py    many folders, in parallel, resumable
-    matrix.py     the checks themselves on trial: every right and every wrong answer of the catalogue
+    spec.py       what an exercise is: inputs, a float64 reference, hints, common wrong answers
+    catalogue/    the exercises, one module each; none of this runs in a student's process
+    unsolved/     the files that students fill in; `minilora exercises start DIR` copies them
+    worker.py     the student's process: it answers calls, without the checks or verdicts
+    sandbox.py    that process from outside: limits, calls over a pipe, its end
+    checking.py   the verdict: properties of many cases, the smallest failing one, the likely slip
+    folder.py     a student's folder: files, what is solved, hints given
+    grading.py    a class: many folders, in parallel, resumable
     commands.py   `minilora exercises`, `check`, `hint`, `grade`
 """

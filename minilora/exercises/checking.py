@@ -14,7 +14,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -52,16 +51,13 @@ class Verdict:
     seconds: float = 0.0
 
 
-def check_file(name: str, file: Path, limits: Limits = LIMITS) -> Verdict:
-    """The verdict on a student's file.  The file runs in a process of its own."""
-    cases(name)  # drawn before the student's clock runs: the first takes as long as importing hypothesis
+def check_source(name: str, source: bytes, limits: Limits = LIMITS) -> Verdict:
+    """The verdict on a student's source, which runs in its own process."""
+    cases(name)  # drawn before the student's clock starts: the first draw imports hypothesis
     start = time.monotonic()
-    try:
-        with Sandbox(file, limits) as student:
-            verdict = check(name, student)
-        printed = student.printed.decode(errors="replace")
-    except Gone as trouble:  # before it began
-        verdict, printed = Verdict(ERROR, str(trouble), f"  error      {trouble}"), ""
+    with Sandbox(f"{name}.py", source, limits) as student:
+        verdict = check(name, student)
+    printed = student.printed.decode(errors="replace")
     if printed.strip() and verdict.status in (FAILED, ERROR):
         lines = [one_line(line, 100) for line in printed.splitlines()[:8]]
         verdict = replace(verdict, report=verdict.report + "\n  printed    " + "\n             ".join(lines))

@@ -24,28 +24,33 @@ def add_commands(commands: Any) -> None:
     """Add the four commands to the subparsers of `minilora`."""
 
     command = partial(add_command, commands)
-    p = command(run_exercises, "small tasks to solve: the list, your score, what comes next", "minilora exercises")
+    p = command(run_exercises, "list the exercises, your score, and what comes next", "minilora exercises")
     actions = p.add_subparsers(metavar="ACTION")
-    action = actions.add_parser("start", help="put the unsolved files into a folder of your own")
-    action.add_argument("folder", type=Path, metavar="DIR", help="files that are there already stay as they are")
+    action = actions.add_parser("start", help="copy the unsolved files into a folder")
+    action.add_argument("folder", type=Path, metavar="DIR", help="existing files are left alone")
     action.set_defaults(run=run_start)
-    action = actions.add_parser("reset", help="put one unsolved file back (yours is kept under another name)")
+    action = actions.add_parser("reset", help="restore one unsolved file (yours is kept under another name)")
     action.add_argument("exercise", metavar="NUMBER")
     action.set_defaults(run=run_reset)
 
     p = command(run_check, "check your answers to exercises", "minilora check 08")
-    p.add_argument("exercises", nargs="*", metavar="NUMBER", help="default: all that you have started")
-    p.add_argument("--watch", action="store_true", help="check a file whenever it is saved, until Ctrl-C")
+    p.add_argument("exercises", nargs="*", metavar="NUMBER", help="default: every exercise you have started")
+    p.add_argument("--watch", action="store_true", help="check each file whenever you save it, until Ctrl-C")
 
-    p = command(run_hint, "the next of three hints for an exercise", "minilora hint 08")
-    p.add_argument("exercise", nargs="?", metavar="NUMBER", help="default: the first that is not solved")
+    p = command(run_hint, "show the next of three hints for an exercise", "minilora hint 08")
+    p.add_argument("exercise", nargs="?", metavar="NUMBER", help="default: the first unsolved one")
 
     p = command(run_grade, "grade a folder of submissions", "minilora grade SUBMISSIONS --csv grades.csv")
-    p.add_argument("submissions", type=Path, metavar="SUBMISSIONS", help="holds a folder for each student")
+    p.add_argument("submissions", type=Path, metavar="SUBMISSIONS", help="a folder that holds one folder per student")
     p.add_argument("--csv", type=Path, default=Path("grades.csv"), metavar="FILE", help="default: grades.csv")
-    p.add_argument("--jobs", type=_positive_int, default=os.cpu_count() or 2, help="processes (default: %(default)s)")
     p.add_argument(
-        "--seconds", type=_positive_int, default=1, help="computing time an exercise may take (default: %(default)s)"
+        "--jobs",
+        type=_positive_int,
+        default=os.cpu_count() or 2,
+        help="how many files to grade at once (default: %(default)s)",
+    )
+    p.add_argument(
+        "--seconds", type=_positive_int, default=1, help="computing time allowed per file (default: %(default)s)"
     )
 
 
@@ -56,7 +61,7 @@ def _positive_int(text: str) -> int:
 
 
 def _folder() -> Folder:
-    """The student's folder.  RuntimeError if hypothesis, which draws the cases, is not installed."""
+    """The student's folder.  RuntimeError if hypothesis, which generates the cases, is not installed."""
     _need_hypothesis()
     from minilora.exercises import folder
 
@@ -74,7 +79,7 @@ def _need_hypothesis() -> None:
 
 
 def run_exercises(a: argparse.Namespace) -> None:
-    """The list, with what is solved and what comes next."""
+    """Print the list: what is solved and what comes next."""
     folder = _folder()
     lesson = 0
     for name, verdict in folder.verdicts().items():
@@ -111,7 +116,7 @@ def run_start(a: argparse.Namespace) -> None:
 
     copied = folder.start(a.folder)
     exercises = sum(name.startswith("ex") for name in copied)
-    stayed = f", {len(spec.names()) - exercises} were there and stay" if exercises < len(spec.names()) else ""
+    stayed = f", {len(spec.names()) - exercises} were already there" if exercises < len(spec.names()) else ""
     print(f"{exercises} exercises are in {a.folder}{stayed}")
     print(f"next: cd {a.folder}, then  minilora exercises")
 
@@ -119,11 +124,11 @@ def run_start(a: argparse.Namespace) -> None:
 def run_reset(a: argparse.Namespace) -> None:
     name, folder = spec.find(a.exercise), _folder()
     kept = folder.reset(name)
-    print(f"{folder.file(name)} is as it was at the start" + (f"; yours is kept as {kept}" if kept else ""))
+    print(f"restored {folder.file(name)}" + (f"; yours is now {kept}" if kept else ""))
 
 
 def run_check(a: argparse.Namespace) -> None:
-    """Check some exercises, or all that were started; the exit code is 1 if one is not passed."""
+    """Check the named exercises, or all started ones.  The exit code is 1 unless all of them pass."""
     from minilora.exercises.checking import NOT_STARTED, PASSED
 
     folder = _folder()
@@ -145,12 +150,12 @@ def run_check(a: argparse.Namespace) -> None:
 
 
 def described(folder: Folder, name: str, verdict: Verdict, whole: bool = True) -> str:
-    """What a student reads about one exercise; `whole` includes the smallest failing input."""
+    """What a student reads about one exercise; `whole` adds the smallest failing input."""
     from minilora.exercises.checking import NOT_STARTED, PASSED
 
     line = f"{spec.number(name)} {spec.load(name).title}: {verdict.status}"
     if verdict.status == NOT_STARTED:
-        return f"{line} (write {folder.file(name)}, and take out its `raise NotImplementedError`)"
+        return f"{line} (edit {folder.file(name)} and remove its `raise NotImplementedError`)"
     if verdict.status == PASSED:
         return line
     if not whole:
@@ -159,9 +164,9 @@ def described(folder: Folder, name: str, verdict: Verdict, whole: bool = True) -
 
 
 def watch(folder: Folder, names: list[str]) -> None:
-    """Check each file when it has been saved, until Ctrl-C."""
+    """Check each file when it is saved, until Ctrl-C."""
     print(score(folder))
-    print(f"watching {folder.path.absolute()}: save a file and it is checked; Ctrl-C stops", flush=True)
+    print(f"watching {folder.path.absolute()}: each file you save is checked; Ctrl-C stops", flush=True)
     saved = {name: _saved(folder, name) for name in names}
     try:
         while True:
@@ -177,7 +182,7 @@ def watch(folder: Folder, names: list[str]) -> None:
 
 
 def _saved(folder: Folder, name: str) -> tuple[int, int] | None:
-    """When a file was last saved, and its size; None while an editor has it replaced."""
+    """When a file was last saved, and its size; None while an editor replaces it."""
     try:
         status = folder.file(name).stat()
     except OSError:
@@ -191,10 +196,10 @@ def run_hint(a: argparse.Namespace) -> None:
     folder = _folder()
     name = spec.find(a.exercise) if a.exercise else folder.next_unsolved()
     if name is None:
-        print("everything is solved: no hint is needed")
+        print("everything is solved: you need no hint")
         return
     count, hint = folder.hint(name)
-    more = f"minilora hint {spec.number(name)} gives the next" if count < HINTS else "this was the last"
+    more = f"next: minilora hint {spec.number(name)}" if count < HINTS else "the last one"
     print(f"{spec.number(name)} {spec.load(name).title}, hint {count} of {HINTS} ({more}):\n  {hint}")
 
 
@@ -202,7 +207,7 @@ def run_hint(a: argparse.Namespace) -> None:
 
 
 def run_grade(a: argparse.Namespace) -> None:
-    """Grade, print the table, and write the CSV; an interrupted run is continued by the same command."""
+    """Grade, print the table, write the CSV.  After an interruption, the same command continues."""
     _need_hypothesis()
     from minilora.cli import check_out
     from minilora.exercises import grading
@@ -220,9 +225,9 @@ def run_grade(a: argparse.Namespace) -> None:
     try:
         results = grading.grade(a.submissions, log, a.jobs, limits, progress)
     except KeyboardInterrupt:
-        print(f"\nwhat is graded is kept in {log}: the same command goes on from there", file=sys.stderr)
+        print(f"\nresults so far are in {log}: the same command continues from there", file=sys.stderr)
         raise
     print(file=sys.stderr)
     grading.write_csv(results, a.csv)
     print(grading.table(results))
-    print(f"wrote {a.csv}, one line for each student and exercise (and {log}, from which a later run goes on)")
+    print(f"wrote {a.csv}, one row per student and exercise (a later run continues from {log})")

@@ -1,6 +1,6 @@
-"""A student's folder: which files belong to which exercise, what is solved, which hints were given.
+"""A student's folder: their files, what is solved, which hints were given.
 
-What was found out is kept in a small JSON file in the folder, so that listing 27 exercises does not run them all.
+A small JSON file in the folder remembers verdicts, so that listing 27 exercises does not run them all.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ def find() -> Folder:
 
 
 def start(target: Path) -> list[str]:
-    """Copy the unsolved files, and a conftest.py for pytest, into a folder.  Files that are there stay.
+    """Copy the unsolved files, and a conftest.py for pytest, into a folder.  Existing files are left alone.
 
-    Returns the names of the files that were copied.
+    Returns the names of the copied files.
     """
     if target.exists() and not target.is_dir():
         raise ValueError(f"{target} is a file: name a folder")
@@ -51,7 +51,7 @@ def start(target: Path) -> list[str]:
 
 
 def digest(name: str, source: bytes) -> str:
-    """What a verdict hangs on: the student's file and everything in the package that judges it."""
+    """A hash of all that a verdict depends on: the student's source and the modules that judge it."""
     checks = hashlib.sha256(source)
     for module in (checking, spec, importlib.import_module(f"minilora.exercises.catalogue.{name}")):
         checks.update(Path(str(module.__file__)).read_bytes())
@@ -60,17 +60,16 @@ def digest(name: str, source: bytes) -> str:
 
 @dataclass
 class Folder:
-    """One student's exercises.  Every method that learns something writes it down at once."""
+    """One student's exercises.  Every change is saved at once."""
 
     path: Path
     state: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         try:
-            self.state = json.loads((self.path / STATE).read_text("utf-8"))
-            verdicts, hints = self.state["verdicts"], self.state["hints"]
-            assert isinstance(verdicts, dict) and isinstance(hints, dict)
-        except (OSError, ValueError, KeyError, TypeError, AssertionError):  # new, or not ours
+            saved = json.loads((self.path / STATE).read_text("utf-8"))
+            self.state = {key: dict(saved[key]) for key in ("verdicts", "hints")}
+        except (OSError, ValueError, KeyError, TypeError):  # there is none, or we did not write it
             self.state = {"verdicts": {}, "hints": {}}
 
     def _write(self) -> None:
@@ -82,7 +81,7 @@ class Folder:
         return self.path / f"{name}.py"
 
     def verdict(self, name: str, again: bool = False) -> Verdict:
-        """The verdict on an exercise; an unchanged file is not run again unless asked."""
+        """The verdict on an exercise; an unchanged file runs again only if asked."""
         try:
             source = read_source(self.file(name))
         except Gone as trouble:
@@ -93,7 +92,7 @@ class Folder:
         known, key = self.state["verdicts"].get(name), digest(name, source)
         if not again and known and known.get("digest") == key:
             return Verdict(known["status"], known["detail"])
-        verdict = checking.check_file(name, self.file(name))
+        verdict = checking.check_source(name, source)
         self.state["verdicts"][name] = {"digest": key, "status": verdict.status, "detail": verdict.detail}
         self._write()
         return verdict
@@ -107,14 +106,14 @@ class Folder:
         return next((name for name, verdict in self.verdicts().items() if verdict.status != PASSED), None)
 
     def hint(self, name: str) -> tuple[int, str]:
-        """(1, 2 or 3, the hint): the next one, or the last again."""
+        """The next hint and its number, 1 to 3.  After the third, the third again."""
         given = min(int(self.state["hints"].get(name, 0)) + 1, HINTS)
         self.state["hints"][name] = given
         self._write()
         return given, spec.load(name).hints[given - 1]
 
     def reset(self, name: str) -> Path | None:
-        """Put back the unsolved file; returns where the student's own now is (None if there was none to keep)."""
+        """Restore the unsolved file.  Returns where the student's own was moved, None if there was nothing to keep."""
         file, kept = self.file(name), None
         if file.exists() and file.read_bytes() != (UNSOLVED / file.name).read_bytes():
             places = (self.path / f"{file.name}.kept{count}" for count in itertools.count(1))

@@ -1,7 +1,8 @@
-"""Grading a folder of submissions: in parallel, each exercise in a process of its own, every result kept at once.
+"""Grade a folder of submissions: in parallel, one process per file, every result saved as soon as it is known.
 
-Results go, one JSON line each, into a log beside the table. A run that was killed is continued from it; so is one
-after which a student handed in something new, for a result counts only for the very file it was made from.
+Results go into a log beside the table, one JSON line each. Running the same command again continues from the log,
+whether the first run was killed or students have handed in new files: a result counts only for the bytes it was
+made from.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from minilora.exercises import spec
-from minilora.exercises.checking import ERROR, FAILED, NOT_STARTED, PASSED, check_file
+from minilora.exercises.checking import ERROR, FAILED, NOT_STARTED, PASSED, check_source
 from minilora.exercises.folder import UNSOLVED, digest
 from minilora.exercises.sandbox import Gone, Limits, one_line, read_source
 
@@ -27,7 +28,7 @@ SIGNS = {PASSED: "+", FAILED: "x", ERROR: "!", NOT_STARTED: ".", MISSING: "-"}
 
 @dataclass(frozen=True)
 class Result:
-    """One exercise of one student.  `detail` says which property failed, or which error it was."""
+    """One student's result on one exercise.  `detail` is the property that failed, or the error."""
 
     student: str
     exercise: str
@@ -38,41 +39,40 @@ class Result:
 
 
 def students(submissions: Path) -> list[str]:
-    """The folders in a folder of submissions.  ValueError if there is none."""
+    """The folders in a folder of submissions.  ValueError if there are none."""
     if not submissions.is_dir():
-        raise ValueError(f"{submissions} is no folder: give one that holds a folder for each student")
+        raise ValueError(f"{submissions} is not a folder: give one that holds a folder for each student")
     names = sorted(entry.name for entry in submissions.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     if not names:
-        raise ValueError(f"{submissions} holds no folders: each student's files belong in a folder of their own")
+        raise ValueError(f"{submissions} holds no folders: put each student's files in a separate folder")
     return names
 
 
-def grade_one(file: Path, student: str, name: str, limits: Limits) -> Result:
-    """Run one file.  Whatever goes wrong in here is this result and no other's."""
-    key = source_digest(file, name)
+def grade_one(file: Path, student: str, name: str, limits: Limits, known: Result | None = None) -> Result:
+    """Read one file once and grade what was read, unless it is what `known` was made from.
+
+    Whatever goes wrong affects this result only.
+    """
     if not os.path.lexists(file):
-        return Result(student, name, MISSING, "there is no such file", 0.0, key)
+        return Result(student, name, MISSING, "there is no such file", 0.0, "")
     try:
-        if read_source(file) == (UNSOLVED / f"{name}.py").read_bytes():
-            return Result(student, name, NOT_STARTED, "", 0.0, key)
-        verdict = check_file(name, file, limits)
+        source = read_source(file)
     except Gone as trouble:
-        return Result(student, name, ERROR, str(trouble), 0.0, key)
-    except Exception as error:  # ours, not the student's: say so, and grade on
+        return Result(student, name, ERROR, str(trouble), 0.0, "")
+    key = digest(name, source)
+    if known is not None and known.digest == key:
+        return known
+    if source == (UNSOLVED / f"{name}.py").read_bytes():
+        return Result(student, name, NOT_STARTED, "", 0.0, key)
+    try:
+        verdict = check_source(name, source, limits)
+    except Exception as error:  # our fault, not the student's: say so, and go on grading
         return Result(student, name, ERROR, one_line(f"the grader failed: {type(error).__name__}: {error}"), 0.0, key)
     return Result(student, name, verdict.status, verdict.detail, round(verdict.seconds, 2), key)
 
 
-def source_digest(file: Path, name: str) -> str:
-    """What a result hangs on; "" for a file that cannot be read."""
-    try:
-        return digest(name, read_source(file))
-    except Gone:
-        return ""
-
-
 def read_log(log: Path) -> dict[tuple[str, str], Result]:
-    """The results in a log.  A last line that a killed run left half written is passed over."""
+    """The results in a log.  Skips a last line that a killed run left half written."""
     results = {}
     for line in log.read_text("utf-8", errors="replace").splitlines() if log.exists() else []:
         try:
@@ -90,28 +90,25 @@ def grade(
     limits: Limits,
     progress: Callable[[int, int], None] = lambda done, all: None,
 ) -> list[Result]:
-    """Every exercise of every student, from the log where it is known; new results are added to the log."""
+    """Every exercise of every student: from the log if known, else graded and added to the log."""
     known = read_log(log)
     pairs = [(student, name) for student in students(submissions) for name in spec.names()]
-    files = {(student, name): submissions / student / f"{name}.py" for student, name in pairs}
-    results = {
-        pair: known[pair]
-        for pair in pairs
-        if pair in known and known[pair].digest == source_digest(files[pair], pair[1]) and known[pair].digest
-    }
+    results: dict[tuple[str, str], Result] = {}
     writing = threading.Lock()
     with open(log, "a", encoding="utf-8") as lines, ThreadPoolExecutor(jobs) as pool:
         if lines.tell():
             lines.write("\n")  # after a line that was cut off
 
         def task(pair: tuple[str, str]) -> None:
-            result = grade_one(files[pair], *pair, limits)
+            student, name = pair
+            result = grade_one(submissions / student / f"{name}.py", student, name, limits, known.get(pair))
             with writing:
-                lines.write(json.dumps(asdict(result)) + "\n")
-                lines.flush()
+                if result is not known.get(pair):
+                    lines.write(json.dumps(asdict(result)) + "\n")
+                    lines.flush()
                 results[pair] = result
 
-        futures = [pool.submit(task, pair) for pair in pairs if pair not in results]
+        futures = [pool.submit(task, pair) for pair in pairs]
         try:
             for future in as_completed(futures):
                 future.result()
@@ -126,7 +123,7 @@ def grade(
 
 
 def write_csv(results: Iterable[Result], path: Path) -> None:
-    """One row for each student and exercise: student, exercise, status, detail, seconds."""
+    """One row per student and exercise: student, exercise, status, detail, seconds."""
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(("student", "exercise", "status", "detail", "seconds"))
@@ -139,12 +136,12 @@ def write_csv(results: Iterable[Result], path: Path) -> None:
 
 
 def _no_formula(cell: str) -> str:
-    """A cell that no spreadsheet will compute: names and errors are the students' to choose."""
+    """A cell that no spreadsheet runs as a formula: students choose their names and errors."""
     return f"'{cell}" if cell.startswith(("=", "+", "-", "@")) else cell
 
 
 def table(results: list[Result]) -> str:
-    """One line for each student, one sign for each exercise."""
+    """One line per student, one sign per exercise."""
     names = spec.names()
     by_student: dict[str, dict[str, str]] = {}
     for result in results:

@@ -1,4 +1,4 @@
-"""A student's process seen from outside: calls over a pipe, limits on time, memory and output, and its end."""
+"""A student's process, from outside: start it, call its functions over a pipe, limit what it uses, end it."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import IO, Any, NoReturn, Protocol, cast
 
 from minilora.exercises import worker
 
-MOST_SOURCE = 200_000  # bytes of a student's file
-KEPT_OUTPUT = 4000  # bytes of what it prints
+MOST_SOURCE = 200_000  # bytes in a student's file
+KEPT_OUTPUT = 4000  # bytes kept of what it prints
 
 
 class Trouble(Exception):
-    """A call has no result.  The message says why, in one line."""
+    """A call returned nothing.  The message says why, in one line."""
 
 
 class NotStarted(Trouble):
@@ -32,7 +32,7 @@ class NotStarted(Trouble):
 
 
 class Gone(Trouble):
-    """The process has ended and will answer no more: time, memory, a crash, an exit."""
+    """The process has ended, or never started: out of time or memory, a crash, an exit, an unreadable file."""
 
 
 class Changed(Trouble):
@@ -47,13 +47,13 @@ class Student(Protocol):
     """Anything that answers calls by name."""
 
     def call(self, function: str, *args: Any) -> Any:
-        """The function's result.  `Trouble` if there is none."""
+        """The function's result, or `Trouble`."""
         ...
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one exercise may use.  CPU time is what a student's code spends; the clock catches one that sleeps."""
+    """What one file may use.  The limit on computing stops an endless loop; the one by the clock stops a sleeper."""
 
     cpu_seconds: int = 1
     wall_seconds: float = 15.0
@@ -65,7 +65,7 @@ LIMITS = Limits()
 
 
 class Local:
-    """Functions of our own, called in this process: the references and wrong answers of the catalogue."""
+    """Our own functions, called in this process: the catalogue's right and wrong answers."""
 
     def __init__(self, functions: Mapping[str, Callable]) -> None:
         self.functions = functions
@@ -78,31 +78,30 @@ class Local:
 
 
 class Sandbox:
-    """One student's file in a process of its own.  Use it as a context manager: leaving ends the process.
+    """One student's source in its own process.  A context manager: leaving it ends the process.
 
-    The process gets a copy of the file alone in a temporary folder. After `limits` it is killed with all that
-    it may have started. `printed` is the beginning of what it wrote to stdout and stderr.
+    The process runs in a temporary folder that holds only a file `name` with this source. When it exceeds `limits`
+    it is killed, along with everything it started. `printed` is the start of what it wrote to stdout and stderr.
     """
 
-    def __init__(self, file: Path, limits: Limits = LIMITS) -> None:
-        self.file, self.limits = file, limits
+    def __init__(self, name: str, source: bytes, limits: Limits = LIMITS) -> None:
+        self.name, self.source, self.limits = name, source, limits
         self.printed = b""
         self._late = self._flooded = False
 
     def __enter__(self) -> Sandbox:
-        source = read_source(self.file)
         self._folder = Path(tempfile.mkdtemp(prefix="minilora-exercise-"))
-        copied = self._folder / self.file.name
-        copied.write_bytes(source)
-        self._start(copied)
+        file = self._folder / self.name
+        file.write_bytes(self.source)
+        self._start(file)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._timer.cancel()
         self._kill()
-        for stream in (self._process.stdin, self._process.stdout):
+        for stream in (self._questions, self._answers):
             with contextlib.suppress(OSError):
-                stream.close()  # type: ignore[union-attr]
+                stream.close()
         self._process.wait()
         self._reader.join(timeout=1)
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -115,10 +114,12 @@ class Sandbox:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=self._folder,
-            # Threads of BLAS would each reserve memory, and there is nothing here to share out.
+            # Each BLAS thread would reserve memory, and the arrays are too small to share out.
             env=os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
             start_new_session=True,
         )
+        self._questions = cast(IO[bytes], self._process.stdin)
+        self._answers = cast(IO[bytes], self._process.stdout)
         self._deadline = time.monotonic() + limits.wall_seconds
         self._timer = threading.Timer(limits.wall_seconds, self._expire)
         self._timer.daemon = True
@@ -132,7 +133,7 @@ class Sandbox:
         self._kill()
 
     def _kill(self) -> None:
-        """End the process and its group, which a student's children are in."""
+        """End the process and its group, which holds any children."""
         with contextlib.suppress(OSError):
             if hasattr(os, "killpg"):
                 os.killpg(self._process.pid, signal.SIGKILL)
@@ -140,10 +141,9 @@ class Sandbox:
                 self._process.kill()
 
     def _read_output(self) -> None:
-        """Keep the beginning of the output and drop the rest; end a process that prints without end."""
-        assert self._process.stderr is not None
+        """Keep the start of the output and drop the rest; kill a process that never stops printing."""
         read = 0
-        with self._process.stderr as stream:
+        with cast(IO[bytes], self._process.stderr) as stream:
             while chunk := os.read(stream.fileno(), 65536):
                 self.printed += chunk[: KEPT_OUTPUT - len(self.printed)]
                 read += len(chunk)
@@ -170,7 +170,7 @@ class Sandbox:
             self._garbled()
 
     def _called_back(self, answer: dict[str, Any], callables: list[Callable]) -> dict[str, Any]:
-        """The answer to a call of one of our functions by the student's."""
+        """Our reply when the student's code calls a function that we passed in."""
         try:
             return {"result": worker.encode(callables[answer["call back"]](*worker.decode(answer["args"])))}
         except Exception:
@@ -178,11 +178,10 @@ class Sandbox:
 
     def _exchange(self, question: dict[str, Any] | None) -> dict[str, Any]:
         """Send a question, if any, and wait for the answer."""
-        assert self._process.stdin is not None and self._process.stdout is not None
         try:
             if question is not None:
-                worker.send(self._process.stdin, question)
-            return worker.receive(self._process.stdout)
+                worker.send(self._questions, question)
+            return worker.receive(self._answers)
         except (EOFError, OSError):
             self._process.wait()
             raise Gone(self._cause_of_death()) from None
@@ -191,7 +190,7 @@ class Sandbox:
 
     def _garbled(self) -> NoReturn:
         self._kill()
-        raise Gone("the answer cannot be read: return plain arrays and numbers of moderate size") from None
+        raise Gone("the answer cannot be read: return arrays and numbers of moderate size") from None
 
     def _cause_of_death(self) -> str:
         code = self._process.returncode
@@ -199,15 +198,16 @@ class Sandbox:
             return f"stopped after printing {self.limits.output_bytes:,} bytes"
         if self._late:
             return f"stopped after {self.limits.wall_seconds:g} s: does it wait for something?"
-        if code in (-signal.SIGXCPU, -signal.SIGKILL) if hasattr(signal, "SIGXCPU") else False:
-            return f"stopped after {self.limits.cpu_seconds} s of computing: is there a loop without an end?"
         if code < 0:
-            return f"the process crashed ({signal.Signals(-code).name})"
+            name = signal.Signals(-code).name
+            if name in ("SIGXCPU", "SIGKILL"):
+                return f"stopped after {self.limits.cpu_seconds} s of computing: is there an endless loop?"
+            return f"the process crashed ({name})"
         return f"the process ended itself (exit code {code}) instead of returning"
 
 
 def read_source(file: Path) -> bytes:
-    """The bytes of a student's file.  `Gone` if it is missing, no plain file, or too large to be an exercise."""
+    """The bytes of a student's file.  `Gone` if it is missing, not a plain file, or too large for an exercise."""
     try:
         status = file.lstat()
     except OSError:
@@ -215,7 +215,7 @@ def read_source(file: Path) -> bytes:
     if not stat.S_ISREG(status.st_mode):
         raise Gone("the file is not a plain file")
     if status.st_size > MOST_SOURCE:
-        raise Gone(f"the file has {status.st_size:,} bytes, and at most {MOST_SOURCE:,} are read")
+        raise Gone(f"the file has {status.st_size:,} bytes: at most {MOST_SOURCE:,} are read")
     try:
         return file.read_bytes()
     except OSError as error:
@@ -223,7 +223,7 @@ def read_source(file: Path) -> bytes:
 
 
 def _result(answer: dict[str, Any]) -> Any:
-    """What a call returned, or the `Trouble` that it met."""
+    """What a call returned, or its `Trouble` raised."""
     if "not started" in answer:
         raise NotStarted("still raises NotImplementedError")
     if "error" in answer:
@@ -235,6 +235,6 @@ def _result(answer: dict[str, Any]) -> Any:
 
 
 def one_line(text: Any, most: int = 300) -> str:
-    """Text from a student's process made fit for a terminal and a table: one line, printable, not long."""
+    """Text from a student's process, safe to print: one line, printable characters only, shortened."""
     line = "".join(c if c.isprintable() else " " for c in " ".join(str(text).split()))
     return line if len(line) <= most else line[: most - 3] + "..."

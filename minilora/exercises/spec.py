@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Protocol
@@ -302,9 +302,3 @@ def shown(value: Any) -> str:
         return value.__doc__ or "a function"
     text = repr(value)
     return text if len(text) < 120 else f"{text[:117]}..."
-
-
-def all_exercises() -> Iterator[tuple[str, Exercise]]:
-    """(name, exercise) in order."""
-    for name in names():
-        yield name, load(name)

@@ -1,14 +1,14 @@
-"""The student's process: load one file, answer calls to its functions, know nothing else.
+"""The student's process: it loads one file and answers calls to its functions.
 
     python -I worker.py FILE CPU_SECONDS MEMORY_BYTES
 
-Questions arrive on stdin and answers leave on stdout, both as frames: four bytes of length, then JSON. The
-checks and the right values stay in the process that asks. Whatever a student's code does in here (print
-"passed", exit, replace NumPy, catch every exception), all it can send is a value, and the value is judged
-elsewhere. This file imports nothing but NumPy and the standard library: it starts 30 x 27 times in one grading.
+Questions arrive on stdin and answers leave on stdout, as frames: four bytes of length, then JSON. The checks and the
+right values stay in the process that asks. Whatever a student's code does here (print "passed", exit, replace
+NumPy, catch every exception), it can only send values, which the other process judges. This file imports only NumPy
+and the standard library, because one grading starts it 30 x 27 times.
 
-Refusing writes, new processes and sockets is a fence against accidents and pranks (an audit hook, which Python
-code cannot take off again). It is not a prison: where students may be real attackers, grade inside a container.
+The audit hook that refuses writes, new processes and sockets stops accidents and pranks. It is not a prison: if your
+students may be real attackers, grade inside a container.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PLAIN = (type(None), bool, int, float, str)
 def encode(value: Any, functions: list[Callable] | None = None) -> Any:
     """A value as JSON: numbers, text, None, arrays, lists, tuples, dictionaries.  TypeError for anything else.
 
-    A callable becomes its place in `functions`, for the other side to call back.
+    A callable becomes its index in `functions`, so that the other side can call back.
     """
     if type(value) in PLAIN:
         return value
@@ -56,7 +56,7 @@ def type_name(value: list | tuple) -> str:
 
 
 def decode(coded: Any, call_back: Callable[..., Any] | None = None) -> Any:
-    """The value that `encode` was given.  ValueError, TypeError or KeyError if nobody honest wrote this."""
+    """The value that `encode` was given.  ValueError, TypeError or KeyError if `encode` did not write this."""
     if not isinstance(coded, dict):
         return coded
     ((kind, content),) = coded.items()
@@ -84,7 +84,7 @@ def send(stream: IO[bytes], message: dict[str, Any]) -> None:
 
 
 def receive(stream: IO[bytes]) -> dict[str, Any]:
-    """Read one frame.  EOFError at the stream's end, ValueError if the frame is none."""
+    """Read one frame.  EOFError at the end of the stream, ValueError if it is not a frame."""
     head = stream.read(4)
     size = int.from_bytes(head, "big")
     if len(head) == 4 and size > MOST_BYTES:
@@ -102,7 +102,7 @@ def receive(stream: IO[bytes]) -> dict[str, Any]:
 
 
 def apply(function: Callable, args: list[Any], file: str = "") -> dict[str, Any]:
-    """Call a function: {"result": ..., "changed": the places of the arguments that it changed} or {"error": ...}."""
+    """Call a function: {"result": ..., "changed": the indices of the arguments that it changed} or {"error": ...}."""
     before = [encode(arg, []) for arg in args]
     try:
         with np.errstate(all="ignore"):  # overflow shows in the result
@@ -116,11 +116,11 @@ def apply(function: Callable, args: list[Any], file: str = "") -> dict[str, Any]
 
 
 def described(error: BaseException, file: str) -> str:
-    """The error and the last line of the student's file that led to it."""
+    """The error, and the last line of the student's file that led to it."""
     name = "sys.exit" if isinstance(error, SystemExit) else type(error).__name__
     try:
         text = f"{name}: {error}" if str(error) else name
-    except Exception:  # its __str__ is a student's too
+    except Exception:  # a student may have written its __str__
         text = name
     if isinstance(error, SyntaxError):
         return f"line {error.lineno}: {name}: {error.msg}" if error.lineno else f"{name}: {error.msg}"
@@ -138,7 +138,7 @@ def described(error: BaseException, file: str) -> str:
 def limit(cpu_seconds: int, memory_bytes: int) -> None:
     """Limits that the operating system enforces on this process.
 
-    Where there is no `resource` (Windows) or no limit on memory (macOS), the caller's clock remains.
+    Windows has none of them and macOS none on memory: there the caller's clock remains.
     """
     try:
         import resource
@@ -186,7 +186,7 @@ def fence() -> None:
 
 
 def load(file: str, name: str) -> dict[str, Any]:
-    """Run a student's file as a module; its names."""
+    """Run a student's file as a module.  Returns its global names."""
     with open(file, "rb") as source:
         code = compile(source.read(), name, "exec")
     names: dict[str, Any] = {"__name__": "exercise", "__file__": name}
@@ -195,17 +195,17 @@ def load(file: str, name: str) -> dict[str, Any]:
 
 
 def main(file: str, cpu_seconds: str, memory_bytes: str) -> None:
-    """Answer calls until the questions end."""
+    """Answer calls until there are no more questions."""
     questions, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    os.dup2(2, 1)  # what a student prints goes where errors go
+    os.dup2(2, 1)  # prints go to stderr
     name = os.path.basename(file)
 
     def call_back(index: int, args: tuple) -> Any:
         send(answers, {"call back": index, "args": encode(list(args))})
         return decode(receive(questions)["result"])
 
-    np.linalg.svd(np.eye(2))  # what NumPy loads late, it loads before the fence
+    np.linalg.svd(np.eye(2))  # load now what NumPy would load after the fence
     limit(int(cpu_seconds), int(memory_bytes))
     fence()
     try:
@@ -225,4 +225,4 @@ def main(file: str, cpu_seconds: str, memory_bytes: str) -> None:
 if __name__ == "__main__":
     main(*sys.argv[1:])
     sys.stdout.flush()
-    os._exit(0)  # no exit handler of a student's
+    os._exit(0)  # skips a student's exit handlers

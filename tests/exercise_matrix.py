@@ -1,10 +1,10 @@
 """The checks on trial: they must accept every right answer and reject every wrong one.
 
-    python -m minilora.exercises.matrix [SOLUTIONS]
+    python -m tests.exercise_matrix
 
-Right answers are the reference of each exercise and, if a folder of solutions is given, its files and those of
-its folder `another_way`. Wrong answers are those of the catalogue, which students really give; a wrong answer
-must also be recognised as the slip that it is, for that is what a student reads.
+Right answers are the reference of each exercise, its solution and the second solution in `another_way` (unless a
+teacher has deleted the solutions). Wrong answers are the catalogue's, which students really give; each must also be
+recognised as the slip it is, because the student reads that.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ from minilora.exercises import spec, worker
 from minilora.exercises.checking import ERROR, FAILED, PASSED, Verdict, check
 from minilora.exercises.sandbox import Local
 
+SOLUTIONS = Path(__file__).parents[1] / "tutorials" / "exercises" / "solutions"
+
 
 @dataclass(frozen=True)
 class Trial:
-    """One answer and what the checks said of it."""
+    """One answer and its verdict."""
 
     exercise: str
     answer: str
@@ -38,26 +40,25 @@ class Trial:
 
     @property
     def recognised(self) -> bool:
-        """Was the wrong answer named as what it is?"""
+        """Did the report name the right slip?"""
         flat = " ".join(self.verdict.report.split())
         return f"likely {self.answer}" in flat
 
 
-def right_answers(name: str, solutions: Path | None) -> dict[str, dict[str, Callable]]:
+def right_answers(name: str) -> dict[str, dict[str, Callable]]:
     """The answers that must pass, each as its functions by name."""
     answers = {"the reference": dict(spec.load(name).functions)}
-    if solutions is not None:
-        for answer, file in (("the solution", solutions), ("another way", solutions / "another_way")):
-            answers[answer] = worker.load(str(file / f"{name}.py"), f"{name}.py")
+    if SOLUTIONS.is_dir():
+        for answer, folder in (("the solution", SOLUTIONS), ("another way", SOLUTIONS / "another_way")):
+            answers[answer] = worker.load(str(folder / f"{name}.py"), f"{name}.py")
     return answers
 
 
-def trials(name: str, solutions: Path | None = None) -> list[Trial]:
+def trials(name: str) -> list[Trial]:
     """Every answer to one exercise, tried."""
     exercise = spec.load(name)
     right = [
-        Trial(name, answer, True, check(name, Local(functions)))
-        for answer, functions in right_answers(name, solutions).items()
+        Trial(name, answer, True, check(name, Local(functions))) for answer, functions in right_answers(name).items()
     ]
     wrong = [
         Trial(name, mistake, False, check(name, Local(exercise.wrong_functions(mistake)))) for mistake in exercise.wrong
@@ -66,7 +67,7 @@ def trials(name: str, solutions: Path | None = None) -> list[Trial]:
 
 
 def table(tried: list[Trial]) -> str:
-    """One line an exercise, and below it each answer that was misjudged."""
+    """One line per exercise, followed by the answers that were misjudged."""
     lines = [f"{'exercise':<30}{'right: accepted':>17}{'wrong: rejected':>17}{'recognised':>12}"]
     for name in dict.fromkeys(trial.exercise for trial in tried):
         right = [trial for trial in tried if trial.exercise == name and trial.right]
@@ -81,13 +82,7 @@ def table(tried: list[Trial]) -> str:
     return "\n".join(lines)
 
 
-def main(arguments: list[str]) -> int:
-    """Print the table; 0 if every answer was judged well."""
-    solutions = Path(arguments[0]) if arguments else None
-    tried = [trial for name in spec.names() for trial in trials(name, solutions)]
-    print(table(tried))
-    return 0 if all(trial.judged_well for trial in tried) else 1
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    tried = [trial for name in spec.names() for trial in trials(name)]
+    print(table(tried))
+    sys.exit(not all(trial.judged_well for trial in tried))
