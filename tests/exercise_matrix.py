@@ -50,7 +50,7 @@ def right_answers(name: str) -> dict[str, dict[str, Callable]]:
     answers = {"the reference": dict(spec.load(name).functions)}
     if SOLUTIONS.is_dir():
         for answer, folder in (("the solution", SOLUTIONS), ("another way", SOLUTIONS / "another_way")):
-            answers[answer] = worker.load(str(folder / f"{name}.py"), f"{name}.py")
+            answers[answer] = worker.load((folder / f"{name}.py").read_bytes(), name)
     return answers
 
 

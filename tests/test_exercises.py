@@ -231,7 +231,7 @@ def test_every_exercise_has_an_unsolved_file():
 
 @pytest.mark.parametrize("name", spec.names())
 def test_unsolved_files_say_what_to_do(name):
-    names = worker.load(str(UNSOLVED / f"{name}.py"), name)
+    names = worker.load((UNSOLVED / f"{name}.py").read_bytes(), name)
     for function in spec.load(name).functions:
         assert names[function].__doc__
     assert spec.load(name).title and len(set(spec.load(name).hints)) == 3

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import os
-import shutil
+import select
 import signal
 import stat
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -21,6 +21,12 @@ from minilora.exercises import worker
 
 MOST_SOURCE = 200_000  # bytes in a student's file
 KEPT_OUTPUT = 4000  # bytes kept of what it prints
+MOST_ANSWER = 1 << 17  # bytes in one answer; the largest honest one has a few thousand
+TICK = 0.05  # seconds between looks at what the process does
+START = "import sys; sys.path += sys.argv[3:]; import worker; del sys.path[-2:]; worker.main(*map(int, sys.argv[1:3]))"
+# Each BLAS thread would reserve memory, and the arrays are too small to share out.
+ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+KEPT = ("LD_LIBRARY_PATH", "SYSTEMROOT", "PATH" if os.name == "nt" else "")  # without which Python may not start
 
 
 class Trouble(Exception):
@@ -53,12 +59,15 @@ class Student(Protocol):
 
 @dataclass(frozen=True)
 class Limits:
-    """What one file may use.  The limit on computing stops an endless loop; the one by the clock stops a sleeper."""
+    """What one file may use: seconds of computing, of waiting instead, and by the clock; bytes of memory, of prints, of
+    answers."""
 
     cpu_seconds: int = 1
+    idle_seconds: float = 1.0
     wall_seconds: float = 15.0
     memory_bytes: int = 2 << 30
     output_bytes: int = 1_000_000
+    answer_bytes: int = 8 << 20
 
 
 LIMITS = Limits()
@@ -78,62 +87,58 @@ class Local:
 
 
 class Sandbox:
-    """One student's source in its own process.  A context manager: leaving it ends the process.
+    """One student's source in its own process, fenced in.  A context manager: leaving it ends the process.
 
-    The process runs in a temporary folder that holds only a file `name` with this source. When it exceeds `limits`
-    it is killed, along with everything it started. `printed` is the start of what it wrote to stdout and stderr.
+    When it exceeds `limits` it is killed. `printed` is the start of what it wrote to stdout and stderr.
+    RuntimeError if the process cannot be started or fenced in, which is no student's fault.
     """
 
     def __init__(self, name: str, source: bytes, limits: Limits = LIMITS) -> None:
         self.name, self.source, self.limits = name, source, limits
         self.printed = b""
-        self._late = self._flooded = False
+        self._names: list[str] | None = None  # of its functions, once it is loaded
+        self._killed = ""  # why we killed it
+        self._answered = 0  # bytes
+        self._asked = False  # is it the process's turn?
+        self._ended = threading.Event()
 
     def __enter__(self) -> Sandbox:
-        self._folder = Path(tempfile.mkdtemp(prefix="minilora-exercise-"))
-        file = self._folder / self.name
-        file.write_bytes(self.source)
-        self._start(file)
+        folders = [Path(worker.__file__).parent, Path(worker.np.__path__[0]).parent]
+        arguments = [self.limits.cpu_seconds, self.limits.memory_bytes, *folders]
+        self._process = subprocess.Popen(
+            [sys.executable, "-SIBuc", START, *map(str, arguments)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=os.path.abspath(os.sep),
+            env=ENVIRONMENT | {name: os.environ[name] for name in KEPT if name in os.environ},
+            start_new_session=True,
+        )
+        self._questions = cast(IO[bytes], self._process.stdin)
+        self._answers = cast(IO[bytes], self._process.stdout)
+        self._threads = [threading.Thread(target=task, daemon=True) for task in (self._read_output, self._watch)]
+        for thread in self._threads:
+            thread.start()
+        try:
+            self._exchange(None)
+        except Gone as trouble:
+            self.__exit__()
+            raise RuntimeError(f"a student's process did not start: {trouble}; {one_line(self.printed)}") from None
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
+        self._ended.set()
         self._kill()
         for stream in (self._questions, self._answers):
             with contextlib.suppress(OSError):
                 stream.close()
         self._process.wait()
-        self._reader.join(timeout=1)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        for thread in self._threads:
+            thread.join(timeout=1)
 
-    def _start(self, file: Path) -> None:
-        limits = self.limits
-        self._process = subprocess.Popen(
-            [sys.executable, "-IBu", worker.__file__, file, str(limits.cpu_seconds), str(limits.memory_bytes)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            cwd=self._folder,
-            # Each BLAS thread would reserve memory, and the arrays are too small to share out.
-            env=os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
-            start_new_session=True,
-        )
-        self._questions = cast(IO[bytes], self._process.stdin)
-        self._answers = cast(IO[bytes], self._process.stdout)
-        self._deadline = time.monotonic() + limits.wall_seconds
-        self._timer = threading.Timer(limits.wall_seconds, self._expire)
-        self._timer.daemon = True
-        self._timer.start()
-        self._reader = threading.Thread(target=self._read_output, daemon=True)
-        self._reader.start()
-        self._loaded = False
-
-    def _expire(self) -> None:
-        self._late = True
-        self._kill()
-
-    def _kill(self) -> None:
+    def _kill(self, why: str = "") -> None:
         """End the process and its group, which holds any children."""
+        self._killed = self._killed or why
         with contextlib.suppress(OSError):
             if hasattr(os, "killpg"):
                 os.killpg(self._process.pid, signal.SIGKILL)
@@ -148,16 +153,33 @@ class Sandbox:
                 self.printed += chunk[: KEPT_OUTPUT - len(self.printed)]
                 read += len(chunk)
                 if read > self.limits.output_bytes:
-                    self._flooded = True
-                    self._kill()
+                    self._kill(f"stopped after printing {self.limits.output_bytes:,} bytes")
+
+    def _watch(self) -> None:
+        """Kill a process that takes too long, or that waits although it is its turn."""
+        limits, idle, deadline = self.limits, 0.0, time.monotonic() + self.limits.wall_seconds
+        while not self._ended.wait(TICK):
+            idle += TICK * (self._asked and self._sleeps())
+            if idle > limits.idle_seconds:
+                self._kill(f"stopped after {limits.idle_seconds:g} s of waiting instead of computing")
+            elif time.monotonic() > deadline:
+                self._kill(f"stopped after {limits.wall_seconds:g} s: does it wait for something?")
+
+    def _sleeps(self) -> bool:
+        """Does the process sleep, with no answer of its under way to us?  Only Linux tells; False elsewhere."""
+        try:
+            state = Path(f"/proc/{self._process.pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()[0]
+            return state == "S" and not select.select([self._answers], [], [], 0)[0]
+        except (OSError, ValueError, IndexError):
+            return False
 
     def call(self, function: str, *args: Any) -> Any:
         """The result of a call in the student's process."""
-        if not self._loaded:
-            loaded = self._exchange(None)
+        if self._names is None:
+            loaded = self._exchange({"name": self.name, "source": base64.b64encode(self.source).decode()})
             if "error" in loaded:
                 raise Gone(one_line(loaded["error"]))
-            self._names, self._loaded = list(map(str, loaded.get("functions") or [])), True
+            self._names = list(map(str, loaded.get("functions") or []))
         if function not in self._names:
             raise Trouble(f"there is no function {function}: keep the name that the file came with")
         callables: list[Callable] = []
@@ -181,9 +203,15 @@ class Sandbox:
         try:
             if question is not None:
                 worker.send(self._questions, question)
-            return worker.receive(self._answers)
+            self._asked = True
+            frame = worker.receive(self._answers, MOST_ANSWER)
+            self._asked = False
+            self._answered += len(frame)
+            if self._answered > self.limits.answer_bytes:
+                self._kill()
+                raise Gone(f"stopped after answering with {self.limits.answer_bytes:,} bytes")
+            return worker.message(frame)
         except (EOFError, OSError):
-            self._process.wait()
             raise Gone(self._cause_of_death()) from None
         except (ValueError, RecursionError):
             self._garbled()
@@ -193,17 +221,17 @@ class Sandbox:
         raise Gone("the answer cannot be read: return arrays and numbers of moderate size") from None
 
     def _cause_of_death(self) -> str:
-        code = self._process.returncode
-        if self._flooded:
-            return f"stopped after printing {self.limits.output_bytes:,} bytes"
-        if self._late:
-            return f"stopped after {self.limits.wall_seconds:g} s: does it wait for something?"
-        if code < 0:
-            name = signal.Signals(-code).name
-            if name in ("SIGXCPU", "SIGKILL"):
-                return f"stopped after {self.limits.cpu_seconds} s of computing: is there an endless loop?"
-            return f"the process crashed ({name})"
-        return f"the process ended itself (exit code {code}) instead of returning"
+        code = self._process.wait()
+        if self._killed:
+            return self._killed
+        if code >= 0:
+            return f"the process ended itself (exit code {code}) instead of returning"
+        name = {number.value: number.name for number in signal.Signals}.get(-code, f"signal {-code}")
+        if name == "SIGXCPU":
+            return f"stopped after {self.limits.cpu_seconds} s of computing: is there an endless loop?"
+        if name == "SIGKILL":
+            return "ended from outside (SIGKILL): out of memory, perhaps, or past a limit that the code ignored"
+        return f"the process crashed ({name})"
 
 
 def read_source(file: Path) -> bytes:
