@@ -1,13 +1,8 @@
 """minilora: LoRA (Hu et al. 2021) from the inside, in NumPy, with every backward written by hand."""
 
-from minilora.checkpoint import (
-    CheckpointError,
-    load_adapter,
-    load_base,
-    load_model,
-    save_adapter,
-    save_model,
-)
+from minilora.files.adapter import load_adapter, save_adapter
+from minilora.files.container import CheckpointError
+from minilora.files.model import load_base, load_model, save_model
 from minilora.generate import generate
 from minilora.lora import (
     LoraConfig,
@@ -25,7 +20,7 @@ from minilora.text import ByteTokenizer, TextData, python_docs, python_source
 from minilora.train import FitResult, NonFiniteLossError, evaluate, fit, loss_and_grads
 from minilora.transformer import GPT, GPTConfig
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "GPT",

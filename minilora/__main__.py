@@ -2,7 +2,7 @@
 
 import sys
 
-from minilora.cli import main
+from minilora.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from minilora.backend import to_host
+from minilora.machine.backend import to_host
 from minilora.transformer import GPT
 
 

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from minilora import ops
-from minilora.backend import Array, array_module
+from minilora.machine.backend import Array, array_module
 from minilora.nn import Embedding, Gradients, Linear, Module, Parameter, accumulate, normal
 
 Model = TypeVar("Model", bound=Module)  # the verbs return the model they were given

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from minilora import ops
-from minilora.backend import Array, array_module, load_cupy, to_host
+from minilora.machine.backend import Array, array_module, load_cupy, to_host
 
 Gradients = dict[str, Array]
 Self = TypeVar("Self", bound="Module")

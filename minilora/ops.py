@@ -17,7 +17,7 @@ import math
 from types import ModuleType
 from typing import Any
 
-from minilora.backend import Array, array_module
+from minilora.machine.backend import Array, array_module
 
 # ---------------------------------------------------------------------------------------------- linear
 
@@ -168,8 +168,6 @@ def gelu_dx(dy: Array, x: Array, y: Array, phi: Array) -> Array:
 #   - scores stand transposed, (keys, queries), because NumPy works down columns several times faster than along
 #     short rows, with a key's rows of all heads side by side, so that these passes have long inner loops.
 
-QUERY_BLOCK = 64
-
 
 def causal_attention_plain(q: Array, k: Array, v: Array) -> Array:
     """The definition.  q (B, H, Tq, D), k and v (B, H, Tk, D) -> y (B, H, Tq, D)."""
@@ -179,112 +177,6 @@ def causal_attention_plain(q: Array, k: Array, v: Array) -> Array:
     S = xp.where(xp.tril(xp.ones((Tq, Tk), dtype=bool), k=Tk - Tq), S, -xp.inf)
     E = xp.exp(S - S.max(axis=-1, keepdims=True))
     return E / E.sum(axis=-1, keepdims=True) @ v
-
-
-def query_blocks(Tq: int, Tk: int) -> list[tuple[slice, slice]]:
-    """(queries, keys) of each block: the last key that a block may see is the one of its last query."""
-    starts = range(0, Tq, QUERY_BLOCK)
-    ends = [min(i + QUERY_BLOCK, Tq) for i in starts]
-    return [(slice(i, j), slice(0, Tk - Tq + j)) for i, j in zip(starts, ends, strict=True)]
-
-
-def _empty_heads(like: Array, shape: tuple[int, ...]) -> Array:
-    """An empty array of a shape (B, H, T, D), laid out (B, T, H, D): merging its heads again is no copy."""
-    B, H, T, D = shape
-    return array_module(like).empty((B, T, H, D), dtype=like.dtype).transpose(0, 2, 1, 3)
-
-
-def causal_attention(q: Array, k: Array, v: Array) -> tuple[Array, list[Array]]:
-    """y, and for backward the transposed softmax P^T, one array (B, H, keys, queries) a block.
-
-    q (B, H, Tq, D), k and v (B, H, Tk, D) -> y (B, H, Tq, D).
-    """
-    xp = array_module(q)
-    y = _empty_heads(q, q.shape)
-    P = []
-    q = q * (1 / math.sqrt(q.shape[-1]))
-    for queries, keys in query_blocks(q.shape[2], k.shape[2]):
-        S = _scores(k[:, :, keys], q[:, :, queries])
-        n = queries.stop - queries.start
-        if n > 1:  # the last n keys are the block's own positions
-            S[:, :, -n:] += _future(xp, n, q.dtype)
-        _softmax_of_columns(S)
-        xp.matmul(S.swapaxes(-1, -2), v[:, :, keys], out=y[:, :, queries])
-        P.append(S)
-    return y, P
-
-
-@functools.cache
-def _future(xp: ModuleType, n: int, dtype: Any) -> Array:
-    """(keys, queries) of the same n positions: -inf where a key comes after its query, else 0."""
-    return xp.tril(xp.full((n, n), -xp.inf, dtype=dtype), k=-1)
-
-
-def _scores(k: Array, q: Array) -> Array:
-    """k q^T, (B, H, keys, queries).  k (B, H, keys, D), q (B, H, queries, D)."""
-    S = _empty_heads(k, (*k.shape[:3], q.shape[2]))
-    return array_module(k).matmul(k, q.swapaxes(-1, -2), out=S)
-
-
-def _softmax_of_columns(S: Array) -> None:
-    """exp(S) / sum(exp(S)) down the columns, in place.  max S is subtracted, so that exp cannot overflow."""
-    xp = array_module(S)
-    S -= S.max(axis=-2, keepdims=True)
-    xp.exp(S, out=S)
-    S *= 1 / S.sum(axis=-2, keepdims=True)
-
-
-def causal_attention_dv(dy: Array, v: Array, P: list[Array]) -> Array:
-    """y = P v is linear in v: dv = P^T dy.  dy (B, H, Tq, D) -> (B, H, Tk, D)."""
-    return _sum_over_blocks(P, dy, like=v)
-
-
-def causal_attention_dscores(dy: Array, v: Array, y: Array, P: list[Array]) -> list[Array]:
-    """dL/dS for the scores S = q k^T / sqrt(D), in blocks shaped as P's.
-
-    dP = dy v^T; the softmax's Jacobian dP_j/dS_m = P_j (delta_jm - P_m) gives
-    dS_m = P_m (dP_m - sum_j P_j dP_j), and sum_j P_j dP_j = sum_j P_j (v_j . dy) = y . dy,
-    a product over D rather than over Tk terms. Masked places have P = 0, so dS = 0.
-    """
-    xp = array_module(dy)
-    y_dot_dy = xp.einsum("bhtd,bhtd->bht", y, dy)[:, :, None]
-    dS = []
-    for (queries, keys), P_block in zip(query_blocks(dy.shape[2], v.shape[2]), P, strict=True):
-        block = _scores(v[:, :, keys], dy[:, :, queries])
-        block -= y_dot_dy[..., queries]
-        block *= P_block
-        dS.append(block)
-    return dS
-
-
-def causal_attention_dq(dS: list[Array], q: Array, k: Array) -> Array:
-    """S_ij = q_i . k_j / sqrt(D): dq = dS k / sqrt(D).  -> (B, H, Tq, D)."""
-    xp = array_module(k)
-    dq = _empty_heads(q, q.shape)
-    for (queries, keys), block in zip(query_blocks(q.shape[2], k.shape[2]), dS, strict=True):
-        xp.matmul(block.swapaxes(-1, -2), k[:, :, keys], out=dq[:, :, queries])
-    dq *= 1 / math.sqrt(q.shape[-1])
-    return dq
-
-
-def causal_attention_dk(dS: list[Array], q: Array, k: Array) -> Array:
-    """S_ij = q_i . k_j / sqrt(D): dk = dS^T q / sqrt(D).  -> (B, H, Tk, D)."""
-    return _sum_over_blocks(dS, q * (1 / math.sqrt(q.shape[-1])), like=k)
-
-
-def _sum_over_blocks(blocks: list[Array], x: Array, like: Array) -> Array:
-    """M x for a (Tk, Tq) matrix M given in blocks of queries.  x (B, H, Tq, D) -> (B, H, Tk, D).
-
-    From the last block, which reaches every key, backwards: the first product fills the result.
-    """
-    xp = array_module(x)
-    result = _empty_heads(like, like.shape)
-    for (queries, keys), block in reversed(list(zip(query_blocks(x.shape[2], like.shape[2]), blocks, strict=True))):
-        if queries.stop == x.shape[2]:
-            xp.matmul(block, x[:, :, queries], out=result)
-        else:
-            result[:, :, keys] += block @ x[:, :, queries]
-    return result
 
 
 # --------------------------------------------------------------------------------------- cross-entropy

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from minilora.backend import Array, Scalar, array_module, on_host, to_host
+from minilora.machine.backend import Array, Scalar, array_module, on_host, to_host
 from minilora.nn import Gradients, Module
 
 

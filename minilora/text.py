@@ -6,9 +6,7 @@ standard library's own sources. A user's own UTF-8 file is the third corpus.
 
 from __future__ import annotations
 
-import ast
 import sysconfig
-import warnings
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -68,36 +66,6 @@ def python_source(max_bytes: int = 1_000_000) -> str:
             "use a CPython that ships them, or pass a UTF-8 file of your own (--data FILE)"
         )
     return "\n\n".join(texts)
-
-
-# Packages whose docstrings are left out: tests, grammars and data, and what pip put there.
-NOT_PROSE = {"__phello__", "__pycache__", "ensurepip", "lib2to3", "pydoc_data", "site-packages", "test", "turtledemo"}
-
-
-def python_docstrings(min_length: int = 60) -> list[str]:
-    """More English of the general domain: docstrings of the standard library's packages (asyncio, email, ...), in
-    order of file name.
-
-    Only packages, never the modules beside them, which are `python_source()`: the downstream text stays unseen.
-    RuntimeError if this interpreter was installed without its sources.
-    """
-    folder = Path(sysconfig.get_path("stdlib"))
-    found: dict[str, None] = {}  # a set in order: one text may stand in several files
-    for path in sorted(folder.glob("*/**/*.py")):
-        parts = path.relative_to(folder).parts
-        if parts[0] in NOT_PROSE or any("test" in part for part in parts):
-            continue
-        with warnings.catch_warnings():  # an old escape sequence in somebody's string is no concern here
-            warnings.simplefilter("ignore")
-            tree = ast.parse(path.read_text(encoding="utf-8", errors="replace"))
-        for node in ast.walk(tree):
-            if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
-                text = ast.get_docstring(node)
-                if text and len(text) >= min_length:
-                    found[text] = None
-    if not found:
-        raise RuntimeError(f"this Python has no standard-library packages in {folder}: use a CPython that ships them")
-    return list(found)
 
 
 def read_text(path: str | Path) -> str:

@@ -6,44 +6,29 @@ Weights say which targets count; weight 0 on the prompt x makes the objective co
 
 from __future__ import annotations
 
-import functools
 import math
-import os
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from itertools import islice, pairwise
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from minilora import ops
-from minilora.backend import (
-    Array,
-    Scalar,
-    array_module,
-    keep_freed_memory,
-    number,
-    on_host,
-    short_turns,
-    single_threaded_blas,
-    to_host,
-)
-from minilora.checkpoint import load_training, save_training
-from minilora.data_parallel import all_reduce, process_share
+from minilora.files.training import load_training, save_training
 from minilora.lora import LoraError, is_merged
+from minilora.machine.backend import Array, Scalar, array_module, number, on_host, to_host
+from minilora.machine.blas import keep_freed_memory
+from minilora.machine.pieces import piece_seeds, piece_slices, share_out
+from minilora.machine.processes import all_reduce, process_share
+from minilora.machine.progress import Progress
 from minilora.nn import Gradients, Parameter
 from minilora.optim import Adam, clip_grad_norm
-from minilora.progress import Progress
 from minilora.text import TextData
 from minilora.transformer import GPT
-
-# Of a piece's (tokens, width) arrays: half a megabyte in float32, so that a few of them fit a core's cache, and
-# still so large that a product is worth its call.
-ELEMENTS_PER_PIECE = 2**17
 
 
 class NonFiniteLossError(RuntimeError):
@@ -92,45 +77,12 @@ def loss_and_grads(
         return loss, grads
 
     mine = range(len(pieces)) if comm is None else process_share(len(pieces), comm)
-    (loss, grads), *others = _share(mine, workers, work)
+    (loss, grads), *others = share_out(mine, workers, work)
     for other_loss, other_grads in others:
         loss += other_loss
         for name, g in other_grads.items():
             grads[name] += g
     return (loss, grads) if comm is None else all_reduce(comm, model, loss, grads)
-
-
-def _share(pieces: range, workers: int, work: Callable[[range], Any]) -> list[Any]:
-    """work(share) for `workers` consecutive shares of the pieces, each on a thread of its own; results in order.
-
-    The pieces' products are too small to be cut again, so each stays on its worker's thread; a single piece has
-    the BLAS's own threads to itself.
-    """
-    if len(pieces) <= 1:
-        return [work(pieces)]
-    workers = max(1, min(workers, len(pieces)))
-    shares = [pieces[a:b] for a, b in pairwise(len(pieces) * w // workers for w in range(workers + 1))]
-    with single_threaded_blas(), short_turns():
-        others = [_threads(workers - 1, os.getpid()).submit(work, share) for share in shares[1:]]
-        return [work(shares[0])] + [other.result() for other in others]
-
-
-@functools.cache
-def _threads(count: int, process: int) -> ThreadPoolExecutor:
-    """Threads that wait for work from step to step; a forked process has none of its parent's, so it gets its own."""
-    return ThreadPoolExecutor(count, "minilora")
-
-
-def piece_slices(B: int, T: int, width: int) -> list[slice]:
-    """Cut B rows of T tokens into slices of about ELEMENTS_PER_PIECE, two at least: by shape alone, so that the
-    pieces are the same for every number of workers."""
-    rows = max(1, min(B // 2, ELEMENTS_PER_PIECE // (T * width)))
-    return [slice(i, min(i + rows, B)) for i in range(0, B, rows)]
-
-
-def piece_seeds(rng: np.random.Generator, B: int, T: int, width: int) -> list[int]:
-    """A seed for each of the host's pieces; as many are drawn for a device, so that what is drawn next is the same."""
-    return rng.integers(2**63, size=len(piece_slices(B, T, width))).tolist()
 
 
 def pieces_for(model: GPT, B: int, T: int) -> list[slice]:
@@ -182,7 +134,7 @@ def evaluate(model: GPT, data: Any, *, batch_size: int = 16, max_batches: int | 
         def work(share: range, tokens=tokens, targets=targets, weights=weights, pieces=pieces) -> Scalar:
             return sum(_weighted_nll(model, tokens[pieces[i]], targets[pieces[i]], weights[pieces[i]]) for i in share)
 
-        total += sum(_share(range(len(pieces)), workers, work))
+        total += sum(share_out(range(len(pieces)), workers, work))
         weight_sum += float(weights.sum())
     if not weight_sum:
         raise ValueError("there is no batch to evaluate: give data that is not empty, and max_batches of at least 1")

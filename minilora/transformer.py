@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minilora import ops
-from minilora.backend import Array, array_module
+from minilora import attention, ops
+from minilora.machine.backend import Array, array_module
 from minilora.nn import Embedding, Gradients, LayerNorm, Module, Parameter, gaussian_linear, normal
 
 
@@ -123,7 +123,7 @@ class CausalSelfAttention(Module):
         q, k, v = self._split_heads(q), self._split_heads(k), self._split_heads(v)
         if past is not None:
             k, v = past.append(k, v)
-        y, P = ops.causal_attention(q, k, v)
+        y, P = attention.causal_attention(q, k, v)
         out, o_cache = self.o_proj.forward(self._merge_heads(y), rng)
         return out, AttentionCache(q_cache, k_cache, v_cache, o_cache, q, k, v, y, P)
 
@@ -139,15 +139,15 @@ class CausalSelfAttention(Module):
         dy = self._split_heads(dy)
         dx = None
         if need_v:
-            dv = self._merge_heads(ops.causal_attention_dv(dy, cache.v, cache.P))
+            dv = self._merge_heads(attention.causal_attention_dv(dy, cache.v, cache.P))
             dx = _add(dx, self.v_proj.backward(dv, cache.v_proj, grads, need_dx))
         if need_q or need_k:
-            dS = ops.causal_attention_dscores(dy, cache.v, cache.y, cache.P)
+            dS = attention.causal_attention_dscores(dy, cache.v, cache.y, cache.P)
         if need_q:
-            dq = self._merge_heads(ops.causal_attention_dq(dS, cache.q, cache.k))
+            dq = self._merge_heads(attention.causal_attention_dq(dS, cache.q, cache.k))
             dx = _add(dx, self.q_proj.backward(dq, cache.q_proj, grads, need_dx))
         if need_k:
-            dk = self._merge_heads(ops.causal_attention_dk(dS, cache.q, cache.k))
+            dk = self._merge_heads(attention.causal_attention_dk(dS, cache.q, cache.k))
             dx = _add(dx, self.k_proj.backward(dk, cache.k_proj, grads, need_dx))
         return dx
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from minilora import ops
-from minilora.testing import gamma
+from minilora import attention, ops
+from minilora.testing.bounds import gamma
 
 Case = tuple[Callable[..., Any], tuple[Any, ...]]
 
@@ -25,10 +25,10 @@ def cases(dtype: str, seed: int = 0) -> dict[str, Case]:
     gamma, beta = normal(6), normal(6)
     _, xhat, rstd = ops.layer_norm(x, gamma, beta, 1e-5)
     gelu, phi = ops.gelu(x)
-    T = ops.QUERY_BLOCK + 6
+    T = attention.QUERY_BLOCK + 6
     q, k, v, d_attention = (normal(2, 3, T, 4) for _ in range(4))
-    attention, P = ops.causal_attention(q, k, v)
-    dS = ops.causal_attention_dscores(d_attention, v, attention, P)
+    attended, P = attention.causal_attention(q, k, v)
+    dS = attention.causal_attention_dscores(d_attention, v, attended, P)
     logits, targets = normal(10, 7), rng.integers(7, size=10)
     weights = rng.random(10).astype(dtype)
     softmax = ops.cross_entropy(logits, targets)[1]
@@ -45,12 +45,12 @@ def cases(dtype: str, seed: int = 0) -> dict[str, Case]:
         "gelu": (ops.gelu, (x,)),
         "gelu_dx": (ops.gelu_dx, (d_rows, x, gelu, phi)),
         "causal_attention_plain": (ops.causal_attention_plain, (q, k, v)),
-        "causal_attention": (ops.causal_attention, (q, k, v)),
-        "causal_attention, one query": (ops.causal_attention, (q[:, :, -1:], k, v)),
-        "causal_attention_dv": (ops.causal_attention_dv, (d_attention, v, P)),
-        "causal_attention_dscores": (ops.causal_attention_dscores, (d_attention, v, attention, P)),
-        "causal_attention_dq": (ops.causal_attention_dq, (dS, q, k)),
-        "causal_attention_dk": (ops.causal_attention_dk, (dS, q, k)),
+        "causal_attention": (attention.causal_attention, (q, k, v)),
+        "causal_attention, one query": (attention.causal_attention, (q[:, :, -1:], k, v)),
+        "causal_attention_dv": (attention.causal_attention_dv, (d_attention, v, P)),
+        "causal_attention_dscores": (attention.causal_attention_dscores, (d_attention, v, attended, P)),
+        "causal_attention_dq": (attention.causal_attention_dq, (dS, q, k)),
+        "causal_attention_dk": (attention.causal_attention_dk, (dS, q, k)),
         "cross_entropy": (ops.cross_entropy, (logits, targets)),
         "cross_entropy_dlogits": (ops.cross_entropy_dlogits, (softmax, targets, weights)),
     }
@@ -115,15 +115,15 @@ def bounds(name: str, dtype: str) -> list[np.ndarray]:
         q, k, v = a
         e = g(q.shape[-1] + 8) * (size[0] @ size[1].swapaxes(-1, -2)).max() / np.sqrt(q.shape[-1])
         relative = 2 * e + g(2 * k.shape[-2] + 12)
-        y, P = ops.causal_attention(q, k, size[2])
+        y, P = attention.causal_attention(q, k, size[2])
         return [relative * y] + ([relative * block for block in P] if op == "causal_attention" else [])
     if op == "causal_attention_dv":
-        return [g(a[0].shape[-2] + 1) * ops.causal_attention_dv(*size)]
+        return [g(a[0].shape[-2] + 1) * attention.causal_attention_dv(*size)]
     if op == "causal_attention_dscores":
         dy, v, y, P = size
-        return [g(v.shape[-1] + 3) * block for block in ops.causal_attention_dscores(dy, v, -y, P)]
+        return [g(v.shape[-1] + 3) * block for block in attention.causal_attention_dscores(dy, v, -y, P)]
     if op in ("causal_attention_dq", "causal_attention_dk"):
-        return [g(a[1].shape[-2] + 3) * getattr(ops, op)(*size)]
+        return [g(a[1].shape[-2] + 3) * getattr(attention, op)(*size)]
     logits, targets = a[:2]
     if op == "cross_entropy":
         # exp(x) for x down to -range errs by (range + 4) u relatively, the sum and its log by V more.

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from minilora import container
+from minilora.files import container
 
 TRACED = (container.__file__, zipfile.__file__, np.lib.format.__file__)
 STATES = [{"x": np.full((64, 64), value)} for value in (0.0, 1.0)]  # what is saved before, and what then

@@ -17,7 +17,7 @@ import numpy as np
 from hypothesis.errors import UnsatisfiedAssumption
 
 from minilora import GPT, GPTConfig, lora_layers
-from minilora.testing import gamma
+from minilora.testing.bounds import gamma
 
 FUNCTION = 8  # roundings that one call of exp, log or tanh counts as
 

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minilora import LoraConfig, add_lora
-from minilora.adapter_math import compress, update_svd, weighted_sum
-from minilora.adapters import AdapterBank
-from minilora.checkpoint import Adapter, adapter_of, read_adapter, write_adapter
-from minilora.testing import gamma
+from minilora.adapters.arithmetic import compress, update_svd, weighted_sum
+from minilora.adapters.bank import AdapterBank
+from minilora.files.adapter import Adapter, adapter_of, read_adapter, write_adapter
+from minilora.testing.bounds import gamma
 from tests.models import batch, gpt, scramble
 
 seeds = st.integers(0, 2**32 - 1)

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from minilora import GPT, Adam, CheckpointError, LoraConfig, LoraError, add_lora, generate, loss_and_grads, merge
-from minilora.adapters import AdapterBank, AdapterFolder
-from minilora.checkpoint import load_adapter, read_adapter, save_adapter, write_adapter
+from minilora.adapters.bank import AdapterBank
+from minilora.adapters.folder import AdapterFolder
+from minilora.files.adapter import load_adapter, read_adapter, save_adapter, write_adapter
 from minilora.lora import is_merged
 from tests.models import TINY, batch, bits, gpt
 from tests.reference import Bounded, gpt2_logits

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 import minilora as ml
 from minilora import analysis
-from minilora.testing import unit_roundoff
+from minilora.methods.subspace import RandomSubspace, fit_in_subspace
+from minilora.testing.bounds import unit_roundoff
 
 u = unit_roundoff("float64")
 seeds = st.integers(0, 2**32 - 1)
@@ -104,7 +105,7 @@ def test_no_random_directions_hold_more_of_w_than_its_own():
 def test_the_random_subspace_is_orthonormal_and_its_gradient_the_transpose(seed, D, data):
     m = data.draw(st.integers(1, D))
     rng = np.random.default_rng(seed)
-    subspace = analysis.RandomSubspace(D, m, rng)
+    subspace = RandomSubspace(D, m, rng)
     P = np.stack([subspace.expand(e) for e in np.eye(m)], axis=1)
     assert P.shape == (D, m)
     # Each diagonal entry sums at most D squares, each with two roundings.
@@ -123,9 +124,9 @@ DATA = ml.TextData(np.random.default_rng(0).integers(0, 3, size=400) * 3, 8)
 def test_training_in_a_subspace_stays_in_it_and_learns():
     model = tiny_model()
     before = {name: p.data.copy() for name, p in model.named_parameters().items()}
-    losses = analysis.fit_in_subspace(model, DATA, 20, steps=30, lr=0.3, batch_size=8, seed=3)
+    losses = fit_in_subspace(model, DATA, 20, steps=30, lr=0.3, batch_size=8, seed=3)
     moved = np.concatenate([(p.data - before[name]).ravel() for name, p in model.named_parameters().items()])
-    subspace = analysis.RandomSubspace(len(moved), 20, np.random.default_rng([3, 20]))
+    subspace = RandomSubspace(len(moved), 20, np.random.default_rng([3, 20]))
     off = moved - subspace.expand(subspace.project(moved))
     assert np.linalg.norm(moved) > 0.1
     # theta0 + P z - theta0 rounds once a parameter at the size of theta0, below 2 each.
@@ -137,7 +138,7 @@ def test_a_subspace_of_all_dimensions_is_full_fine_tuning():
     """With m = D, P is a permutation with signs, to which Adam is blind: the same losses as `fit`."""
     one, other = tiny_model(), tiny_model()
     D = other.config.parameter_count
-    losses = analysis.fit_in_subspace(one, DATA, D, steps=3, lr=1e-3, batch_size=4, seed=5)
+    losses = fit_in_subspace(one, DATA, D, steps=3, lr=1e-3, batch_size=4, seed=5)
     expected = ml.fit(other, DATA, steps=3, lr=1e-3, batch_size=4, seed=5, progress=False).losses
     # Equal but for the order of sums; Adam divides by sqrt(v) + 1e-8, which may magnify u by 1e8 at most.
     assert np.abs(np.array(losses) - expected).max() < 1e8 * u

@@ -6,8 +6,9 @@ import types
 import numpy as np
 import pytest
 
-from minilora import backend
-from minilora.backend import array_module, blas_thread_controls, short_turns, single_threaded_blas, to_host
+from minilora.machine import blas
+from minilora.machine.backend import array_module, to_host
+from minilora.machine.blas import blas_thread_controls, short_turns, single_threaded_blas
 
 
 def test_numpy_owns_its_arrays_and_scalars():
@@ -44,7 +45,7 @@ def test_the_number_of_blas_threads_comes_back_after_an_error():
 
 
 def test_a_blas_that_cannot_be_told_is_left_alone(monkeypatch):
-    monkeypatch.setattr(backend, "blas_thread_controls", lambda: None)
+    monkeypatch.setattr(blas, "blas_thread_controls", lambda: None)
     with single_threaded_blas():
         pass
 

@@ -37,7 +37,8 @@ from minilora import (
     save_model,
     unmerge,
 )
-from minilora.checkpoint import load_training, read_file, save_training, write_file
+from minilora.files.container import read_file, write_file
+from minilora.files.training import load_training, save_training
 from minilora.text import split
 from tests.models import TINY, batch, bits, gpt, scramble
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 import minilora as ml
-from minilora import cli
-from minilora.cli import main
+from minilora.cli import main as cli
+from minilora.cli.main import main
+from minilora.pretrain import corpus
 
 COMMANDS = ("demo", "train", "generate", "merge", "info", "pretrain")
 
@@ -107,9 +108,9 @@ def test_info_tells_what_each_kind_of_file_holds(files, capsys):
 
 
 def test_pretrain_writes_a_model_and_its_card(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(ml.pretrain, "RECORD_BYTES", 50_000)
-    monkeypatch.setattr(ml.pretrain, "python_docs", lambda: ml.python_docs()[:20_000])
-    monkeypatch.setattr(ml.pretrain, "python_docstrings", lambda: [ml.python_docs()[20_000:30_000]])
+    monkeypatch.setattr(corpus, "RECORD_BYTES", 50_000)
+    monkeypatch.setattr(corpus, "python_docs", lambda: ml.python_docs()[:20_000])
+    monkeypatch.setattr(corpus, "python_docstrings", lambda: [ml.python_docs()[20_000:30_000]])
     assert main(["pretrain", "--steps", "1", "--workers", "2", "--out", str(tmp_path / "p.npz")]) == 0
     assert ml.load_model(tmp_path / "p.npz").config == ml.load_base()[0].config
     card = (tmp_path / "p.md").read_text("utf-8")

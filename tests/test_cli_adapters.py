@@ -8,11 +8,12 @@ import os
 import numpy as np
 import pytest
 
-from minilora import GPT, GPTConfig, LoraConfig, add_lora, cli, load_base, load_model, save_adapter, save_model
-from minilora.adapter_math import compress, weighted_sum
-from minilora.adapters import AdapterBank
-from minilora.checkpoint import read_adapter
-from minilora.cli import main
+from minilora import GPT, GPTConfig, LoraConfig, add_lora, load_base, load_model, save_adapter, save_model
+from minilora.adapters.arithmetic import compress, weighted_sum
+from minilora.adapters.bank import AdapterBank
+from minilora.cli import main as cli
+from minilora.cli.main import main
+from minilora.files.adapter import read_adapter
 
 ACTIONS = ("list", "merge", "sum", "compress", "verify")
 

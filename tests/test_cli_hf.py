@@ -10,7 +10,7 @@ pytest.importorskip("safetensors", reason='needs safetensors: pip install "minil
 pytest.importorskip("tokenizers", reason='needs tokenizers: pip install "minilora[hf]"')
 
 import minilora as ml
-from minilora import cli
+from minilora.cli import main as cli
 from minilora.hf import load_gpt2, load_peft_adapter
 from tests.hf_folders import SIZES, gpt2_tensors, write_gpt2, write_tokenizer
 

@@ -24,7 +24,7 @@ from minilora import (
     save_adapter,
     save_model,
 )
-from minilora.container import read_file
+from minilora.files.container import read_file
 from tests import damage
 from tests.models import scramble
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from minilora import cli
+import minilora
 from tests.cupy_interface import ANY, collect, committed
 
 
@@ -27,7 +27,7 @@ def asked_of_xp() -> dict[str, set[str]]:
         parent = path(node.value)
         return parent and f"{parent}.{node.attr}"
 
-    for source in sorted(Path(cli.__file__).parent.rglob("*.py")):
+    for source in sorted(Path(minilora.__file__).parent.rglob("*.py")):
         for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
             if (name := path(node)) is not None:
                 asked.setdefault(name, set())

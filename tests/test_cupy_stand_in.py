@@ -23,8 +23,8 @@ from minilora import (
     TextData,
     add_lora,
     analysis,
+    attention,
     clip_grad_norm,
-    demo,
     evaluate,
     fit,
     generate,
@@ -39,14 +39,16 @@ from minilora import (
     train,
     unmerge,
 )
-from minilora.adapter_math import compress, weighted_sum
-from minilora.adapters import AdapterBank
-from minilora.backend import DeviceError, array_module
-from minilora.checkpoint import load_model
-from minilora.cli import main
-from minilora.container import read_file
+from minilora.adapters.arithmetic import compress, weighted_sum
+from minilora.adapters.bank import AdapterBank
+from minilora.adapters.side_by_side import loss_and_grads_side_by_side
+from minilora.cli.main import main
+from minilora.demo import QUICK, demo
+from minilora.files.container import read_file
+from minilora.files.model import load_model
+from minilora.machine.backend import DeviceError, array_module
+from minilora.methods.subspace import fit_in_subspace
 from minilora.nn import cache_bytes
-from minilora.side_by_side import loss_and_grads_side_by_side
 from minilora.tasks import Example
 from minilora.tasks.decoding import answer
 from minilora.text import Batch
@@ -156,7 +158,12 @@ def test_every_op_is_the_same_on_the_device(name, dtype):
 
 
 def test_every_op_has_a_case():
-    functions = {name for name, f in vars(ops).items() if callable(f) and getattr(f, "__module__", "") == ops.__name__}
+    functions = {
+        name
+        for module in (ops, attention)
+        for name, f in vars(module).items()
+        if callable(f) and getattr(f, "__module__", "") == module.__name__
+    }
     tested = {function.__name__ for function, _ in cases("float32").values()}
     elsewhere = {"query_blocks", "dropout_mask"}  # on no array; in the test of a step with dropout
     assert {name for name in functions if not name.startswith("_")} - tested == elsewhere
@@ -395,7 +402,7 @@ def test_views_switch_merge_and_train(one_piece):
 
 
 def test_training_side_by_side_is_the_hosts(monkeypatch):
-    monkeypatch.setattr("minilora.side_by_side.pieces_for", lambda model, B, T: [slice(0, B)])
+    monkeypatch.setattr("minilora.adapters.side_by_side.pieces_for", lambda model, B, T: [slice(0, B)])
     host, bank = banks()
     for equal in (False, True):
         streams = {name: Batch(*batch(seed=0 if equal else seed, B=3)) for seed, name in enumerate("ac")}
@@ -455,7 +462,7 @@ def test_training_in_a_subspace_is_the_hosts(one_piece):
     host = gpt()
     model, data = on_device(host), TextData(NOISE, 4)
     options = dict(m=5, steps=3, lr=0.1, batch_size=2, clip=None)
-    losses, expected = (analysis.fit_in_subspace(each, data, **options) for each in (model, host))
+    losses, expected = (fit_in_subspace(each, data, **options) for each in (model, host))
     assert losses == expected and bits(model) == bits(host)
 
 
@@ -510,7 +517,7 @@ def test_the_demo_says_the_same_on_the_device(tmp_path):
     """Every number of both demos is compared but times. Batches go in pieces on the host, and its factor for clipping
     is of another precision, so losses are equal to rounding, and texts as long as no draw is on the edge."""
     expected, found = (
-        demo.demo(demo.QUICK, 0, 2, tmp_path / "demo.png", progress=False, device=device) for device in ("cpu", "gpu")
+        demo(QUICK, 0, 2, tmp_path / "demo.png", progress=False, device=device) for device in ("cpu", "gpu")
     )
     for one, other in zip(found.inits, expected.inits, strict=True):
         assert (one.name, one.identical) == (other.name, other.identical)

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 from minilora import GPT, LoraConfig, add_lora, fit, loss_and_grads
-from minilora.checkpoint import read_adapter
-from minilora.data_parallel import process_share, reduced_bytes, world
-from minilora.testing import gamma
+from minilora.analysis import reduced_bytes
+from minilora.files.adapter import read_adapter
+from minilora.machine.processes import process_share, world
+from minilora.testing.bounds import gamma
 from tests.models import TINY, batch, gpt, scramble
 
 MPIRUN = shutil.which("mpirun", path=os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")]))

@@ -7,15 +7,19 @@ import numpy as np
 import pytest
 
 import minilora as ml
-from minilora import analysis, cli, demo, plots
-from minilora.testing import unit_roundoff
+from minilora import analysis, plots
+from minilora.cli import main as cli
+from minilora.demo import rank, run, task
+from minilora.demo.figure import demo_figure
+from minilora.demo.merging import slower
+from minilora.testing.bounds import unit_roundoff
 
 
 @pytest.fixture(scope="module")
 def result(tmp_path_factory):
     """One quick run and the folder of its figure."""
     folder = tmp_path_factory.mktemp("demo")
-    return demo.demo(demo.QUICK, 0, 2, folder / "demo.png", progress=False), folder / "demo.png"
+    return run.demo(task.QUICK, 0, 2, folder / "demo.png", progress=False), folder / "demo.png"
 
 
 # -------------------------------------------------------------------------------------------- the claims
@@ -34,28 +38,28 @@ def test_zero_init_is_the_identity_and_only_b_moves_first(result):
 def test_training_counts_what_it_says(result):
     training, base = result[0].training, ml.load_base()[0]
     parameters = base.config.parameter_count
-    trained = 4 * 4 * demo.RANK * (128 + 128)  # blocks, projections, r (k + d)
+    trained = 4 * 4 * task.RANK * (128 + 128)  # blocks, projections, r (k + d)
     assert training.full_bytes == analysis.TrainingBytes(4 * parameters, 4 * parameters, 8 * parameters)
     assert training.lora_bytes == analysis.TrainingBytes(4 * (parameters + trained), 4 * trained, 8 * trained)
     assert training.report == ml.trainable_report(training.model)
-    assert [step for step, _ in training.run.val_losses] == list(range(demo.QUICK.steps + 1))
-    assert training.text_before.startswith(demo.PROMPT) and training.text_after.startswith(demo.PROMPT)
+    assert [step for step, _ in training.run.val_losses] == list(range(task.QUICK.steps + 1))
+    assert training.text_before.startswith(task.PROMPT) and training.text_after.startswith(task.PROMPT)
 
 
 def test_every_rank_is_run_with_and_without_the_scale(result):
     scaling = result[0].scaling
-    assert tuple(scaling.scaled) == tuple(scaling.unscaled) == demo.QUICK.ranks
-    assert scaling.scaled[demo.ALPHA] is scaling.unscaled[demo.ALPHA]
+    assert tuple(scaling.scaled) == tuple(scaling.unscaled) == task.QUICK.ranks
+    assert scaling.scaled[task.ALPHA] is scaling.unscaled[task.ALPHA]
     assert scaling.scaled[1].losses[0] == scaling.unscaled[1].losses[0], "B = 0: the scale cannot show on step 0"
     assert scaling.scaled[1].losses[1] != scaling.unscaled[1].losses[1]
 
 
 def test_the_spectra_are_those_of_every_attention_projection(result):
     intrinsic = result[0].intrinsic
-    names = {f"blocks.{i}.attn.{layer}.weight" for i in range(4) for layer in demo.ATTENTION}
+    names = {f"blocks.{i}.attn.{layer}.weight" for i in range(4) for layer in task.ATTENTION}
     assert intrinsic.sigma.keys() == intrinsic.control.keys() == names
-    few = demo.mean_of(analysis.rank_for_energy, intrinsic.sigma)
-    many = demo.mean_of(analysis.rank_for_energy, intrinsic.control)
+    few = rank.mean_of(analysis.rank_for_energy, intrinsic.sigma)
+    many = rank.mean_of(analysis.rank_for_energy, intrinsic.control)
     assert few < many
 
 
@@ -69,11 +73,11 @@ def test_merging_only_rounds_and_unmerge_restores(result):
     assert 0 < merging.drift <= 2 * unit_roundoff("float32")  # W stays below 1: two roundings, of W0 + dW and back
     for times in (merging.reading, merging.writing):
         assert times.keys() == {"base", "unmerged", "merged"} and min(times.values()) > 0
-        assert demo.slower(times, "base") == 0
+        assert slower(times, "base") == 0
 
 
 def test_the_same_seed_gives_the_same_numbers(result, tmp_path):
-    again = demo.demo(demo.QUICK, 0, 2, tmp_path / "demo.png", progress=False)
+    again = run.demo(task.QUICK, 0, 2, tmp_path / "demo.png", progress=False)
     first = result[0]
     assert again.inits == first.inits
     assert again.training.run.losses == first.training.run.losses
@@ -81,7 +85,7 @@ def test_the_same_seed_gives_the_same_numbers(result, tmp_path):
     assert [run.loss for run in again.scaling.unscaled.values()] == [
         run.loss for run in first.scaling.unscaled.values()
     ]
-    other = demo.demo(demo.QUICK, 1, 2, tmp_path / "demo.png", progress=False)
+    other = run.demo(task.QUICK, 1, 2, tmp_path / "demo.png", progress=False)
     assert other.training.run.losses != first.training.run.losses
 
 
@@ -101,7 +105,7 @@ def test_the_page_has_five_sections_a_table_and_the_figures_path(tmp_path, capsy
 def test_the_figure_is_a_png_and_the_same_for_the_same_numbers(result, tmp_path):
     numbers, path = result
     assert path.read_bytes().startswith(b"\x89PNG")
-    plots.demo_figure(numbers, tmp_path / "no-suffix")
+    demo_figure(numbers, tmp_path / "no-suffix")
     assert (tmp_path / "no-suffix").read_bytes() == path.read_bytes()
 
 
@@ -109,7 +113,7 @@ def test_without_matplotlib_the_demo_says_how_to_get_it(result, tmp_path, monkey
     for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    demo.print_figure(result[0], tmp_path / "f.png")
+    run.print_figure(result[0], tmp_path / "f.png")
     assert "pip install matplotlib" in capsys.readouterr().out
     assert not (tmp_path / "f.png").exists()
 

@@ -14,12 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minilora import cli
-from minilora.cli import main
-from minilora.exercises import commands, folder, grading, spec, worker
+from minilora.cli import exercises as commands
+from minilora.cli import main as cli
+from minilora.cli.main import main
+from minilora.exercises import grading, spec, workbook, worker
 from minilora.exercises.checking import ERROR, FAILED, NOT_STARTED, PASSED, Verdict, check, check_source
-from minilora.exercises.folder import UNSOLVED
 from minilora.exercises.sandbox import LIMITS, Gone, Limits, Local, read_source
+from minilora.exercises.workbook import UNSOLVED
 from tests import exercise_matrix as matrix
 
 SOLUTIONS = matrix.SOLUTIONS
@@ -297,7 +298,7 @@ def test_starting_again_leaves_the_students_files(started, capsys):
 
 
 def test_a_spoiled_state_file_is_made_anew(started):
-    (started / folder.STATE).write_text('{"verdicts": 3}')
+    (started / workbook.STATE).write_text('{"verdicts": 3}')
     assert main(["exercises"]) == 0
 
 

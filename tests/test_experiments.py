@@ -17,11 +17,22 @@ import numpy as np
 import pytest
 
 import minilora as ml
-from minilora import cli, methods
-from minilora.experiments import lr_transfer, pool, report
+from minilora import methods
+from minilora.cli import main as cli
 from minilora.experiments.catalogue import EXPERIMENTS
-from minilora.experiments.experiment import METRICS, Claim, Results, Score, gain, markdown, not_worse, show, verdict
-from minilora.experiments.plan import (
+from minilora.experiments.engine import pool, report
+from minilora.experiments.engine.experiment import (
+    METRICS,
+    Claim,
+    Results,
+    Score,
+    gain,
+    markdown,
+    not_worse,
+    show,
+    verdict,
+)
+from minilora.experiments.engine.plan import (
     QUICK,
     RATES,
     REFERENCE,
@@ -34,7 +45,8 @@ from minilora.experiments.plan import (
     lora,
     reference,
 )
-from minilora.experiments.run import RunConfig, Store, run, run_and_keep
+from minilora.experiments.engine.run import RunConfig, Store, run, run_and_keep
+from minilora.experiments.tables import lr_transfer
 
 ROOT = Path(__file__).parents[1]
 TINY = RunConfig("nli", "lora", lr=1e-2, options=lora(2), steps=2, batch_size=2, train=12, valid=2, test=2)

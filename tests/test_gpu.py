@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 from minilora import GPT, Adam, GPTConfig, TextData, fit, generate, loss_and_grads
-from minilora.backend import DeviceError, load_cupy, to_host
-from minilora.testing import gamma
+from minilora.machine.backend import DeviceError, load_cupy, to_host
+from minilora.testing.bounds import gamma
 from tests import strict_array
 from tests.backend_cases import bounds, cases, moved
 from tests.benchmarks import gpu as benchmark

@@ -26,7 +26,8 @@ from minilora import (
 )
 from minilora.lora import LoraLayer, LoraLinear, is_merged
 from minilora.nn import Embedding, Linear, Parameter
-from minilora.testing import check_lora, gamma, unmerge_drift_bound
+from minilora.testing.bounds import gamma, unmerge_drift_bound
+from minilora.testing.check import check_lora
 from tests.finite_differences import assert_gradient
 from tests.models import TINY, batch, bits, gpt, loss_of, scramble
 from tests.reference import reference_logits, reference_loss

@@ -25,9 +25,9 @@ from minilora import (
     save_model,
     tasks,
 )
-from minilora.cli import main
-from minilora.container import read_file, write_file
-from minilora.testing import gamma
+from minilora.cli.main import main
+from minilora.files.container import read_file, write_file
+from minilora.testing.bounds import gamma
 from tests.finite_differences import assert_gradient
 from tests.models import TINY, batch, bits, gpt, loss_of, scramble
 from tests.reference import Reference

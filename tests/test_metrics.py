@@ -9,10 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minilora.tasks.bleu import bleu, nist
-from minilora.tasks.cider import cider
-from minilora.tasks.ngrams import most_in_any, ngrams, tokenize
-from minilora.tasks.rouge import longest_common_subsequence, rouge_l, rouge_n
+from minilora.tasks.metrics import (
+    bleu,
+    cider,
+    longest_common_subsequence,
+    most_in_any,
+    ngrams,
+    nist,
+    rouge_l,
+    rouge_n,
+    tokenize,
+)
 
 words = st.lists(st.sampled_from("abcd"), min_size=1, max_size=8)
 cases = st.lists(st.tuples(words, st.lists(words, min_size=1, max_size=3)), min_size=1, max_size=4)

@@ -2,14 +2,15 @@
 
 import inspect
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minilora import ops
-from minilora.testing import gamma
+from minilora import attention, ops
+from minilora.testing.bounds import gamma
 from tests.finite_differences import assert_gradient
 from tests.reference import Bounded, Reference, exactly
 
@@ -164,48 +165,48 @@ block_sizes = pytest.mark.parametrize("query_block", [1, 2, 64])
 @block_sizes
 @given(seed=seeds, shapes=attention_shapes)
 def test_attention_is_the_formula(monkeypatch, query_block, seed, shapes):
-    monkeypatch.setattr(ops, "QUERY_BLOCK", query_block)
+    monkeypatch.setattr(attention, "QUERY_BLOCK", query_block)
     q, k, v = gaussian(seed, shapes[0], shapes[1], shapes[1])
     expected = f.attention(exactly(q), exactly(k), exactly(v))
-    assert_within(ops.causal_attention(q, k, v)[0], expected)
+    assert_within(attention.causal_attention(q, k, v)[0], expected)
     assert_within(ops.causal_attention_plain(q, k, v), expected)
 
 
 @given(seeds, attention_shapes)
 def test_attention_never_sees_the_future(seed, shapes):
     q, k, v = gaussian(seed, shapes[0], shapes[1], shapes[1])
-    before = ops.causal_attention(q, k, v)[0]
+    before = attention.causal_attention(q, k, v)[0]
     k[:, :, -1], v[:, :, -1] = 1e3, 1e3
-    np.testing.assert_array_equal(ops.causal_attention(q, k, v)[0][:, :, :-1], before[:, :, :-1])
+    np.testing.assert_array_equal(attention.causal_attention(q, k, v)[0][:, :, :-1], before[:, :, :-1])
 
 
 @given(seeds, sides)
 def test_the_first_position_attends_to_itself_alone(seed, T):
     q, k, v = gaussian(seed, *[(1, 1, T, 3)] * 3)
-    np.testing.assert_array_equal(ops.causal_attention(q, k, v)[0][:, :, 0], v[:, :, 0])
+    np.testing.assert_array_equal(attention.causal_attention(q, k, v)[0][:, :, 0], v[:, :, 0])
 
 
 def test_attention_to_one_overwhelming_key_is_its_value():
     q, k, v = gaussian(0, *[(1, 1, 4, 2)] * 3)
     q[...], k[...], k[0, 0, 1] = 1e3, -1e3, 1e3
-    np.testing.assert_array_equal(ops.causal_attention(q, k, v)[0][0, 0, 1:], v[0, 0, [1, 1, 1]])
+    np.testing.assert_array_equal(attention.causal_attention(q, k, v)[0][0, 0, 1:], v[0, 0, [1, 1, 1]])
 
 
 @block_sizes
 @given(seed=seeds, shapes=attention_shapes)
 def test_attention_derivatives(monkeypatch, query_block, seed, shapes):
-    monkeypatch.setattr(ops, "QUERY_BLOCK", query_block)
+    monkeypatch.setattr(attention, "QUERY_BLOCK", query_block)
     q, k, v, dy = gaussian(seed, shapes[0], shapes[1], shapes[1], shapes[0])
-    y, P = ops.causal_attention(q, k, v)
+    y, P = attention.causal_attention(q, k, v)
     rounding = loss_rounding(dy, f.attention(exactly(q), exactly(k), exactly(np.abs(v) + 1)))
 
     def loss():
-        return float((dy * ops.causal_attention(q, k, v)[0]).sum())
+        return float((dy * attention.causal_attention(q, k, v)[0]).sum())
 
-    dS = ops.causal_attention_dscores(dy, v, y, P)
-    assert_gradient(ops.causal_attention_dq(dS, q, k), loss, q, rounding)
-    assert_gradient(ops.causal_attention_dk(dS, q, k), loss, k, rounding)
-    assert_gradient(ops.causal_attention_dv(dy, v, P), loss, v, rounding)
+    dS = attention.causal_attention_dscores(dy, v, y, P)
+    assert_gradient(attention.causal_attention_dq(dS, q, k), loss, q, rounding)
+    assert_gradient(attention.causal_attention_dk(dS, q, k), loss, k, rounding)
+    assert_gradient(attention.causal_attention_dv(dy, v, P), loss, v, rounding)
 
 
 # --------------------------------------------------------------------------------------- cross-entropy
@@ -260,10 +261,10 @@ def test_a_dropout_mask_has_mean_one(p):
 
 
 def calls(dtype: str) -> dict[str, tuple]:
-    """Arguments for every public function of ops."""
+    """Arguments for every public function of ops and attention."""
     x, W, b, dy, heads = gaussian(0, (4, 3), (5, 3), (5,), (4, 5), (2, 1, 4, 3), dtype=dtype)
     rows, norm = (np.arange(4) % 3, gaussian(1, (3,), (3,), dtype=dtype))
-    y, P = ops.causal_attention(heads, heads, heads)
+    y, P = attention.causal_attention(heads, heads, heads)
     _, xhat, rstd = ops.layer_norm(x, *norm, 1e-5)
     return {
         "linear": (x, W, b),
@@ -281,11 +282,22 @@ def calls(dtype: str) -> dict[str, tuple]:
         "causal_attention": (heads, heads, heads),
         "causal_attention_dv": (heads, heads, P),
         "causal_attention_dscores": (heads, heads, y, P),
-        "causal_attention_dq": (ops.causal_attention_dscores(heads, heads, y, P), heads, heads),
-        "causal_attention_dk": (ops.causal_attention_dscores(heads, heads, y, P), heads, heads),
+        "causal_attention_dq": (attention.causal_attention_dscores(heads, heads, y, P), heads, heads),
+        "causal_attention_dk": (attention.causal_attention_dscores(heads, heads, y, P), heads, heads),
         "cross_entropy": (x, rows),
         "cross_entropy_dlogits": (x, rows, x[:, 0].copy()),
         "dropout_mask": ((2, 3), 0.5, np.random.default_rng(0), x),
+    }
+
+
+def functions() -> dict[str, Callable]:
+    """Every public function of ops and attention, by name."""
+    modules = (ops, attention)
+    return {
+        name: function
+        for module in modules
+        for name, function in inspect.getmembers(module, inspect.isfunction)
+        if function.__module__ == module.__name__ and not name.startswith("_")
     }
 
 
@@ -296,8 +308,7 @@ def arrays_in(value) -> list[np.ndarray]:
 
 
 def test_the_table_of_calls_is_complete():
-    public = {n for n, o in inspect.getmembers(ops, inspect.isfunction) if o.__module__ == ops.__name__ and n[0] != "_"}
-    assert public - {"query_blocks"} == set(calls("float64"))
+    assert functions().keys() - {"query_blocks"} == set(calls("float64"))
 
 
 @pytest.mark.parametrize("name", calls("float64"))
@@ -307,11 +318,11 @@ def test_an_op_is_pure(name):
     inputs = arrays_in(arguments)
     for array in inputs:
         array.setflags(write=False)
-    for result in arrays_in(getattr(ops, name)(*arguments)):
+    for result in arrays_in(functions()[name](*arguments)):
         assert not any(np.shares_memory(result, array) for array in inputs)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", calls("float64"))
 def test_an_op_keeps_the_precision_that_it_is_given(name, dtype):
-    assert {a.dtype.name for a in arrays_in(getattr(ops, name)(*calls(dtype)[name]))} == {dtype}
+    assert {a.dtype.name for a in arrays_in(functions()[name](*calls(dtype)[name]))} == {dtype}

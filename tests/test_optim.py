@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from minilora import Adam, clip_grad_norm, warmup_cosine
 from minilora.nn import Module, Parameter
 from minilora.optim import global_norm
-from minilora.testing import gamma
+from minilora.testing.bounds import gamma
 from tests.models import bits
 
 seeds = st.integers(0, 2**32 - 1)

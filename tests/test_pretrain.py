@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
-from minilora import GPTConfig, TextData, load_model, pretrain
-from minilora.pretrain import STAGES, Mixture, RecordData
-from minilora.pretrain import pretrain as make
-from minilora.records import Document
+from minilora import GPTConfig, TextData, load_model
+from minilora.pretrain import corpus, recipe
+from minilora.pretrain.corpus import Mixture, RecordData
+from minilora.pretrain.recipe import STAGES
+from minilora.pretrain.recipe import pretrain as make
+from minilora.pretrain.records import Document
 from tests.models import bits
 
 DOCUMENTS = [Document("ab: xyz. xyz is ab", ("ab", "xyz")), Document("q q", ("q",)), Document("one two one", ("one",))]
@@ -14,12 +16,11 @@ DOCUMENTS = [Document("ab: xyz. xyz is ab", ("ab", "xyz")), Document("q q", ("q"
 
 @pytest.fixture
 def in_small(monkeypatch):
-    monkeypatch.setattr(pretrain, "CONFIG", GPTConfig(block_size=96, n_layer=1, n_head=1, n_embd=4))
-    monkeypatch.setattr(pretrain, "RECORD_BYTES", 10_000)
-    monkeypatch.setattr(pretrain, "python_docs", lambda: "The quick brown fox jumps over the lazy dog. " * 20)
-    monkeypatch.setattr(
-        pretrain, "python_docstrings", lambda: ["Return the fox.", "The dog, or None if it sleeps."] * 9
-    )
+    monkeypatch.setattr(recipe, "CONFIG", GPTConfig(block_size=96, n_layer=1, n_head=1, n_embd=4))
+    monkeypatch.setattr(corpus, "BLOCK_SIZE", 96)
+    monkeypatch.setattr(corpus, "RECORD_BYTES", 10_000)
+    monkeypatch.setattr(corpus, "python_docs", lambda: "The quick brown fox jumps over the lazy dog. " * 20)
+    monkeypatch.setattr(corpus, "python_docstrings", lambda: ["Return the fox.", "The dog, or None if it sleeps."] * 9)
 
 
 def test_the_same_seed_makes_the_same_base(in_small, tmp_path):
@@ -44,7 +45,7 @@ def test_nothing_but_the_base_and_its_card_is_left(in_small, tmp_path):
 @pytest.mark.parametrize("stage", range(len(STAGES)))
 def test_a_run_cut_off_in_any_stage_goes_on_to_the_same_bits(in_small, tmp_path, monkeypatch, stage):
     make(tmp_path / "whole.npz", steps=2, workers=1)
-    run_stage = pretrain.run_stage
+    run_stage = recipe.run_stage
 
     def cut_off(model, at, *rest):
         if at is STAGES[stage]:
@@ -52,7 +53,7 @@ def test_a_run_cut_off_in_any_stage_goes_on_to_the_same_bits(in_small, tmp_path,
         return run_stage(model, at, *rest)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(pretrain, "run_stage", cut_off)
+        patch.setattr(recipe, "run_stage", cut_off)
         make(tmp_path / "cut.npz", steps=2, workers=1)
     make(tmp_path / "cut.npz", steps=2, workers=1, resume=True)
     assert bits(load_model(tmp_path / "cut.npz")) == bits(load_model(tmp_path / "whole.npz"))

@@ -4,8 +4,8 @@ import io
 
 import pytest
 
-from minilora import progress
-from minilora.progress import Progress, format_seconds
+from minilora.machine import progress
+from minilora.machine.progress import Progress, format_seconds
 
 
 class Terminal(io.StringIO):

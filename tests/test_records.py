@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from minilora.records import FIELDS, KINDS, Document, Generator, copied, documents
+from minilora.pretrain.records import FIELDS, KINDS, Document, Generator, copied, documents
 
 WORDS = ["alpha", "beta", "gamma", "delta"]
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from minilora import LoraConfig, LoraError, NonFiniteLossError, fit, loss_and_grads, ops
-from minilora.adapters import AdapterBank
-from minilora.side_by_side import fit_side_by_side, loss_and_grads_side_by_side
-from minilora.testing import gamma
+from minilora.adapters.bank import AdapterBank
+from minilora.adapters.side_by_side import fit_side_by_side, loss_and_grads_side_by_side
+from minilora.testing.bounds import gamma
 from minilora.text import Batch
 from tests.models import TINY, batch, gpt
 

@@ -3,6 +3,7 @@
 A harness is only worth something if it fails when it should: `WRONG` is the list of mistakes it has to catch.
 """
 
+import re
 import subprocess
 import sys
 from fractions import Fraction
@@ -13,13 +14,10 @@ import pytest
 from hypothesis import given, settings
 
 from minilora import testing
-from minilora.testing import (
-    check_lora,
-    forward_error_bound,
-    lora_cases,
-    merge_error_bound,
-    unmerge_drift_bound,
-)
+from minilora.testing import check, laws
+from minilora.testing.bounds import forward_error_bound, merge_error_bound, unmerge_drift_bound
+from minilora.testing.cases import lora_cases
+from minilora.testing.check import check_lora
 
 # The textbook implementation, and others that are as right.
 
@@ -337,9 +335,9 @@ def test_rounding_is_not_mistaken_for_a_slip():
 
 
 def test_the_same_code_gets_the_same_cases():
-    first = testing._drawn_cases(10)
-    testing._drawn_cases.cache_clear()
-    assert [str(case) for case in testing._drawn_cases(10)] == [str(case) for case in first]
+    first = check._drawn_cases(10)
+    check._drawn_cases.cache_clear()
+    assert [str(case) for case in check._drawn_cases(10)] == [str(case) for case in first]
 
 
 def test_random_answers_are_rejected():
@@ -373,28 +371,23 @@ def test_the_five_lines_leave_no_folder_and_no_noise(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["test_mine.py"]
 
 
-def test_only_this_module_needs_hypothesis_and_it_needs_no_other():
-    alone = (
-        "import importlib.util, sys; import numpy\n"
-        f"spec = importlib.util.spec_from_file_location('alone', {testing.__file__!r})\n"
-        "module = sys.modules['alone'] = importlib.util.module_from_spec(spec)\n"
-        "spec.loader.exec_module(module)\n"
-        "assert not any(name.startswith('minilora') for name in sys.modules)\n"
-    )
+def test_only_this_room_needs_hypothesis_and_it_needs_no_other():
+    for path in Path(testing.__file__).parent.glob("*.py"):
+        imported = re.findall(r"^(?:from|import) (minilora\S*)", path.read_text(encoding="utf-8"), re.MULTILINE)
+        assert all(name.startswith("minilora.testing.") for name in imported)
     package = "import sys; import minilora; assert not {'hypothesis', 'minilora.testing'} & set(sys.modules)"
-    for code in (alone, package):
-        subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, "-c", package], check=True)
 
 
 @settings(max_examples=20, database=None, deadline=None)
 @given(lora_cases())
 def test_the_laws_work_under_a_given_of_ones_own(case):
-    testing.zero_init_is_identity(case, forward)
-    testing.forward_is_equation_3(case, forward)
-    testing.update_has_rank_r(case, merge)
-    testing.merged_equals_unmerged(case, forward, merge)
-    testing.unmerge_restores(case, merge, unmerge, cycles=5)
-    testing.gradients_match_finite_differences(case, forward, backward)
+    laws.zero_init_is_identity(case, forward)
+    laws.forward_is_equation_3(case, forward)
+    laws.update_has_rank_r(case, merge)
+    laws.merged_equals_unmerged(case, forward, merge)
+    laws.unmerge_restores(case, merge, unmerge, cycles=5)
+    laws.gradients_match_finite_differences(case, forward, backward)
 
 
 # The strategies.
@@ -413,7 +406,7 @@ def drawn(strategy, count):
 
 
 def test_cases_cover_what_they_promise():
-    cases = testing._drawn_cases(200)
+    cases = check._drawn_cases(200)
     shapes = [(*case.x.shape, case.W0.shape[0]) for case in cases]
     assert {n for n, _, _ in shapes} == {k for _, k, _ in shapes} == {d for _, _, d in shapes} == {1, 2, 3, 4}
     assert any(d == k > 1 for _, k, d in shapes) and any(d != k for _, k, d in shapes)
@@ -534,20 +527,20 @@ def test_a_relative_error_of_a_billionth_is_seen():
     shapes = (n, k), (d, k), (r, k), (d, r), (n, d)
     case = testing.LoraCase(*(rng.standard_normal(shape) for shape in shapes), alpha=4.0)
     off = 1 + 1e-9
-    testing.gradients_match_finite_differences(case, forward, backward)
+    laws.gradients_match_finite_differences(case, forward, backward)
     for wrong in range(3):
         with pytest.raises(AssertionError, match=GRADIENTS):
-            testing.gradients_match_finite_differences(
+            laws.gradients_match_finite_differences(
                 case,
                 forward,
                 lambda *a, wrong=wrong: [g * off if i == wrong else g for i, g in enumerate(backward(*a))],
             )
     with pytest.raises(AssertionError, match="merged equals unmerged"):
-        testing.merged_equals_unmerged(case, forward, lambda W0, A, B, s: merge(W0, A, B, s * off))
+        laws.merged_equals_unmerged(case, forward, lambda W0, A, B, s: merge(W0, A, B, s * off))
     with pytest.raises(AssertionError, match="rank"):
-        testing.update_has_rank_r(case, lambda W0, A, B, s: merge(W0, A, B, s) + 1e-9 * np.eye(*W0.shape))
+        laws.update_has_rank_r(case, lambda W0, A, B, s: merge(W0, A, B, s) + 1e-9 * np.eye(*W0.shape))
     with pytest.raises(AssertionError, match="unmerge restores"):
-        testing.unmerge_restores(case, merge, lambda W, A, B, s: unmerge(W, A, B, s * off))
+        laws.unmerge_restores(case, merge, lambda W, A, B, s: unmerge(W, A, B, s * off))
 
 
 def test_the_laws_of_rounding_that_the_bounds_stand_on():

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minilora import ByteTokenizer, TextData, python_docs, python_source
-from minilora.text import python_docstrings, read_text, split
+from minilora.pretrain.corpus import python_docstrings
+from minilora.text import read_text, split
 
 seeds = st.integers(0, 2**32 - 1)
 lengths = st.integers(2, 40)

@@ -19,9 +19,11 @@ from minilora import (
     loss_and_grads,
     train,
 )
-from minilora.backend import single_threaded_blas
-from minilora.checkpoint import read_file
-from minilora.testing import gamma
+from minilora.files.container import read_file
+from minilora.machine import pieces
+from minilora.machine.blas import single_threaded_blas
+from minilora.machine.pieces import piece_slices
+from minilora.testing.bounds import gamma
 from minilora.text import Batch
 from tests.models import TINY, batch, bits, gpt
 from tests.reference import Reference, reference_logits, reference_loss
@@ -38,7 +40,7 @@ def adapted(**config) -> GPT:
 @pytest.fixture
 def many_pieces(monkeypatch):
     """Pieces of two sequences of four tokens, so that small batches are cut too."""
-    monkeypatch.setattr(train, "ELEMENTS_PER_PIECE", 8 * TINY.n_embd)
+    monkeypatch.setattr(pieces, "ELEMENTS_PER_PIECE", 8 * TINY.n_embd)
 
 
 # ------------------------------------------------------------------------------------------------- loss
@@ -82,7 +84,7 @@ def test_the_number_of_workers_changes_only_the_order_of_addition(many_pieces, s
         loss, grads = loss_and_grads(model, tokens, targets, weights)
         other_loss, other_grads = loss_and_grads(model, tokens, targets, weights, workers=workers)
         losses, parts = [], []
-        for rows in train.piece_slices(*tokens.shape, TINY.n_embd):
+        for rows in piece_slices(*tokens.shape, TINY.n_embd):
             part: dict[str, np.ndarray] = {}
             losses.append(train._piece(model, tokens[rows], targets[rows], weights[rows] / weights.sum(), part, None))
             parts.append(part)
@@ -131,7 +133,7 @@ def test_loss_and_grads_is_pure():
 
 @given(st.integers(1, 40), st.integers(1, 700), st.integers(1, 1000))
 def test_pieces_cover_every_row_once_and_two_workers_can_share_them(B, T, width):
-    pieces = train.piece_slices(B, T, width)
+    pieces = piece_slices(B, T, width)
     assert [row for piece in pieces for row in range(B)[piece]] == list(range(B))
     assert len(pieces) >= min(B, 2)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from minilora.exercises.folder import UNSOLVED
+from minilora.exercises.workbook import UNSOLVED
 
 TUTORIALS = Path(__file__).parents[1] / "tutorials"
 LESSONS = sorted(TUTORIALS.glob("[0-9][0-9]_*.py"))

@@ -20,6 +20,7 @@ import numpy as np
 
 import minilora as ml
 from minilora import ops
+from minilora.attention import causal_attention
 from minilora.plots import BASE, LORA
 
 matplotlib.use("Agg")  # no window: the figure goes to a file
@@ -211,10 +212,10 @@ for name, array, gradient in zip(("dq", "dk", "dv"), (q, k, v), attention_backwa
     check(f"attention {name}", lambda: (dy * attention(q, k, v)[0]).sum(), array, gradient)
 assert np.allclose(P.sum(axis=-1), 1)
 assert not np.triu(P, 1).any(), "no share for the future"
-assert np.allclose(y, ops.causal_attention(*(z[None, None] for z in (q, k, v)))[0][0, 0])
+assert np.allclose(y, causal_attention(*(z[None, None] for z in (q, k, v)))[0][0, 0])
 
 # %% [markdown]
-# `minilora.ops.causal_attention` computes the same, faster: it never forms $P$, and skips what is masked.
+# `minilora.attention.causal_attention` computes the same, faster: it never forms $P$, and skips what is masked.
 #
 # One position may have to look for several things. So $H$ *heads* do this side by side: the linear layers make
 # $C$ numbers each of queries, keys and values, which are cut into $H$ pieces of $D = C / H$, a piece for each head.

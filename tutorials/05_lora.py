@@ -18,10 +18,10 @@ import matplotlib
 import numpy as np
 
 import minilora as ml
-from minilora.demo import ATTENTION
+from minilora.demo.task import ATTENTION
 from minilora.nn import normal
 from minilora.plots import BASE, LORA, OTHER
-from minilora.testing import check_lora
+from minilora.testing.check import check_lora
 from minilora.text import split
 
 matplotlib.use("Agg")  # no window: the figure goes to a file

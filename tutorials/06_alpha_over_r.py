@@ -24,7 +24,7 @@ import matplotlib
 import numpy as np
 
 import minilora as ml
-from minilora.demo import ATTENTION
+from minilora.demo.task import ATTENTION
 from minilora.plots import BASE, LORA, OTHER
 from minilora.text import split
 

@@ -19,9 +19,10 @@ import matplotlib
 import numpy as np
 
 import minilora as ml
-from minilora.demo import ATTENTION, interleaved_medians
+from minilora.demo.task import ATTENTION
+from minilora.machine.timing import interleaved_medians
 from minilora.plots import BASE, LORA, OTHER
-from minilora.testing import forward_error_bound, merge_error_bound, unit_roundoff, unmerge_drift_bound
+from minilora.testing.bounds import forward_error_bound, merge_error_bound, unit_roundoff, unmerge_drift_bound
 from minilora.text import split
 
 matplotlib.use("Agg")  # no window: the figure goes to a file

@@ -26,8 +26,9 @@ import numpy as np
 
 import minilora as ml
 from minilora import methods
-from minilora.experiments import report, table5, table6
-from minilora.experiments.experiment import METRICS, Results
+from minilora.experiments.engine import report
+from minilora.experiments.engine.experiment import METRICS, Results
+from minilora.experiments.tables import table5, table6
 from minilora.plots import BASE, FULL, LORA, OTHER
 
 matplotlib.use("Agg")  # no window: the figures go to files

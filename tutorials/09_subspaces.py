@@ -24,7 +24,8 @@ import matplotlib
 import numpy as np
 
 import minilora as ml
-from minilora.analysis import dimension_for_share, fit_in_subspace, random_similarity, similarity_grid, singular_values
+from minilora.analysis import dimension_for_share, random_similarity, similarity_grid, singular_values
+from minilora.methods.subspace import fit_in_subspace
 from minilora.plots import BASE, FULL, LORA, OTHER
 
 matplotlib.use("Agg")  # no window: the figures go to files

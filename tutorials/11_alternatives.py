@@ -26,8 +26,9 @@ import numpy as np
 
 import minilora as ml
 from minilora import methods, ops
-from minilora.backend import single_threaded_blas
-from minilora.experiments import report, table3, table4
+from minilora.experiments.engine import report
+from minilora.experiments.tables import table3, table4
+from minilora.machine.blas import single_threaded_blas
 from minilora.plots import BASE, FULL, LORA, OTHER
 
 matplotlib.use("Agg")  # no window: the figures go to files

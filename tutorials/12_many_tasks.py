@@ -24,9 +24,10 @@ import matplotlib
 import numpy as np
 
 import minilora as ml
-from minilora import adapter_math
-from minilora.adapters import AdapterBank, AdapterFolder
-from minilora.backend import single_threaded_blas
+from minilora.adapters import arithmetic as adapter_math
+from minilora.adapters.bank import AdapterBank
+from minilora.adapters.folder import AdapterFolder
+from minilora.machine.blas import single_threaded_blas
 from minilora.plots import BASE, LORA, OTHER
 
 matplotlib.use("Agg")  # no window: the figures go to files

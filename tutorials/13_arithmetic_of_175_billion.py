@@ -27,8 +27,8 @@ import numpy as np
 
 import minilora as ml
 from minilora.analysis import training_bytes
-from minilora.backend import single_threaded_blas
 from minilora.lora import lora_shapes
+from minilora.machine.blas import single_threaded_blas
 from minilora.nn import cache_bytes
 from minilora.plots import BASE, FULL, LORA, OTHER
 

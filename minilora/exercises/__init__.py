@@ -8,7 +8,8 @@ In reading order:
     worker.py     the student's process: it answers calls, without the checks or verdicts
     sandbox.py    that process from outside: limits, calls over a pipe, its end
     checking.py   the verdict: properties of many cases, the smallest failing one, the likely slip
-    folder.py     a student's folder: files, what is solved, hints given
+    workbook.py   a student's folder: files, what is solved, hints given
     grading.py    a class: many folders, in parallel, resumable
-    commands.py   `minilora exercises`, `check`, `hint`, `grade`
+
+The commands are in `cli/exercises.py`.
 """

@@ -120,7 +120,7 @@ def cases(name: str) -> tuple[Case, ...]:
 def _drawn(name: str) -> tuple[Case, ...]:
     from hypothesis import HealthCheck, Phase, given, settings
 
-    from minilora.testing import _no_hypothesis_folder
+    from minilora.testing.smallest import no_hypothesis_folder
 
     drawn: list[Case] = []
 
@@ -136,7 +136,7 @@ def _drawn(name: str) -> tuple[Case, ...]:
     def draw(case: Case) -> None:
         drawn.append(case)
 
-    with _no_hypothesis_folder():
+    with no_hypothesis_folder():
         draw()
     return tuple(drawn)
 

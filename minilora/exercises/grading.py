@@ -19,8 +19,8 @@ from pathlib import Path
 
 from minilora.exercises import spec
 from minilora.exercises.checking import ERROR, FAILED, NOT_STARTED, PASSED, check_source
-from minilora.exercises.folder import UNSOLVED, digest
 from minilora.exercises.sandbox import Gone, Limits, one_line, read_source
+from minilora.exercises.workbook import UNSOLVED, digest
 
 MISSING = "missing"
 SIGNS = {PASSED: "+", FAILED: "x", ERROR: "!", NOT_STARTED: ".", MISSING: "-"}

@@ -1,6 +1,7 @@
 """Every experiment, the most telling first: the order in which `minilora reproduce all` runs them."""
 
-from minilora.experiments import (
+from minilora.experiments.engine.experiment import Experiment
+from minilora.experiments.tables import (
     counts,
     figure2,
     figure3_4,
@@ -20,7 +21,6 @@ from minilora.experiments import (
     table18,
     three_tasks,
 )
-from minilora.experiments.experiment import Experiment
 
 EXPERIMENTS: dict[str, Experiment] = {
     module.EXPERIMENT.name: module.EXPERIMENT

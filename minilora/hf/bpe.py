@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from minilora.checkpoint import CheckpointError
-from minilora.hf.folder import extra
+from minilora.files.container import CheckpointError
+from minilora.hf.safetensors_folder import extra
 
 END_OF_TEXT = "<|endoftext|>"
 

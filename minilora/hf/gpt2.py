@@ -20,11 +20,11 @@ from typing import Any
 
 import numpy as np
 
-from minilora.backend import to_host
-from minilora.checkpoint import CheckpointError
+from minilora.files.container import CheckpointError
 from minilora.hf.bpe import BPETokenizer, load_tokenizer
-from minilora.hf.folder import StoredTensor, extra, read_json, stored_model, whole_folder
+from minilora.hf.safetensors_folder import StoredTensor, extra, read_json, stored_model, whole_folder
 from minilora.lora import LoraError, lora_layers
+from minilora.machine.backend import to_host
 from minilora.transformer import GPT, GPTConfig
 
 # Our layer -> GPT-2's, which holds q, k and v in this order.

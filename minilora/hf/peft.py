@@ -23,11 +23,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minilora.backend import array_module, to_host
-from minilora.checkpoint import CheckpointError
-from minilora.hf.folder import StoredTensor, extra, read_json, stored_tensors, whole_folder
+from minilora.files.container import CheckpointError
 from minilora.hf.gpt2 import check_is_gpt2, gpt2_layout, gpt2_name, stacked
+from minilora.hf.safetensors_folder import StoredTensor, extra, read_json, stored_tensors, whole_folder
 from minilora.lora import LoraConfig, LoraError, LoraLayer, add_lora, lora_config, lora_layers
+from minilora.machine.backend import array_module, to_host
 from minilora.nn import Embedding, Linear
 from minilora.transformer import GPT
 

@@ -6,7 +6,7 @@
     methods.save_trained(model, "task.npz")                  # just what was trained
     methods.load_trained(load_base()[0], "task.npz")         # onto a fresh base, bit for bit
 
-A file a family: `finetune`, `adapter`, `prefix`, `low_rank`. Each states its formula and where it comes from.
+One file per family: `finetune`, `bottleneck`, `prefix`, `low_rank`. Each states its formula and where it comes from.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from minilora.methods import adapter, files, finetune, low_rank, prefix, published
+from minilora.methods import bottleneck, files, finetune, low_rank, prefix, published
 from minilora.methods.files import save_trained
 from minilora.methods.method import Method
 from minilora.methods.published import MODELS, Published, checkpoint_bytes
@@ -40,10 +40,10 @@ METHODS: dict[str, Method] = {
         finetune.FULL,
         finetune.TOP2,
         finetune.BITFIT,
-        adapter.ADAPTER_H,
-        adapter.ADAPTER_L,
-        adapter.ADAPTER_P,
-        adapter.ADAPTER_D,
+        bottleneck.ADAPTER_H,
+        bottleneck.ADAPTER_L,
+        bottleneck.ADAPTER_P,
+        bottleneck.ADAPTER_D,
         prefix.PRE_EMBED,
         prefix.PRE_LAYER,
         low_rank.LORA,

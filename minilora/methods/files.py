@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from minilora.backend import array_module, to_host
-from minilora.checkpoint import base_hash
-from minilora.container import CheckpointError, read_file, refusing, write_file
+from minilora.files.container import CheckpointError, read_file, refusing, write_file
+from minilora.files.header import base_hash
 from minilora.lora import LoraError, is_merged, resolved_config
+from minilora.machine.backend import array_module, to_host
 from minilora.methods.method import Method
 from minilora.transformer import GPT, GPTConfig
 

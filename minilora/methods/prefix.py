@@ -26,8 +26,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minilora.backend import Array, array_module, to_host
 from minilora.generate import generate
+from minilora.machine.backend import Array, array_module, to_host
 from minilora.methods.method import Method, whole_number
 from minilora.nn import Gradients, Parameter, accumulate
 from minilora.transformer import GPT, GPTConfig, LayerKV, Past, Stack

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from minilora.backend import to_host
+from minilora.machine.backend import to_host
 from minilora.tasks.task import END, Example
 from minilora.text import ByteTokenizer
 from minilora.transformer import GPT

@@ -19,10 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from minilora.tasks.baselines import copy_prompt, of_another
-from minilora.tasks.bleu import bleu, nist
-from minilora.tasks.cider import cider
-from minilora.tasks.ngrams import tokenize
-from minilora.tasks.rouge import rouge_l
+from minilora.tasks.metrics import bleu, cider, nist, rouge_l, tokenize
 from minilora.tasks.task import MAX_BYTES, PROMPT_END, Example, Scores, Task
 
 Meaning = dict[str, str]  # slot -> value

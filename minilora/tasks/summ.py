@@ -14,8 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minilora.tasks.baselines import copy_prompt, of_another
-from minilora.tasks.ngrams import tokenize
-from minilora.tasks.rouge import rouge_l, rouge_n
+from minilora.tasks.metrics import rouge_l, rouge_n, tokenize
 from minilora.tasks.task import PROMPT_END, Example, Scores, Task, pick
 
 NAMES = """Adam Amir Anna Bella Ben Carl Clara David Dora Emma Eric Felix Fiona Gina Grace Henry Hugo Ida Irene Jack

@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 
 import minilora as ml
-from minilora.adapters import AdapterBank
-from minilora.backend import single_threaded_blas
-from minilora.data_parallel import reduced_bytes
+from minilora.adapters.bank import AdapterBank
+from minilora.adapters.side_by_side import loss_and_grads_side_by_side
+from minilora.analysis import reduced_bytes
 from minilora.lora import lora_shapes
-from minilora.side_by_side import loss_and_grads_side_by_side
+from minilora.machine.blas import single_threaded_blas
 from minilora.text import Batch
 from tests.benchmarks.report import Rows, main
 from tests.benchmarks.shapes import LORA, SHAPES

@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from minilora.backend import single_threaded_blas
-from minilora.ops import query_blocks
+from minilora.attention import query_blocks
+from minilora.machine.blas import single_threaded_blas
 from tests.benchmarks.shapes import LORA, WORKERS, Shape
 
 

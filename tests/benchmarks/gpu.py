@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 import minilora as ml
-from minilora.backend import DeviceError, load_cupy, synchronize
+from minilora.machine.backend import DeviceError, load_cupy, synchronize
 from tests import strict_array
 from tests.benchmarks.report import markdown
 from tests.benchmarks.shapes import SHAPES, WORKERS, Shape, our_model

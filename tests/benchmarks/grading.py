@@ -16,8 +16,8 @@ from pathlib import Path
 
 from minilora.exercises import grading, spec
 from minilora.exercises.checking import ERROR, FAILED, PASSED
-from minilora.exercises.folder import UNSOLVED
 from minilora.exercises.sandbox import LIMITS
+from minilora.exercises.workbook import UNSOLVED
 
 SOLUTIONS = Path(__file__).parents[2] / "tutorials" / "exercises" / "solutions"
 CLASS = 30

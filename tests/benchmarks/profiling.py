@@ -12,8 +12,9 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from typing import Any
 from unittest import mock
 
-from minilora import ops, train
-from minilora.backend import single_threaded_blas
+from minilora import attention, ops, train
+from minilora.machine import pieces
+from minilora.machine.blas import single_threaded_blas
 from tests.benchmarks.floor import products
 from tests.benchmarks.report import Rows
 from tests.benchmarks.shapes import SHAPES, WORKERS, Shape, our_step
@@ -31,9 +32,14 @@ def profile(seconds: float) -> Rows:
 
 
 def _shares(shape: Shape, seconds: float) -> dict[str, float]:
-    """Function of ops.py -> its share of the step, in %; medians."""
+    """Function of ops.py or attention.py -> its share of the step, in %; medians."""
     step, floor = our_step(shape, True, workers=1), products(shape, shape.batch_size // WORKERS)
-    functions = {n: f for n, f in inspect.getmembers(ops, inspect.isfunction) if f.__module__ == ops.__name__}
+    functions = {
+        name: (module, f)
+        for module in (ops, attention)
+        for name, f in inspect.getmembers(module, inspect.isfunction)
+        if f.__module__ == module.__name__
+    }
     public = [name for name in functions if name[0] != "_" and name != "query_blocks"]  # the others are called by these
     runs: list[dict[str, float]] = []
     with single_threaded_blas():
@@ -43,7 +49,8 @@ def _shares(shape: Shape, seconds: float) -> dict[str, float]:
             times = dict.fromkeys(public, 0.0)
             with ExitStack() as stack:
                 for name in public:
-                    stack.enter_context(mock.patch.object(ops, name, _timed(functions[name], times)))
+                    module, f = functions[name]
+                    stack.enter_context(mock.patch.object(module, name, _timed(f, times)))
                 whole = _cpu_seconds(step)
             shares = {name: t for name, t in times.items() if t}
             shares["everything else"] = whole - sum(shares.values())
@@ -86,7 +93,7 @@ def memory_returned() -> Iterator[None]:
 # Measure -> a context in which a step does without it. Blocks of 128 queries hold all of theirs.
 MEASURES: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "a worker's products on its own thread": lambda: mock.patch.object(train, "single_threaded_blas", nullcontext),
-    "pieces near a cache's size": lambda: mock.patch.object(train, "ELEMENTS_PER_PIECE", 2**30),
+    "pieces near a cache's size": lambda: mock.patch.object(pieces, "ELEMENTS_PER_PIECE", 2**30),
     "short turns for Python's lock": lambda: mock.patch.object(train, "short_turns", nullcontext),
     "masked blocks of keys skipped": lambda: mock.patch.object(ops, "QUERY_BLOCK", 128),
     "freed memory kept": memory_returned,

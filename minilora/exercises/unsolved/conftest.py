@@ -4,7 +4,7 @@ import pytest
 
 from minilora.exercises import spec
 from minilora.exercises.checking import NOT_STARTED, PASSED
-from minilora.exercises.folder import Folder
+from minilora.exercises.workbook import Workbook
 
 collect_ignore = ["solutions"]
 
@@ -26,7 +26,7 @@ class NotPassed(Exception):
 
 class Exercise(pytest.Item):
     def runtest(self):
-        verdict = Folder(self.path.parent).verdict(self.path.stem, again=True)
+        verdict = Workbook(self.path.parent).verdict(self.path.stem, again=True)
         if verdict.status == NOT_STARTED:
             pytest.skip("not started")
         if verdict.status != PASSED:

@@ -1,0 +1,16 @@
+"""Many adapters on one base: a bank, a folder of them, one batch through several, sums, training side by side."""
+
+from minilora.adapters.arithmetic import Compression, compress, weighted_sum
+from minilora.adapters.bank import AdapterBank
+from minilora.adapters.folder import AdapterFolder
+from minilora.adapters.side_by_side import fit_side_by_side, loss_and_grads_side_by_side
+
+__all__ = [
+    "AdapterBank",
+    "AdapterFolder",
+    "Compression",
+    "compress",
+    "fit_side_by_side",
+    "loss_and_grads_side_by_side",
+    "weighted_sum",
+]

@@ -1,0 +1,258 @@
+"""One base, many adapters: add, switch, stack, mix, merge, and keep them in files.
+
+An `AdapterBank` holds adapters over one base (`checkpoint.Adapter`: plain data) and makes models of them. Such a
+model is a view: it shares every array with the base and with its adapters, and has its own handles (`Parameter`:
+name, whether it trains) on them. So switching copies nothing, merging one view leaves all others alone, and many
+threads may use different views at once. W0 is shared read-only: NumPy itself refuses to write to it.
+
+Adapters may form a tree. A child is trained on top of its ancestors, which are frozen then:
+W = W0 + dW_root + ... + dW_parent + dW_child.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minilora import lora
+from minilora.adapters.routing import ALL, RoutedEmbedding, RoutedLinear, Rows, graft
+from minilora.files.adapter import Adapter, adapter_of, adapter_shapes, read_adapter, write_adapter
+from minilora.files.container import CheckpointError
+from minilora.files.header import base_hash
+from minilora.lora import LoraBranch, LoraConfig, LoraError, add_lora, is_merged, mergeable_layers
+from minilora.machine.backend import array_module
+from minilora.nn import Embedding, Parameter
+from minilora.transformer import GPT
+
+
+class AdapterBank:
+    """Adapters over one base, under PEFT's verbs.  `bank.model` is the model that is visible now.
+
+    The model is taken as the base: it is shared, never written to, and stays usable as it is.
+    """
+
+    def __init__(self, model: GPT) -> None:
+        """LoraError if the model has a LoRA: save it as an adapter, remove it, and load it into the bank."""
+        if any(mergeable_layers(model)):
+            raise LoraError("a bank starts from a plain base: call remove_lora(model) first")
+        self.base = _frozen_view(model)
+        self.base_sha256 = base_hash(self.base, [])
+        self.adapters: dict[str, Adapter] = {}
+        self.active: tuple[str, ...] = ()
+        self.model = self.base
+
+    # ------------------------------------------------------------------------------------- what it holds
+
+    def add_adapter(self, name: str, config: LoraConfig, seed: int = 0, parent: str | None = None) -> None:
+        """A new adapter, with B = 0 and the A that `add_lora(model, config, seed)` would draw.
+
+        With a `parent` it is to be trained on top of that adapter, which is frozen for as long as it has children.
+        ValueError if the name is taken, the parent unknown, or the config does not fit the base.
+        """
+        fresh = adapter_of(add_lora(_frozen_view(self.base), config, seed))
+        self.insert(name, replace(fresh, base_sha256=self._trained_on(parent), parent=parent))
+
+    def insert(self, name: str, adapter: Adapter) -> None:
+        """Take in an adapter that is already there; its arrays are shared.  CheckpointError if it does not fit."""
+        check_name(name)
+        if name in self.adapters:
+            raise ValueError(f"the bank has an adapter {name!r} already: call delete_adapter({name!r}) first")
+        if adapter.lora.bias != "none":
+            raise ValueError(
+                f"{name!r} trained the base's biases (bias={adapter.lora.bias!r}), which all adapters of a bank share: "
+                'train it with bias="none"'
+            )
+        self._check_fit(name, adapter)
+        xp = array_module(self.base.wte.weight.data)  # a file's arrays go where the base's are; others stay the same
+        self.adapters[name] = replace(adapter, tensors={n: xp.asarray(array) for n, array in adapter.tensors.items()})
+
+    def _check_fit(self, name: str, adapter: Adapter) -> None:
+        if adapter.config != self.base.config:
+            raise CheckpointError(f"{name!r} is for a base of {adapter.config}, this one is {self.base.config}")
+        if adapter.base_sha256 != self._trained_on(adapter.parent):
+            what = "base" if adapter.parent is None else f"version of its parent {adapter.parent!r}"
+            raise CheckpointError(f"{name!r} was trained on another {what}: its weights' hash differs")
+        shapes = {tensor: array.shape for tensor, array in adapter.tensors.items()}
+        if shapes != adapter_shapes(self.base, adapter.lora):
+            raise CheckpointError(f"{name!r} does not have the tensors that its LoRA config gives on this base")
+
+    def _trained_on(self, parent: str | None) -> str:
+        """The hash of what a child of `parent` stands on, as that is now."""
+        return self.base_sha256 if parent is None else self._as_it_is(parent).sha256
+
+    def _as_it_is(self, name: str) -> Adapter:
+        """The adapter with the present hash of what it stands on: its ancestors may have moved under it."""
+        adapter = self.adapter(name)
+        return replace(adapter, base_sha256=self._trained_on(adapter.parent))
+
+    def adapter(self, name: str) -> Adapter:
+        """The adapter of this name, with the very arrays that its views compute with.  ValueError if unknown."""
+        if name not in self.adapters:
+            known = ", ".join(self.adapters) or "none"
+            raise ValueError(f"the bank has no adapter {name!r}: it holds {known}")
+        return self.adapters[name]
+
+    def children(self, name: str) -> list[str]:
+        """The adapters that were trained on top of this one."""
+        return [child for child, adapter in self.adapters.items() if adapter.parent == name]
+
+    def lineage(self, name: str) -> list[str]:
+        """From the root of its tree down to the adapter itself."""
+        parent = self.adapter(name).parent
+        return [*([] if parent is None else self.lineage(parent)), name]
+
+    def delete_adapter(self, name: str) -> None:
+        """Forget an adapter.  LoraError while it is active or has children; views made of it go on working."""
+        self.adapter(name)
+        if any(name in self.lineage(active) for active in self.active):
+            raise LoraError(f"{name!r} is active: call disable_adapter() or set_adapter(...) first")
+        if children := self.children(name):
+            raise LoraError(f"{children[0]!r} was trained on top of {name!r}: delete it first")
+        del self.adapters[name]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of every A and B; the base is not counted."""
+        return sum(adapter.nbytes for adapter in self.adapters.values())
+
+    # ------------------------------------------------------------------------------------- models of it
+
+    def view(self, *names: str) -> GPT:
+        """The base with the sum of these adapters and their ancestors, for any batch.
+
+        The adapters named train, unless they have children; ancestors are frozen. Their parameters are called
+        `PATH.adapters.NAME.lora_A`, so that an optimizer made for one adapter cannot mistake another for it.
+        """
+        used = dict.fromkeys(ancestor for name in names for ancestor in self.lineage(name))
+        return self._routed([(ALL, name) for name in used], None, trained=names)
+
+    def mixed(self, names: Sequence[str | None], trained: Iterable[str] = ()) -> GPT:
+        """The base with row i of the batch under adapter names[i] (and its ancestors), or none; for such batches only.
+
+        Rows of one adapter go through its branches together. Where they stand next to each other nothing is copied
+        for that; else they are gathered and put back.
+        """
+        positions: dict[str, list[int]] = {}
+        for i, name in enumerate(names):
+            if name is not None:
+                positions.setdefault(name, []).append(i)
+        xp = array_module(self.base.wte.weight.data)
+        rows = {name: _as_slice(indices) or xp.asarray(indices) for name, indices in positions.items()}
+        routes = [(rows[name], ancestor) for name in rows for ancestor in self.lineage(name)]
+        return self._routed(routes, len(names), trained)
+
+    def _routed(self, routes: list[tuple[Rows, str]], n_rows: int | None, trained: Iterable[str]) -> GPT:
+        branches = {
+            name: _branches(self.adapter(name), name in trained and not self.children(name)) for _, name in routes
+        }
+        paths = dict.fromkeys(path for by_path in branches.values() for path in by_path)
+        modules = dict(self.base.named_modules())
+        layers = {}
+        for path in paths:
+            here = {name: by_path[path] for name, by_path in branches.items() if path in by_path}
+            layer = _routed_layer(modules[path])
+            layer.init_routes(here, [(rows, name) for rows, name in routes if name in here], n_rows)
+            layers[path] = layer
+        model = graft(self.base, layers)
+        model.assign_names()
+        return model
+
+    def merged_copy(self, *names: str) -> GPT:
+        """A plain model with W = W0 + the sum of these adapters and their ancestors, in arrays of its own."""
+        merged = lora.merge(self.view(*names)).state_dict()
+        plain = GPT(self.base.config)
+        plain.load_state_dict({name: merged[name] for name in plain.named_parameters()})
+        return plain
+
+    # ------------------------------------------------------------------------------------- the visible one
+
+    def set_adapter(self, *names: str) -> None:
+        """Make `view(*names)` the visible model, merged if the one before it was.
+
+        That merged switch is exact after any number of them: the one model is dropped with its W, and the next
+        merges into W0, which was never written to.
+        """
+        if not names:
+            raise ValueError("set_adapter needs the name of an adapter; to show the base alone call disable_adapter()")
+        model = self.view(*names)
+        if is_merged(self.model):
+            lora.merge(model)
+        self.model, self.active = model, names
+
+    def disable_adapter(self) -> None:
+        """Make the base alone visible; nothing is merged then."""
+        self.model, self.active = self.base, ()
+
+    def merge(self) -> None:
+        """Write the active adapters into the visible model's weights, a copy of W for each adapted layer.
+
+        LoraError if none is active, or they are merged already. Training an adapter goes on in a view of its own;
+        what is merged is what it was at the time.
+        """
+        if not self.active:
+            raise LoraError("no adapter is active: call set_adapter(name) first")
+        lora.merge(self.model)
+
+    def unmerge(self) -> None:
+        """Undo `merge`.  LoraError if nothing is merged."""
+        if not is_merged(self.model):
+            raise LoraError("no adapter is merged: call merge() first")
+        lora.unmerge(self.model)
+
+    # ------------------------------------------------------------------------------------- files
+
+    def save_adapter(self, name: str, path: str | Path) -> None:
+        """Write one adapter to a file, which belongs to the base and to its ancestors as they are now."""
+        write_adapter(self._as_it_is(name), path)
+
+    def load_adapter(self, name: str, path: str | Path) -> None:
+        """Take in an adapter from a file.  CheckpointError if it is damaged or does not belong to this base."""
+        self.insert(name, read_adapter(path))
+
+
+def check_name(name: str) -> None:
+    """Names are parts of parameters' and files' names."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+        raise ValueError(f"{name!r} cannot name an adapter: use letters, digits, _ and -")
+
+
+def _frozen_view(model: GPT) -> GPT:
+    """The same model over the same arrays, with handles of its own: frozen, and read-only where NumPy can tell."""
+    handles: dict[int, Any] = {}
+    for parameter in model.named_parameters().values():
+        array = parameter.data.view()
+        if isinstance(array, np.ndarray):
+            array.flags.writeable = False
+        handles[id(parameter)] = Parameter(array, trainable=False)
+    view = copy.deepcopy(model, memo=handles)  # where it meets a Parameter, it takes the handle
+    view.assign_names()
+    return view
+
+
+def _branches(adapter: Adapter, trainable: bool) -> dict[str, LoraBranch]:
+    """Path -> branch over the adapter's very arrays, with handles of its own."""
+    return {
+        path: LoraBranch(
+            adapter.lora,
+            adapter.lora.scaling(path),
+            Parameter(adapter.tensors[f"{path}.lora_A"], trainable),
+            Parameter(adapter.tensors[f"{path}.lora_B"], trainable),
+        )
+        for path in adapter.paths
+    }
+
+
+def _routed_layer(base: Any) -> RoutedLinear | RoutedEmbedding:
+    return RoutedEmbedding(base) if isinstance(base, Embedding) else RoutedLinear(base)
+
+
+def _as_slice(indices: list[int]) -> slice | None:
+    """The slice that takes these ascending indices, if there is one."""
+    first, last = indices[0], indices[-1]
+    return slice(first, last + 1) if last - first == len(indices) - 1 else None

@@ -1,0 +1,283 @@
+"""What is to be run: settings, the learning rates tried for each method, and how much of everything.
+
+Every method gets the same search: the rates listed in RATES are tried once for each task on seed 0, at the method's
+REFERENCE options, and further ones as long as the best is at an end; the one with the least validation loss is used
+for all its settings on that task, on every seed. Few examples have a search of their own. Test scores never enter the
+choice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+from minilora.experiments.engine.run import Result, RunConfig, Store
+from minilora.tasks import PROMPT_END
+
+ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
+MLP = ("up_proj", "down_proj")
+EVERYWHERE = (*ATTENTION, *MLP, "wte", "wpe")
+ALPHA = 8  # "we simply set alpha to the first r we try and do not tune it" (section 4.1)
+
+
+def lora(r: int, targets: Iterable[str] = ("q_proj", "v_proj"), alpha: float = ALPHA) -> dict[str, Any]:
+    """LoRA's options."""
+    return {"r": r, "lora_alpha": alpha, "target_modules": list(targets)}
+
+
+INFIX = {"l_i": 4, "boundary": ord(PROMPT_END)}  # special tokens between prompt and answer
+
+REFERENCE: dict[str, tuple[str, dict[str, Any]]] = {  # family -> method and options
+    "full": ("full", {}),
+    "top2": ("top2", {}),
+    "bitfit": ("bitfit", {}),
+    "adapter_h": ("adapter_h", {"m": 8}),
+    "adapter_l": ("adapter_l", {"m": 16}),
+    "pre_embed": ("pre_embed", {"l_p": 16, **INFIX}),
+    "pre_layer": ("pre_layer", {"l_p": 8, **INFIX}),
+    "lora": ("lora", lora(4, ATTENTION)),
+    "lora_v_o_mlp": ("lora", lora(3, ("v_proj", "o_proj", *MLP))),
+    "lora_pre_embed": ("lora_pre_embed", {"l_p": 8, **INFIX, **lora(4, ATTENTION)}),
+    "lora_pre_layer": ("lora_pre_layer", {"l_p": 8, **INFIX, **lora(4, ATTENTION)}),
+    "everywhere": ("lora", lora(128, EVERYWHERE) | {"bias": "all"}),
+    "subspace": ("subspace", {"m": 1000}),
+}
+
+LOSS_ALONE = ("everywhere", "subspace")
+
+RATES: dict[str, tuple[float, ...]] = {  # family -> the peak learning rates tried first: three, half a decade apart
+    "full": (3e-4, 1e-3, 3e-3),
+    "top2": (3e-4, 1e-3, 3e-3),
+    "bitfit": (3e-3, 1e-2, 3e-2),
+    "adapter_h": (1e-3, 3e-3, 1e-2),
+    "adapter_l": (1e-3, 3e-3, 1e-2),
+    "pre_embed": (3e-2, 1e-1, 3e-1),
+    "pre_layer": (3e-2, 1e-1, 3e-1),
+    "lora": (3e-3, 1e-2, 3e-2),
+    "lora_v_o_mlp": (3e-3, 1e-2, 3e-2),
+    "lora_pre_embed": (3e-3, 1e-2, 3e-2),
+    "lora_pre_layer": (3e-3, 1e-2, 3e-2),
+    "everywhere": (1e-3, 3e-3, 1e-2),
+    "subspace": (1e-3, 3e-3, 1e-2),
+}
+LADDER = tuple(float(f"{digit}e{power}") for power in range(-6, 2) for digit in (1, 3))  # every rate there is
+MOST_RATES = 6  # in one search
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much is computed.  `searched` is False for --quick, which takes the middle one of the rates untried."""
+
+    seeds: int = 3
+    steps: int = 240
+    task_factor: tuple[tuple[str, float], ...] = (("nli", 1.25), ("code", 0.5))  # of the steps, by task
+    batch_size: int = 8
+    train: int = 2000
+    valid: int = 100
+    test: int = 100
+    searched: bool = True
+    repeats: int = 30  # of each latency
+
+    def task_steps(self, task: str) -> int:
+        """Training steps: more where examples are short."""
+        return round(self.steps * dict(self.task_factor).get(task, 1.0))
+
+    def rates(self, family: str) -> tuple[float, ...]:
+        """The learning rates that are tried for a family."""
+        rates = RATES[family]
+        return rates if self.searched else (rates[len(rates) // 2],)
+
+
+QUICK = Scale(seeds=1, steps=12, batch_size=4, train=200, valid=12, test=6, searched=False, repeats=3)
+
+
+class Group(NamedTuple):
+    """What shares a searched learning rate: a task, a key of RATES and REFERENCE, and the examples to train on."""
+
+    task: str
+    family: str
+    train: int | None = None
+
+    @property
+    def data(self) -> str:
+        """The task, with the number of examples where it is not the scale's: "sql-100"."""
+        return self.task if self.train is None else f"{self.task}-{self.train}"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A cell of a table: what is trained on which task.  Rate and seeds come from search and scale, or from here.
+
+    family     what shares a searched learning rate (None: the method's name), a key of RATES and REFERENCE
+    train      examples to train on (None: the scale's)
+    longer     so many times the scale's steps
+    lr         a rate that is not searched for
+    seeds      how many (None: the scale's; never more than those)
+    untrained  no step is made: the base as it is
+    answers    whether more than the losses is wanted
+    """
+
+    task: str
+    method: str
+    options: dict[str, Any] = field(default_factory=dict)
+    family: str | None = None
+    train: int | None = None
+    longer: int = 1
+    lr: float | None = None
+    seeds: int | None = None
+    untrained: bool = False
+    answers: bool = True
+
+    @property
+    def group(self) -> Group:
+        """What it shares its learning rate with."""
+        return Group(self.task, self.family or self.method, self.train)
+
+    def same_runs(self, other: Setting) -> bool:
+        """Whether a seed gives the same run, however many seeds each has."""
+        return replace(self, seeds=None) == replace(other, seeds=None)
+
+    def seed_range(self, scale: Scale) -> range:
+        return range(scale.seeds if self.seeds is None else min(self.seeds, scale.seeds))
+
+    def config(self, scale: Scale, lr: float, seed: int) -> RunConfig:
+        return RunConfig(
+            task=self.task,
+            method=self.method,
+            lr=lr,
+            options=self.options,
+            seed=seed,
+            steps=0 if self.untrained else self.longer * scale.task_steps(self.task),
+            batch_size=scale.batch_size,
+            train=scale.train if self.train is None else min(self.train, scale.train),
+            valid=scale.valid,
+            test=scale.test,
+            answers=self.answers,
+        )
+
+
+def reference(task: str, family: str, train: int | None = None) -> Setting:
+    """The setting at which a family's learning rate is searched, and which stands for it in the tables.
+
+    Of a family that is not among the paper's methods only losses are compared.
+    """
+    method, options = REFERENCE[family]
+    own_family = None if family == method else family
+    return Setting(task, method, options, own_family, train, answers=family not in LOSS_ALONE)
+
+
+def untrained(task: str) -> Setting:
+    """The base before any training."""
+    return Setting(task, "full", lr=0.0, seeds=1, untrained=True)
+
+
+def chosen_rate(losses: dict[float, float | None]) -> float:
+    """The rate with the least validation loss; a run that diverged has None, and the lowest rate is left if all did."""
+    finite = {lr: loss for lr, loss in losses.items() if loss is not None}
+    return min(finite, key=lambda lr: finite[lr]) if finite else min(losses)
+
+
+def beyond(losses: dict[float, float | None]) -> float | None:
+    """The next rate of the LADDER beyond the end of a search where its best rate stands; None if it stands inside."""
+    best, place = chosen_rate(losses), LADDER.index
+    if best == max(losses):
+        return LADDER[place(best) + 1]
+    return LADDER[place(best) - 1] if best == min(losses) else None
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run to be made: a config, or a setting and a seed whose learning rate a search has still to decide."""
+
+    config: RunConfig | None = None
+    setting: Setting | None = None
+    seed: int = 0
+
+
+class Plan:
+    """The runs of some settings, in order, each once; `results` fills up as they are made."""
+
+    def __init__(self, settings: Iterable[Setting], scale: Scale) -> None:
+        self.scale = scale
+        self.results: dict[str, Result] = {}  # under the config's text
+        self.jobs: list[Job] = []
+        self._planned: set[str] = set()
+        self._groups: list[Group] = []
+        for setting in settings:
+            if setting.lr is None and setting.group not in self._groups:
+                self._groups.append(setting.group)
+                self.extend()
+            for seed in setting.seed_range(scale):
+                config = setting.config(scale, setting.lr or 0.0, seed)
+                if setting.lr is not None:
+                    self._add(config.text, Job(config))
+                elif seed or not setting.same_runs(reference(*setting.group)):  # a search has the reference's seed 0
+                    self._add("searched " + config.text, Job(setting=setting, seed=seed))
+
+    def _add(self, text: str, job: Job, first: bool = False) -> None:
+        if text not in self._planned:
+            self._planned.add(text)
+            self.jobs.insert(0 if first else len(self.jobs), job)
+
+    def extend(self) -> None:
+        """Put on the list what the searches still need, as far as their results tell; further rates come first."""
+        for group in self._groups:
+            listed = self.scale.rates(group.family)
+            for config in self.search(group):
+                self._add(config.text, Job(config), first=config.lr not in listed)
+
+    def search(self, group: Group) -> list[RunConfig]:
+        """The runs that decide a learning rate: the listed ones, and one further while the best is at an end."""
+        rates = list(self.scale.rates(group.family))
+        while self.scale.searched and len(rates) < MOST_RATES:
+            losses = self._losses(self._at(group, rates))
+            further = None if losses is None else beyond(losses)
+            if further is None:
+                break
+            rates = sorted([*rates, further])
+        return self._at(group, rates)
+
+    def _at(self, group: Group, rates: Iterable[float]) -> list[RunConfig]:
+        return [reference(*group).config(self.scale, lr, seed=0) for lr in rates]
+
+    def _losses(self, configs: list[RunConfig]) -> dict[float, float | None] | None:
+        """Rate -> validation loss (None: it diverged), once all of the runs are there."""
+        if any(config.text not in self.results for config in configs):
+            return None
+        return {config.lr: self.results[config.text]["valid_loss"] for config in configs}
+
+    def rate(self, group: Group) -> float | None:
+        """The chosen learning rate, once its search is done."""
+        losses = self._losses(self.search(group))
+        return None if losses is None else chosen_rate(losses)
+
+    def resolve(self, job: Job) -> RunConfig | None:
+        """The job's config, or None while it waits for a search."""
+        if job.setting is None:
+            return job.config
+        lr = self.rate(job.setting.group)
+        return None if lr is None else job.setting.config(self.scale, lr, job.seed)
+
+    def take(self) -> RunConfig | None:
+        """The first job that waits for nothing, off the list; None if all that are left wait."""
+        self.extend()
+        for i, job in enumerate(self.jobs):
+            if config := self.resolve(job):
+                del self.jobs[i]
+                return config
+        return None
+
+    def take_known(self, store: Store) -> int:
+        """Move every job whose result is on disk into the results; how many."""
+        known, found = 0, True
+        while found:  # what a search has decided may be known too
+            found = False
+            self.extend()
+            for job in list(self.jobs):
+                config = self.resolve(job)
+                if config and (result := store.get(config)):
+                    self.results[config.text] = result
+                    self.jobs.remove(job)
+                    known, found = known + 1, True
+        return known

@@ -1,0 +1,214 @@
+"""Results on paper: a JSON file and a figure an experiment, and one page with every verdict, made from these alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from minilora import methods
+from minilora.experiments.engine.experiment import Experiment, Results, markdown, verdict
+from minilora.experiments.engine.plan import Plan, Scale, Setting, chosen_rate
+from minilora.experiments.engine.run import Result, Store, provenance, write_text
+
+PAGE = "RESULTS.md"
+LEFT_OUT = """## What is smaller here, and what was left out
+
+- Runs are short, so methods are compared on the way to where they would end: with 2,000 examples fine-tuning still
+  gains from more steps on e2e and sql. One seed where both are trained longer, in a random subspace, and for the low
+  ranks of the full-rank limit.
+- Tables 5, 6, 7, 15, 16 and figures 2 to 4 on sql alone, where methods lie furthest apart. On nli all are near chance
+  after the usual steps; the headline has it with three times as many.
+- Tables 3 and 4 for every method on three of the five tasks: not on nli, for the same reason, nor on code.
+- Adapter-P and Adapter-D, which the paper has on RoBERTa alone, in its table 2, are implemented and tested but have no
+  row.
+- Table 18 at three ranks of eleven; d90 on two tasks; METEOR, which needs WordNet.
+- Table 1 on the shipped base and a processor instead of GPT-2 M and a GPU."""
+
+
+# ---------------------------------------------------------------------------------------- one experiment's file
+
+
+def save(experiment: Experiment, results: Results, store: Store, out: Path, command: str) -> Results:
+    """Measure what is to be measured, and write OUT/results/NAME.json and OUT/figures/NAME.png."""
+    if experiment.measure:
+        results.measured = experiment.measure(results, store)
+    runs = _runs(experiment, results)
+    head = {
+        "experiment": experiment.name,
+        "command": command,
+        "made_by": provenance() | {"commits": sorted({run["made_by"]["commit"] for run in runs})},
+        "seconds": round(sum(run["seconds"] for run in runs)),
+        "scale": dataclasses.asdict(results.scale),
+        "searches": _searches(experiment.settings(results.scale), results),
+        "verdict": verdict(experiment.claims(results)),
+    }
+    text = json.dumps(head, indent=1, ensure_ascii=False).removesuffix("\n}")
+    measured = json.dumps(results.measured, separators=(",", ":"))
+    lines = ",\n  ".join(json.dumps(_compact(run)) for run in runs)
+    for folder in ("results", "figures"):
+        (out / folder).mkdir(parents=True, exist_ok=True)
+    write_text(
+        out / "results" / f"{experiment.name}.json",
+        f'{text},\n "measured": {measured},\n "runs": [\n  {lines}\n ]\n}}\n',
+    )
+    if experiment.figure:
+        experiment.figure(results, out / "figures" / f"{experiment.name}.png")
+    return results
+
+
+def _runs(experiment: Experiment, results: Results) -> list[Result]:
+    """The experiment's runs, those of its searches first, each once."""
+    settings = experiment.settings(results.scale)
+    groups = dict.fromkeys(s.group for s in settings if s.lr is None)
+    searched = [results.plan.results[c.text] for group in groups for c in results.plan.search(group)]
+    runs = searched + [run for setting in settings for run in results.runs(setting)]
+    return list({json.dumps(run["config"]): run for run in runs}.values())
+
+
+def _compact(run: Result) -> Result:
+    """A run without its losses, its scores to five digits."""
+    kept = {name: run[name] for name in ("config", "trainable", "total", "diverged", "seconds") if name in run}
+    losses = {name: _round(run[name]) for name in ("valid_loss", "test_loss")}
+    return kept | losses | {"test": {name: _round(value) for name, value in run["test"].items()}}
+
+
+def _round(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.5g}")
+
+
+def _searches(settings: Sequence[Setting], results: Results) -> dict[str, Any]:
+    """ "data family" -> every learning rate tried with its validation loss, and the one chosen."""
+    found = {}
+    for group in dict.fromkeys(setting.group for setting in settings if setting.lr is None):
+        tried = {c.lr: results.plan.results[c.text]["valid_loss"] for c in results.plan.search(group)}
+        found[f"{group.data} {group.family}"] = {
+            "tried": {f"{lr:g}": _round(loss) for lr, loss in tried.items()},
+            "chosen": chosen_rate(tried),
+        }
+    return found
+
+
+def load(experiment: Experiment, out: Path) -> tuple[Results, dict[str, Any]] | None:
+    """The results that `save` wrote into OUT, and the file's head; None if there is no file, or one of an earlier
+    version, which lacks runs that the experiment has now."""
+    path = out / "results" / f"{experiment.name}.json"
+    if not path.exists():
+        return None
+    said = json.loads(path.read_text(encoding="utf-8"))
+    scale = Scale(**said["scale"])
+    settings = experiment.settings(scale)
+    plan = Plan(settings, scale)
+    plan.results = {json.dumps(run["config"], sort_keys=True): run for run in said.pop("runs")}
+    results = Results(plan, said["measured"])
+    return (results, said) if results.complete(settings) else None
+
+
+def tell(experiment: Experiment, out: Path) -> Results | None:
+    """Print an experiment's table and claims from OUT/results; None, and how to make them, if they are not there."""
+    loaded = load(experiment, out)
+    if loaded is None:
+        name = experiment.name
+        print(f"results/{name}.json is not there: make it with  minilora reproduce {name} --out {out.name}")
+        return None
+    results, head = loaded
+    print(f"{experiment.title} ({head['command']})\n\n{experiment.table(results)}\n")
+    for claim in experiment.claims(results):
+        print("yes:" if claim.holds else "NO: ", claim.text)
+    print()
+    return results
+
+
+# ------------------------------------------------------------------------------------------------- the page
+
+
+def write_page(experiments: Iterable[Experiment], out: Path) -> None:
+    """OUT/RESULTS.md, from the JSON files in OUT/results."""
+    write_text(out / PAGE, page(experiments, out))
+
+
+def page(experiments: Iterable[Experiment], out: Path) -> str:
+    """The whole page: verdicts first, then each table, then the learning rates."""
+    present, missing = [], []
+    for experiment in experiments:
+        loaded = load(experiment, out)
+        if loaded:
+            present.append((experiment, *loaded))
+        else:
+            missing.append(experiment)
+    if not present:
+        return "# The paper in miniature\n\nNothing has been run yet.\n"
+    rows = []
+    for experiment, results, _ in present:
+        claims = experiment.claims(results)
+        why = "; ".join(f"{'yes' if claim.holds else '**no**'}: {claim.text}" for claim in claims)
+        rows.append([f"[{experiment.title}](#{experiment.name})", f"**{verdict(claims)}**", why])
+    rows += [[experiment.title, "not run", ""] for experiment in missing]
+    parts = [
+        _introduction([said for *_, said in present]),
+        "## Verdicts\n\nA statement of the paper a clause, read with our numbers. *Agrees*: every one holds; *agrees "
+        "in part*: some do; *does not agree*: none does.\n\n" + markdown(["", "verdict", "why"], rows),
+        *(_section(experiment, results) for experiment, results, _ in present),
+        _rates([said for *_, said in present]),
+        LEFT_OUT,
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _introduction(heads: Sequence[dict[str, Any]]) -> str:
+    """What was run, by what, and how large."""
+    made, scale = heads[0]["made_by"], Scale(**heads[0]["scale"])
+    commits = ", ".join(sorted({commit for head in heads for commit in head["made_by"]["commits"]})) or made["commit"]
+    commands = " and ".join(f"`{command}`" for command in sorted({head["command"] for head in heads}))
+    steps = ", ".join(f"{scale.task_steps(task)} on {task}" for task in ("e2e", "sql", "nli", "summ", "code"))
+    return (
+        "# The paper in miniature\n\n"
+        f"Made by {commands}, commits {commits}, Python {made['python']}, NumPy {made['numpy']}, "
+        f"{made['cores']} cores; do not edit. "
+        "The shipped base (867,072 parameters, bytes for tokens) takes the place of GPT-2 and GPT-3.\n\n"
+        f"Each run: {scale.batch_size} examples a step, {steps}; Adam, warm-up and cosine; {scale.train:,} training "
+        f"examples, {scale.valid} for validation, {scale.test} for the test. Scores are on the test split: mean ± "
+        f"sample standard deviation over {scale.seeds} seeds (a dash where nothing was run, no deviation where "
+        "there is one seed). The learning rate of each method is searched for each task on one seed by the validation "
+        "loss (last section), and serves all its sizes; few examples have a search of their own. *Not worse* means "
+        "within one standard deviation (pooled)."
+        + ("" if scale.searched else "\n\n**A --quick run: it shows that everything runs. Its numbers mean nothing.**")
+    )
+
+
+def _section(experiment: Experiment, results: Results) -> str:
+    text = (
+        f'## <a id="{experiment.name}"></a>{experiment.title}\n\n{experiment.source[0].upper()}{experiment.source[1:]}.'
+    )
+    text += f" `minilora reproduce {experiment.name}`\n\n" + experiment.table(results)
+    if experiment.figure:
+        text += f"\n\n![{experiment.title}](figures/{experiment.name}.png)"
+    claims = experiment.claims(results)
+    return text + "\n\n" + "\n".join(f"- {'yes' if claim.holds else '**no**'}: {claim.text}" for claim in claims)
+
+
+def _rates(heads: Sequence[dict[str, Any]]) -> str:
+    """Every learning rate tried, with its validation loss."""
+    searches: dict[str, Any] = {}
+    for head in heads:
+        searches |= head["searches"]
+    rows = []
+    for group, found in sorted(searches.items()):
+        task, family = group.split(" ")
+        tried = [
+            f"{'**' if float(lr) == found['chosen'] else ''}{lr}: {'diverged' if loss is None else f'{loss:.3f}'}"
+            f"{'**' if float(lr) == found['chosen'] else ''}"
+            for lr, loss in found["tried"].items()
+        ]
+        label = methods.METHODS[family].label if family in methods.METHODS else family
+        rates = [float(lr) for lr in found["tried"]]
+        rows.append([task, label, ", ".join(tried), "yes" if found["chosen"] in (rates[0], rates[-1]) else ""])
+    return (
+        "## Learning rates\n\nEvery rate tried with its validation loss in nats per byte (seed 0); the chosen one in "
+        "bold. A search begins with three rates and goes on while the best is at an end, to six. *lora_v_o_mlp* is "
+        "LoRA on W_v, W_o and the MLP's two matrices with r = 3, *everywhere* LoRA on all matrices with all biases, "
+        "*subspace* the random subspace of 1,000 "
+        "dimensions.\n\n" + markdown(["task", "method", "rate: loss", "chosen at an end of the list"], rows)
+    )

@@ -1,0 +1,210 @@
+"""One run: a config in, numbers out.  Everything else here is about which runs, when, and what they say together."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import math
+import os
+import platform
+import secrets
+import subprocess
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import minilora as ml
+from minilora import methods, tasks
+from minilora.files.model import BASE_PATH
+from minilora.lora import lora_layers
+from minilora.machine.blas import single_threaded_blas
+from minilora.methods.subspace import fit_in_subspace
+
+Result = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """All that decides a run's numbers, together with the shipped base.
+
+    task, method  names in `tasks.TASKS` and `methods.METHODS`; "subspace" trains in a random subspace of `m` dimensions
+    options       of the method
+    lr            peak learning rate: 6 % of the steps warm up, half a cosine follows
+    seed          draws the method's new parameters and the batches; the data stay the same
+    train, valid, test   numbers of examples
+    answers       whether the test prompts are answered and scored; without, the losses alone are found
+    """
+
+    task: str
+    method: str
+    lr: float
+    options: dict[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    steps: int = 200
+    batch_size: int = 8
+    train: int = 2000
+    valid: int = 100
+    test: int = 100
+    answers: bool = True
+
+    @property
+    def text(self) -> str:
+        """The config as canonical JSON: equal exactly for equal configs."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @property
+    def key(self) -> str:
+        """A short hash of the config and the base, under which its result is kept."""
+        return hashlib.sha256((self.text + base_sha256()).encode()).hexdigest()[:16]
+
+
+@functools.cache
+def base_sha256() -> str:
+    """Of the shipped base's file: another base makes other results."""
+    return hashlib.sha256(BASE_PATH.read_bytes()).hexdigest()
+
+
+@functools.lru_cache(maxsize=8)
+def load_task(name: str, train: int, valid: int, test: int) -> tasks.Task:
+    """A task's data, the same for every seed of a run."""
+    return tasks.load(name, seed=0, train=train, valid=valid, test=test)
+
+
+def run(config: RunConfig) -> Result:
+    """Adapt the shipped base to the task as the config says; score it on the validation and the test split.
+
+    The result holds the config, the number of trained parameters, each step's loss, `valid_loss` and `test_loss` in
+    nats per byte of the answers, the task's metrics on the test split (`test`), and the processor time. A run whose
+    loss stopped being a number says so under `diverged` and has no scores.
+    """
+    started = time.process_time()
+    task = load_task(config.task, config.train, config.valid, config.test)
+    with single_threaded_blas():
+        model, _ = ml.load_base()
+        result: Result = {"config": asdict(config), **_counts(model, config)}
+        try:
+            result["losses"] = [round(loss, 5) for loss in train(model, task, config)]
+            result |= score(model, task, config.answers)
+        except ml.NonFiniteLossError as error:
+            result |= {"diverged": str(error), "valid_loss": None, "test_loss": None, "test": {}}
+    result["lora"] = {path: (layer.lora_A.data, layer.lora_B.data) for path, layer in lora_layers(model)}
+    result["seconds"] = round(time.process_time() - started, 2)
+    return result
+
+
+def _counts(model: ml.GPT, config: RunConfig) -> dict[str, int]:
+    """Put the method onto the model and count what trains."""
+    total = model.config.parameter_count
+    if config.method == "subspace":
+        return {"trainable": config.options["m"], "total": total}
+    methods.apply(model, config.method, seed=config.seed, **config.options)
+    trained = sum(p.size for p in model.named_parameters().values() if p.trainable)
+    return {"trainable": trained, "total": total}
+
+
+def train(model: ml.GPT, task: tasks.Task, config: RunConfig) -> list[float]:
+    """Train what the method trains; each step's loss, in nats per byte of the answers."""
+    data = tasks.TaskData(task.train, model.max_tokens)
+
+    def lr(step: int) -> float:
+        return ml.warmup_cosine(step, config.steps, config.lr, warmup=max(1, config.steps * 6 // 100))
+
+    common: dict[str, Any] = {"steps": config.steps, "batch_size": config.batch_size, "seed": config.seed}
+    if config.method == "subspace":
+        # A step s of z moves a parameter by about s sqrt(m / D). So scaled, lr is what a parameter moves, for any m.
+        m = config.options["m"]
+        longer = math.sqrt(model.config.parameter_count / m)
+        return fit_in_subspace(model, data, m, lr=lambda step: longer * lr(step), **common)
+    return ml.fit(model, data, lr=lr, progress=False, **common).losses
+
+
+def score(model: ml.GPT, task: tasks.Task, answers: bool) -> Result:
+    """Losses on validation and test, and the task's metrics on test, from greedy answers where it asks for any."""
+    losses = {
+        f"{split}_loss": ml.evaluate(model, tasks.TaskData(examples, model.max_tokens))
+        for split, examples in (("valid", task.valid), ("test", task.test))
+    }
+    if task.metrics == ("nats_per_byte",):  # the loss is the result: there is no score of generated text
+        return losses | {"test": {"nats_per_byte": losses["test_loss"]}}
+    if not answers:
+        return losses | {"test": {}}
+    return losses | {"test": task.score(task.test, tasks.answer(model, task.test, task.max_new))}
+
+
+# ------------------------------------------------------------------------------------------------- on disk
+
+
+class Store:
+    """Results in a folder, one JSON file a run under its config's key, LoRA matrices beside it in an .npz."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def get(self, config: RunConfig) -> Result | None:
+        """The result of an earlier run of this config, or None."""
+        try:
+            result = json.loads((self.folder / f"{config.key}.json").read_text())
+        except (FileNotFoundError, json.JSONDecodeError):
+            return None
+        return result if result["config"] == json.loads(config.text) else None
+
+    def lora(self, config: RunConfig) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """path -> (A, B) that a LoRA run ended with."""
+        with np.load(self.folder / f"{config.key}.npz", allow_pickle=False) as arrays:
+            paths = sorted({name.rpartition(".")[0] for name in arrays.files})
+            return {path: (arrays[f"{path}.A"], arrays[f"{path}.B"]) for path in paths}
+
+    def put(self, config: RunConfig, result: Result) -> Result:
+        """Keep a result; the JSON file comes last and at once, so that a run is there wholly or not at all."""
+        matrices = result.pop("lora")
+        if config.method == "lora":
+            arrays = {f"{path}.{n}": M for path, pair in matrices.items() for n, M in zip("AB", pair, strict=True)}
+            np.savez(self.folder / f"{config.key}.npz", **arrays)
+        write_text(self.folder / f"{config.key}.json", json.dumps(result) + "\n")
+        return result
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file under a temporary name and rename it."""
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def run_and_keep(config: RunConfig, folder: Path) -> Result:
+    """`run`, unless its result is on disk already; with what it was made by."""
+    store = Store(folder)
+    return store.get(config) or store.put(config, run(config) | {"made_by": provenance()})
+
+
+@functools.cache
+def provenance() -> dict[str, Any]:
+    """Commit, versions and machine: what a number needs to be made again."""
+    return {
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "minilora": ml.__version__,
+        "base_sha256": base_sha256()[:16],
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+    }
+
+
+def _commit() -> str:
+    """The commit of the package's checkout, marked if the package differs from it; "unknown" outside a checkout."""
+    folder = Path(ml.__file__).parent
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(folder), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return git("rev-parse", "--short=12", "HEAD") + ("-modified" if git("status", "--porcelain", "--", ".") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"

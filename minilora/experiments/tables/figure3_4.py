@@ -1,0 +1,120 @@
+"""Figures 3 and 4: do LoRAs of different rank, or from different seeds, find the same directions?
+
+phi(A1, A2, i, j) of eq. 4 (`analysis.similarity_grid`) between the A of r = 8 and of r = 64, between two seeds of
+r = 64, and between two Gaussian matrices. The paper looks at one layer in the middle, and so do we; the table has
+the mean over all layers too.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minilora.analysis import random_similarity, similarity_grid
+from minilora.experiments.engine.experiment import Claim, Experiment, Results, markdown
+from minilora.experiments.engine.figures import similarities
+from minilora.experiments.engine.plan import Scale, Setting
+from minilora.experiments.engine.run import Store
+from minilora.experiments.tables.table6 import setting as of_rank
+
+LOW, HIGH = 8, 64
+NAMES = {"ranks": f"r = {LOW} and r = {HIGH}", "seeds": f"two seeds of r = {HIGH}", "random": "two Gaussian matrices"}
+PAIRS = tuple(NAMES)
+
+
+def settings(scale: Scale) -> list[Setting]:
+    return [of_rank("qv", r) for r in (LOW, HIGH)]
+
+
+def measure(results: Results, store: Store) -> Any:
+    """Grids of phi by pair and matrix, for every layer (its path), rounded; a random pair to compare with."""
+    low, high = (
+        [store.lora(results.config(of_rank("qv", r), seed)) for seed in range(results.seeds)] for r in (LOW, HIGH)
+    )
+    rng = np.random.default_rng(0)
+    grids: dict[str, dict[str, Any]] = {pair: {} for pair in PAIRS}
+    for path, (A, _) in high[0].items():
+        grids["ranks"][path] = similarity_grid(low[0][path][0], A)
+        if len(high) > 1:
+            grids["seeds"][path] = similarity_grid(A, high[1][path][0])
+        grids["random"][path] = similarity_grid(rng.standard_normal(A.shape), rng.standard_normal(A.shape))
+    middle = middle_layer(list(high[0]))
+    k = next(iter(high[0].values()))[0].shape[1]
+    return {
+        "k": k,
+        "grids": {
+            pair: {p: grid.round(2).tolist() for p, grid in g.items() if p in middle} for pair, g in grids.items()
+        },
+        "top": {pair: {path: float(grid[0, 0]) for path, grid in g.items()} for pair, g in grids.items()},
+        "contained": {pair: {path: float(grid[0, -1]) for path, grid in g.items()} for pair, g in grids.items()},
+    }
+
+
+def middle_layer(paths: list[str]) -> list[str]:
+    """The paths of the block in the middle."""
+    blocks = sorted({int(path.split(".")[1]) for path in paths})
+    return [path for path in paths if int(path.split(".")[1]) == blocks[len(blocks) // 2]]
+
+
+def _mean(measured: Any, what: str, pair: str, matrix: str) -> float:
+    values = [value for path, value in measured[what][pair].items() if matrix in path]
+    return float(np.mean(values)) if values else float("nan")
+
+
+def table(results: Results) -> str:
+    m = results.measured
+    rows = [
+        [
+            NAMES[pair],
+            *(
+                f"{_mean(m, what, pair, matrix):.2f}"
+                for what in ("top", "contained")
+                for matrix in ("q_proj", "v_proj")
+            ),
+        ]
+        for pair in PAIRS
+    ]
+    header = ["mean over layers", "phi(1, 1): W_q", "W_v", "phi(1, 64): W_q", "W_v"]
+    return markdown(header, rows) + (
+        f"\n\nUnrelated subspaces of R^{m['k']} have phi(1, 1) = 1/{m['k']} = {random_similarity(1, 1, m['k']):.2f} "
+        f"and phi(1, 64) = {random_similarity(1, 64, m['k']):.2f} on average. In the paper the top direction of r = 8 "
+        "and of r = 64 has phi > 0.5."
+    )
+
+
+def claims(results: Results) -> list[Claim]:
+    m = results.measured
+    top = {(pair, x): _mean(m, "top", pair, f"{x}_proj") for pair in PAIRS for x in "qv"}
+    shared = [x for x in "qv" if top["ranks", x] > 0.5]
+    above = [x for x in "qv" if top["seeds", x] > 5 * random_similarity(1, 1, m["k"])]
+    return [
+        Claim(
+            f"the top direction of r = 8 is that of r = 64, phi(1, 1) > 0.5 (W_q {top['ranks', 'q']:.2f}, W_v "
+            f"{top['ranks', 'v']:.2f})",
+            len(shared) == 2,
+        ),
+        Claim(
+            f"two seeds share their top direction far beyond chance (W_q {top['seeds', 'q']:.2f}, W_v "
+            f"{top['seeds', 'v']:.2f}; random {top['random', 'q']:.2f})",
+            len(above) == 2,
+        ),
+        Claim("W_q shares more between seeds than W_v", top["seeds", "q"] > top["seeds", "v"]),
+    ]
+
+
+def figure(results: Results, path: Path) -> None:
+    similarities(results.measured["grids"], NAMES, path)
+
+
+EXPERIMENT = Experiment(
+    name="figure3_4",
+    title="Figures 3 and 4: shared directions between ranks and between seeds",
+    source="section 7.2, eq. 4",
+    settings=settings,
+    table=table,
+    claims=claims,
+    figure=figure,
+    measure=measure,
+)

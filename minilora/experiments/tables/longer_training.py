@@ -1,0 +1,61 @@
+"""Does LoRA catch up with full fine-tuning if both train longer?  A question that the headline leaves."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from minilora.experiments.engine.experiment import METRICS, Claim, Experiment, Results, gain, headline, markdown
+from minilora.experiments.engine.plan import Scale, Setting, reference
+
+TASKS = ("sql", "e2e")
+TIMES = (1, 3)  # the scale's steps
+FAMILIES = {"full": "full fine-tuning", "lora": "LoRA, attention, r = 4"}
+
+
+def setting(task: str, family: str, times: int) -> Setting:
+    """The learning rate is the one searched at the scale's steps."""
+    return replace(reference(task, family), longer=times, seeds=1)
+
+
+def settings(scale: Scale) -> list[Setting]:
+    return [setting(task, family, times) for task in TASKS for times in TIMES for family in FAMILIES]
+
+
+def table(results: Results) -> str:
+    rows = []
+    for task in TASKS:
+        for times in TIMES:
+            steps = str(times * results.scale.task_steps(task))
+            own = [setting(task, family, times) for family in FAMILIES]
+            cells = [cell for s in own for cell in (results.cell(s, "loss"), results.cell(s))]
+            rows.append([task, METRICS[headline(task)].label, steps, *cells])
+    header = ["task", "metric", "steps"]
+    for name in FAMILIES.values():
+        header += [f"{name}: loss", "metric"]
+    return markdown(header, rows) + "\n\nOne seed each."
+
+
+def gap(results: Results, task: str, times: int) -> float:
+    """How far full fine-tuning is above LoRA, in the metric's units."""
+    metric = headline(task)
+    full, lora = (results.score(setting(task, family, times)) for family in FAMILIES)
+    return METRICS[metric].factor * gain(full, lora, metric)
+
+
+def claims(results: Results) -> list[Claim]:
+    gaps = {task: [gap(results, task, times) for times in TIMES] for task in TASKS}
+    text = ", ".join(f"{task} {first:.1f} -> {later:.1f} points" for task, (first, later) in gaps.items())
+    return [
+        Claim(f"the gap closes with training ({text})", all(later < first for first, later in gaps.values())),
+        Claim("and is gone after three times the steps", all(later <= 0 for _, later in gaps.values())),
+    ]
+
+
+EXPERIMENT = Experiment(
+    name="longer_training",
+    title="LoRA and full fine-tuning, trained longer",
+    source="beside sections 5.4 and 5.5",
+    settings=settings,
+    table=table,
+    claims=claims,
+)

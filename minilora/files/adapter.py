@@ -1,0 +1,156 @@
+"""Models, adapters and training states in files (see `container` for the format), checked before anything changes."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from minilora.files.container import CheckpointError, content_hash, read_file, refusing, to_json, write_file
+from minilora.files.header import base_hash, check_dtype, check_setup, check_shapes, config_and_lora
+from minilora.lora import (
+    LoraConfig,
+    LoraError,
+    add_lora,
+    is_merged,
+    lora_shapes,
+    resolved_config,
+)
+from minilora.machine.backend import Array, array_module, to_host
+from minilora.nn import Module
+from minilora.transformer import GPT, GPTConfig
+
+# ------------------------------------------------------------------------------------------------ models
+
+
+# ---------------------------------------------------------------------------------------------- adapters
+
+
+def adapter_shapes(model: Module, config: LoraConfig) -> dict[str, tuple[int, ...]]:
+    """Name -> shape of what makes the adapter: each A and B, and the biases that the `bias` setting trains.
+
+    The model may have this LoRA already, or not yet.
+    """
+    shapes: dict[str, tuple[int, ...]] = {**lora_shapes(model, config)}
+    adapted = {name.removesuffix(".lora_A") + ".bias" for name in shapes if name.endswith(".lora_A")}
+    for name, parameter in model.named_parameters().items():
+        if name.endswith(".bias") and (config.bias == "all" or (config.bias == "lora_only" and name in adapted)):
+            shapes[name] = parameter.shape
+    return shapes
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """What an adapter file holds: everything that LoRA trained, and what it was trained on.
+
+    config       the shape of the base
+    base_sha256  the base's content: its `base_hash`; for an adapter with a parent, the parent's `sha256`
+    lora         the LoRA config
+    tensors      "PATH.lora_A" (r, k) and "PATH.lora_B" (d, r) of every adapted layer, and biases if they were trained
+    parent       the name of the adapter that it was trained on top of (see `adapters.AdapterBank`), or None
+    """
+
+    config: GPTConfig
+    base_sha256: str
+    lora: LoraConfig
+    tensors: dict[str, Array]
+    parent: str | None = None
+
+    @property
+    def paths(self) -> list[str]:
+        """The adapted layers."""
+        return [name.removesuffix(".lora_A") for name in self.tensors if name.endswith(".lora_A")]
+
+    @property
+    def nbytes(self) -> int:
+        return sum(array.nbytes for array in self.tensors.values())
+
+    @property
+    def sha256(self) -> str:
+        """The hash of all it is, its ancestors included, since they went into `base_sha256`: as a commit's in git."""
+        said = to_json([self.base_sha256, asdict(self.lora)]).encode()
+        tensors = {name: to_host(array) for name, array in self.tensors.items()}
+        return content_hash({**tensors, "": np.frombuffer(said, dtype=np.uint8)})
+
+
+def adapter_of(model: GPT) -> Adapter:
+    """The adapter that the model's LoRA is, over the very arrays of the model.  LoraError if it has none."""
+    lora = resolved_config(model)
+    if lora is None:
+        raise LoraError("the model has no LoRA to save: call add_lora(model, config), or save_model for all of it")
+    names, parameters = list(adapter_shapes(model, lora)), model.named_parameters()
+    return Adapter(model.config, base_hash(model, names), lora, {name: parameters[name].data for name in names})
+
+
+def write_adapter(adapter: Adapter, path: str | Path) -> None:
+    """Write an adapter file."""
+    header = {
+        "config": asdict(adapter.config),
+        "lora": asdict(adapter.lora),
+        "base_sha256": adapter.base_sha256,
+        "parent": adapter.parent,
+    }
+    write_file(path, "adapter", header, {name: to_host(array) for name, array in adapter.tensors.items()})
+
+
+def read_adapter(path: str | Path, allow_nonfinite: bool = False) -> Adapter:
+    """The adapter in a file.  CheckpointError as `read_file`, or if its tensors are not those of its LoRA config."""
+    header, tensors = read_file(path, "adapter", allow_nonfinite)
+    with refusing(path):
+        config, lora = config_and_lora(header)
+        base_sha256, parent = header["base_sha256"], header["parent"]
+        if lora is None or not isinstance(base_sha256, str) or not isinstance(parent, (str, type(None))):
+            raise ValueError("no LoRA config, base hash or parent")
+        check_dtype(tensors, config.dtype, path)
+        adapter = Adapter(config, base_sha256, lora, tensors, parent)
+        for name, array in tensors.items():
+            path_of, _, kind = name.rpartition(".")
+            if kind not in ("lora_A", "lora_B", "bias") or array.ndim != (1 if kind == "bias" else 2):
+                raise ValueError(f"{name} of shape {array.shape} is no part of an adapter")
+            if kind != "bias" and array.shape["AB".index(kind[-1])] != lora.rank(path_of):
+                raise ValueError(f"{name} has shape {array.shape}, the rank is {lora.rank(path_of)}")
+            if kind != "bias" and not (f"{path_of}.lora_A" in tensors and f"{path_of}.lora_B" in tensors):
+                raise ValueError(f"{path_of} has only one of A and B")
+    return adapter
+
+
+def save_adapter(model: GPT, path: str | Path) -> None:
+    """Write only what LoRA trained, with its config and the hash of the base it belongs to."""
+    write_adapter(adapter_of(model), path)
+
+
+def load_adapter(model: GPT, path: str | Path, allow_nonfinite: bool = False, check_base: bool = True) -> GPT:
+    """Read an adapter into the model, adding its LoRA if there is none; returns the model.
+
+    CheckpointError, before any change, if the file is not an adapter of this base (`check_base=False` lets it sit
+    on another base of the same shape) or not of the LoRA that the model has; LoraError while a LoRA is merged.
+    """
+    adapter = read_adapter(path, allow_nonfinite)
+    if is_merged(model):
+        raise LoraError("the LoRA is merged: call unmerge(model) before you load another")
+    present = resolved_config(model)
+    check_setup(adapter.config, adapter.lora, model, present or adapter.lora, path)
+    with refusing(path):
+        check_shapes(adapter.tensors, adapter_shapes(model, adapter.lora), path)
+    if adapter.parent is not None:
+        raise CheckpointError(
+            f"{path} was trained on top of the adapter {adapter.parent!r}: load both into an AdapterBank"
+        )
+    if check_base and adapter.base_sha256 != base_hash(model, list(adapter.tensors)):
+        raise CheckpointError(
+            f"{path} was trained on another base (the weights' hash differs): load that base first, "
+            "or pass check_base=False if you mean it"
+        )
+    if present is None:
+        add_lora(model, adapter.lora)
+    for name, parameter in model.named_parameters().items():
+        if name in adapter.tensors:
+            parameter.data[...] = array_module(parameter.data).asarray(adapter.tensors[name])
+    return model
+
+
+# ------------------------------------------------------------------------------------- training states
+
+
+# -------------------------------------------------------------------------------- the base that is shipped

@@ -1,0 +1,58 @@
+"""Training states: what `fit` needs to go on as if it had never stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from minilora.files.container import CheckpointError, read_file, refusing, write_file
+from minilora.files.header import base_hash, check_setup, check_shapes, config_and_lora, description
+from minilora.lora import (
+    resolved_config,
+)
+from minilora.machine.backend import array_module, to_host
+from minilora.optim import Adam
+from minilora.transformer import GPT
+
+
+def save_training(
+    path: str | Path, model: GPT, optimizer: Adam, record: dict[str, Any], best: Mapping[str, Any]
+) -> None:
+    """Write what `fit` needs to go on as if it had never stopped: the trainable parameters, Adam's state, the
+    best weights so far, and a JSON `record` (step, losses, generator state)."""
+    trainable = {name: to_host(p.data) for name, p in model.named_parameters().items() if p.trainable}
+    tensors = {f"param.{name}": array for name, array in trainable.items()}
+    tensors |= {f"adam.{name}": array for name, array in optimizer.state_dict().items()}
+    tensors |= {f"best.{name}": to_host(array) for name, array in best.items()}
+    header = {**description(model), "base_sha256": base_hash(model, list(trainable)), "record": record}
+    write_file(path, "training", header, tensors)
+
+
+def load_training(path: str | Path, model: GPT, optimizer: Adam) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Put a training state back into the model and optimizer; returns the record and the best weights so far.
+
+    CheckpointError, before any change, if it is not the state of this model, set up as it was then.
+    """
+    header, tensors = read_file(path, "training")
+    trainable = {name: p for name, p in model.named_parameters().items() if p.trainable}
+    with refusing(path):
+        record = header["record"]
+        check_setup(*config_and_lora(header), model, resolved_config(model), path)
+        # Adam may not have met a parameter yet, and there may be no best weights: those may lack, no others.
+        groups = ("param", "adam.m", "adam.v", "best")
+        known = {f"{group}.{name}": p.shape for group in groups for name, p in trainable.items()} | {"adam.t": ()}
+        needed = [f"param.{name}" for name in trainable] + ["adam.t"]
+        check_shapes(tensors, {key: known[key] for key in known if key in tensors or key in needed}, path)
+        if header["base_sha256"] != base_hash(model, list(trainable)):
+            raise CheckpointError(
+                f"{path} was trained on another base (the weights' hash differs): load that base first"
+            )
+    optimizer.load_state_dict({k.removeprefix("adam."): a for k, a in tensors.items() if k.startswith("adam.")})
+    best = {}
+    for name, parameter in trainable.items():
+        xp = array_module(parameter.data)
+        parameter.data[...] = xp.asarray(tensors[f"param.{name}"])
+        if f"best.{name}" in tensors:
+            best[name] = xp.asarray(tensors[f"best.{name}"])
+    return record, best

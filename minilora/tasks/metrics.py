@@ -1,0 +1,163 @@
+"""Words and their n-grams, which BLEU, NIST, ROUGE and CIDEr all count."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+Words = list[str]
+
+
+def tokenize(text: str) -> Words:
+    """Text -> lower-case words, cut as mteval-v13a does, which the E2E challenge scores with.
+
+    Punctuation other than the apostrophe and the hyphen stands alone; a period or a comma only where no digit is on
+    its other side, so that "£20.50" keeps its point; a hyphen only after a digit. (Of mteval's rules, those for SGML
+    and for words broken across lines are left out.)
+    """
+    text = f" {text.lower()} "
+    text = re.sub(r"([{-~\[-` -&(-+:-@/])", r" \1 ", text)
+    text = re.sub(r"([^0-9])([.,])", r"\1 \2 ", text)
+    text = re.sub(r"([.,])([^0-9])", r" \1 \2", text)
+    text = re.sub(r"([0-9])(-)", r"\1 \2 ", text)
+    return text.split()
+
+
+def ngrams(words: Words, n: int) -> Counter[tuple[str, ...]]:
+    """n-gram -> how often it occurs."""
+    return Counter(tuple(words[i : i + n]) for i in range(len(words) - n + 1))
+
+
+def most_in_any(references: list[Words], n: int) -> Counter[tuple[str, ...]]:
+    """n-gram -> how often it occurs in the reference that has it most often: what a candidate's count is clipped to."""
+    most: Counter[tuple[str, ...]] = Counter()
+    for words in references:
+        most |= ngrams(words, n)
+    return most
+
+
+def bleu(candidates: Sequence[Words], references: Sequence[list[Words]], max_n: int = 4) -> float:
+    """Corpus BLEU in [0, 1] (Papineni et al. 2002): the geometric mean of the clipped n-gram precisions, n = 1 to
+    `max_n`, times the brevity penalty exp(1 - r/c) where the c words of the answers are fewer than the r of the
+    references closest to them in length (of two as close, the shorter).
+
+    No smoothing: without a single common n-gram of some length the score is 0.
+    """
+    log_precision = 0.0
+    for n in range(1, max_n + 1):
+        matches = total = 0
+        for candidate, refs in zip(candidates, references, strict=True):
+            counts = ngrams(candidate, n)
+            matches += (counts & most_in_any(refs, n)).total()
+            total += counts.total()
+        if not matches:
+            return 0.0
+        log_precision += math.log(matches / total) / max_n
+    c = sum(map(len, candidates))
+    r = sum(_closest(len(words), map(len, refs)) for words, refs in zip(candidates, references, strict=True))
+    return math.exp(min(0.0, 1 - r / c) + log_precision)
+
+
+def _closest(length: int, lengths: Iterable[int]) -> int:
+    return min((abs(other - length), other) for other in lengths)[1]
+
+
+def nist(candidates: Sequence[Words], references: Sequence[list[Words]], max_n: int = 5) -> float:
+    """NIST (Doddington 2002), at least 0: an n-gram that is matched counts by what it tells, in bits.
+
+        info(w_1..w_n) = log2(count(w_1..w_n-1) / count(w_1..w_n))     counted over all references
+        NIST = sum over n of (sum of info over matched n-grams) / (number of n-grams in the answers)
+
+    times exp(-beta log(min(1, c / r))^2), r being the references' mean length and beta such that c / r = 2/3 halves
+    the score. Matches are clipped as BLEU's, over all references together.
+    """
+    counts: Counter[tuple[str, ...]] = Counter()
+    for refs in references:
+        for ref in refs:
+            counts[()] += len(ref)
+            for n in range(1, max_n + 1):
+                counts.update(ngrams(ref, n))
+    score = 0.0
+    for n in range(1, max_n + 1):
+        told, total = 0.0, 0
+        for candidate, refs in zip(candidates, references, strict=True):
+            found = ngrams(candidate, n)
+            total += found.total()
+            for gram, matches in (found & most_in_any(refs, n)).items():
+                told += matches * math.log2(counts[gram[:-1]] / counts[gram])
+        score += told / total if total else 0.0
+    c = sum(map(len, candidates))
+    r = sum(sum(map(len, refs)) / len(refs) for refs in references)
+    if not c:
+        return 0.0
+    beta = math.log(2) / math.log(1.5) ** 2
+    return score * math.exp(-beta * math.log(min(1.0, c / r)) ** 2)
+
+
+def rouge_n(candidate: Words, reference: Words, n: int) -> float:
+    """ROUGE-N's F1 in [0, 1]: the harmonic mean of the precision and the recall of n-grams."""
+    ours, theirs = ngrams(candidate, n), ngrams(reference, n)
+    matches = (ours & theirs).total()
+    return 2 * matches / (ours.total() + theirs.total()) if matches else 0.0
+
+
+def longest_common_subsequence(a: Sequence[str], b: Sequence[str]) -> int:
+    """The most words that stand in both, in the same order, not necessarily side by side."""
+    row = [0] * (len(b) + 1)  # row[j] = the length for a so far and b[:j]
+    for word in a:
+        diagonal = 0
+        for j, other in enumerate(b, 1):
+            diagonal, row[j] = row[j], diagonal + 1 if word == other else max(row[j], row[j - 1])
+    return row[-1]
+
+
+def rouge_l(candidate: Words, references: Sequence[Words], beta: float = 1.0) -> float:
+    """ROUGE-L in [0, 1]: F_beta = (1 + beta^2) P R / (R + beta^2 P) of the longest common subsequence.
+
+    P and R are each the best over the references, as COCO's captions and the E2E challenge do with beta = 1.2; with
+    a single reference and beta = 1 it is the F1 that summaries are scored by.
+    """
+    common = [longest_common_subsequence(candidate, reference) for reference in references]
+    if not max(common, default=0):
+        return 0.0
+    P = max(common) / len(candidate)
+    R = max(length / len(ref) for length, ref in zip(common, references, strict=True) if ref)
+    return (1 + beta**2) * P * R / (R + beta**2 * P)
+
+
+Vector = dict[tuple[str, ...], float]
+
+
+SIGMA = 6.0  # words; the penalty's width
+
+
+def cider(candidates: Sequence[Words], references: Sequence[list[Words]], max_n: int = 4) -> float:
+    """CIDEr-D in [0, 10], the variant that COCO's captions and the E2E challenge are scored by (without stemming).
+
+    Answer and reference become vectors of their n-grams' counts, each weighted by log(N / the number of the N test
+    cases whose references have it). Their similarity is a cosine in which the answer's weights are clipped to the
+    reference's, times exp(-(difference in length)^2 / (2 SIGMA^2)). It is averaged over references, n = 1 to `max_n`
+    and test cases, and multiplied by 10. With a single test case every weight is log 1 = 0, and so is the score.
+    """
+    score = 0.0
+    for n in range(1, max_n + 1):
+        cases = Counter(gram for refs in references for gram in {gram for ref in refs for gram in ngrams(ref, n)})
+        for candidate, refs in zip(candidates, references, strict=True):
+            ours = _weighted(candidate, n, cases, len(references))
+            for ref in refs:
+                similarity = _clipped_cosine(ours, _weighted(ref, n, cases, len(references)))
+                score += similarity * math.exp(-((len(candidate) - len(ref)) ** 2) / (2 * SIGMA**2)) / len(refs)
+    return 10 * score / (max_n * len(candidates))
+
+
+def _weighted(words: Words, n: int, cases: Mapping[tuple[str, ...], int], N: int) -> Vector:
+    """tf-idf; an n-gram that no reference has weighs as one that a single case has."""
+    return {gram: count * math.log(N / max(1, cases[gram])) for gram, count in ngrams(words, n).items()}
+
+
+def _clipped_cosine(ours: Vector, theirs: Vector) -> float:
+    norms = math.hypot(*ours.values()) * math.hypot(*theirs.values())
+    dot = sum(min(weight, theirs[gram]) * theirs[gram] for gram, weight in ours.items() if gram in theirs)
+    return dot / norms if norms else 0.0

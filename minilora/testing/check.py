@@ -1,0 +1,109 @@
+"""`check_lora`: draw cases, hold an implementation to the laws, and report the simplest failure."""
+
+from __future__ import annotations
+
+from functools import cache, partial
+
+import numpy as np
+from hypothesis import HealthCheck, Phase, given, settings
+
+from minilora.testing.cases import (
+    Implementation,
+    Law,
+    LoraCase,
+    lora_cases,
+)
+from minilora.testing.laws import (
+    forward_is_equation_3,
+    gradients_match_finite_differences,
+    merged_equals_unmerged,
+    unmerge_restores,
+    update_has_rank_r,
+    zero_init_is_identity,
+)
+from minilora.testing.smallest import no_hypothesis_folder, simplifications
+
+
+def check_lora(
+    *,
+    forward: Implementation,
+    merge: Implementation | None = None,
+    unmerge: Implementation | None = None,
+    backward: Implementation | None = None,
+    base_forward: Implementation | None = None,
+    exact_unmerge: bool = False,
+    max_examples: int = 200,
+) -> None:
+    """Check every law that is about the given functions on max_examples drawn cases.
+
+    forward, merge, unmerge, backward   as in the module docstring
+    base_forward                        asks for an exact `zero_init_is_identity`
+    exact_unmerge                       asks for an exact `unmerge_restores`
+
+    AssertionError if a law is broken: which, what was expected and what came, the bound, the likely slip if
+    it is a common one, and the smallest case found. The same code gets the same cases. Nothing is left on
+    disk.
+    """
+    __tracebackhide__ = True  # pytest then points at the caller
+    if merge is None and unmerge is not None:
+        raise ValueError("unmerge undoes merge: give check_lora both")
+    laws: list[Law] = [
+        partial(zero_init_is_identity, forward=forward, base_forward=base_forward),
+        partial(forward_is_equation_3, forward=forward),
+    ]
+    if merge is not None:
+        laws.append(partial(update_has_rank_r, merge=merge))
+        laws.append(partial(merged_equals_unmerged, forward=forward, merge=merge))
+        if unmerge is not None:
+            laws.append(partial(unmerge_restores, merge=merge, unmerge=unmerge, exact=exact_unmerge))
+    if backward is not None:
+        laws.append(partial(gradients_match_finite_differences, forward=forward, backward=backward))
+    for law in laws:
+        for case in _drawn_cases(max_examples):
+            message = _message(law, case)
+            if message is not None:
+                raise AssertionError(_simplest_failure(law, case, message))
+
+
+@cache
+def _drawn_cases(count: int) -> tuple[LoraCase, ...]:
+    """The cases that `check_lora` tries, the same ones each time; drawing takes longer than checking."""
+    cases: list[LoraCase] = []
+
+    @settings(
+        max_examples=count,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        phases=(Phase.generate,),  # `_simplest_failure` does the shrinking
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(lora_cases())
+    def draw(case: LoraCase) -> None:
+        cases.append(case)
+
+    with no_hypothesis_folder():
+        draw()
+    return tuple(cases)
+
+
+def _message(law: Law, case: LoraCase) -> str | None:
+    """What the law has to say against the case."""
+    try:
+        with np.errstate(all="ignore"):  # overflow shows in the results
+            law(case)
+    except AssertionError as error:
+        return str(error)
+    return None
+
+
+def _simplest_failure(law: Law, case: LoraCase, message: str) -> str:
+    """The message for a case that breaks the law while none of its simplifications does."""
+    while True:
+        for simpler in simplifications(case):
+            failure = _message(law, simpler)
+            if failure is not None:
+                case, message = simpler, failure
+                break
+        else:
+            return message
