@@ -23,7 +23,10 @@ MOST_SOURCE = 200_000  # bytes in a student's file
 KEPT_OUTPUT = 4000  # bytes kept of what it prints
 MOST_ANSWER = 1 << 17  # bytes in one answer; the largest honest one has a few thousand
 TICK = 0.05  # seconds between looks at what the process does
-START = "import sys; sys.path += sys.argv[3:]; import worker; del sys.path[-2:]; worker.main(*map(int, sys.argv[1:3]))"
+START = (
+    "import sys; sys.path += sys.argv[3:]; import fence, worker; del sys.path[-2:]; "
+    "worker.main(*map(int, sys.argv[1:3]))"
+)
 # Each BLAS thread would reserve memory, and the arrays are too small to share out.
 ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 KEPT = ("LD_LIBRARY_PATH", "SYSTEMROOT", "PATH" if os.name == "nt" else "")  # without which Python may not start

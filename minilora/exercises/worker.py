@@ -128,7 +128,7 @@ def described(error: BaseException, file: str) -> str:
     except Exception:  # a student may have written its __str__
         text = name
     if isinstance(error, PermissionError):
-        text += " (an exercise only computes: no files, processes, network, or waiting)"
+        text += " (an exercise may not use files, processes or the network, nor sleep)"
     if isinstance(error, SyntaxError):
         return f"line {error.lineno}: {name}: {error.msg}" if error.lineno else f"{name}: {error.msg}"
     line, trace = None, error.__traceback__
@@ -148,7 +148,7 @@ class OnlyNumPy:
     @staticmethod
     def find_spec(name: str, path: object = None, target: object = None) -> None:
         top = name.partition(".")[0]
-        raise ModuleNotFoundError(f"an exercise uses NumPy and the standard library only: remove {top}", name=name)
+        raise ModuleNotFoundError(f"there is no {top} here: use NumPy and the standard library only, and remove this import", name=name)
 
 
 def load(source: bytes, name: str) -> dict[str, Any]:
@@ -160,7 +160,7 @@ def load(source: bytes, name: str) -> dict[str, Any]:
 
 def main(cpu_seconds: int, memory_bytes: int) -> None:
     """Answer calls until there are no more questions."""
-    import fence  # a neighbour: importing minilora would take as long as all the rest
+    import fence  # from this folder: importing minilora would take as long as all the rest
 
     questions, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
