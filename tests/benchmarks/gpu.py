@@ -24,9 +24,9 @@ import numpy as np
 
 import minilora as ml
 from minilora.machine.backend import DeviceError, load_cupy, synchronize
-from tests import strict_array
 from tests.benchmarks.report import markdown
 from tests.benchmarks.shapes import SHAPES, WORKERS, Shape, our_model
+from tests.machine import strict_array
 
 ALL = {**SHAPES, "GPT-2 small": Shape(50257, 1024, 12, 12, 768, 4)}
 

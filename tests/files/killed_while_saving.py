@@ -1,6 +1,6 @@
 """Kill a process at every line that it executes while it saves, and look at what is left.
 
-    python -m tests.killed_while_saving FOLDER        prints JSON: how often the old file was found, how often the new
+    python -m tests.files.killed_while_saving FOLDER    prints JSON: how often the old file was found, how often the new
 
 Each attempt is a fork of its own, which kills itself with SIGKILL at its n-th traced line; n goes up until saving
 ends unharmed. A last round is killed from outside, at random moments.

@@ -52,11 +52,11 @@ from minilora.nn import cache_bytes
 from minilora.tasks import Example
 from minilora.tasks.decoding import answer
 from minilora.text import Batch
-from tests import strict_array
-from tests.backend_cases import cases, moved
+from tests.machine import strict_array
+from tests.machine.backend_cases import cases, moved
+from tests.machine.strict_array import cupy, transfers
+from tests.methods.test_methods import BOUNDARY, CONFIG, NOISE, OPTIONS, trained
 from tests.models import batch, bits, gpt
-from tests.strict_array import cupy, transfers
-from tests.test_methods import BOUNDARY, CONFIG, NOISE, OPTIONS, trained
 
 TEXT = np.array([0, 1, 2, 3, 4, 5] * 10)
 LORA = LoraConfig(r=2, target_modules=("q_proj", "v_proj", "up_proj"))

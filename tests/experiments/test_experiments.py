@@ -48,7 +48,7 @@ from minilora.experiments.engine.plan import (
 from minilora.experiments.engine.run import RunConfig, Store, run, run_and_keep
 from minilora.experiments.tables import lr_transfer
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TINY = RunConfig("nli", "lora", lr=1e-2, options=lora(2), steps=2, batch_size=2, train=12, valid=2, test=2)
 
 
@@ -233,7 +233,7 @@ def test_what_is_on_disk_is_not_run_again(tmp_path):
 SCRIPT = """
 import sys
 from pathlib import Path
-from tests.test_experiments import tiny_runs
+from tests.experiments.test_experiments import tiny_runs
 if __name__ == "__main__":
     tiny_runs(Path(sys.argv[1]))
 """

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.cupy_interface import ANY, committed
+from tests.machine.cupy_interface import ANY, committed
 
 INTERFACE: dict[str, list[str] | None] = committed()["names"]
 

@@ -1,6 +1,6 @@
 """The checks on trial: they must accept every right answer and reject every wrong one.
 
-    python -m tests.exercise_matrix
+    python -m tests.exercises.matrix
 
 Right answers are the reference of each exercise, its solution and the second solution in `another_way` (unless a
 teacher has deleted the solutions). Wrong answers are the catalogue's, which students really give; each must also be
@@ -18,7 +18,7 @@ from minilora.exercises import spec, worker
 from minilora.exercises.checking import ERROR, FAILED, PASSED, Verdict, check
 from minilora.exercises.sandbox import Local
 
-SOLUTIONS = Path(__file__).parents[1] / "tutorials" / "exercises" / "solutions"
+SOLUTIONS = Path(__file__).parents[2] / "tutorials" / "exercises" / "solutions"
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
 """What CuPy offers, as data: the names in its modules and the parameters of each function.
 
-`tests/cupy_interface.json` is this module's output. To make it again, in an environment of its own (CuPy installs
-and is read without a GPU):
+`cupy_interface.json` is this module's output. To make it again, in an environment of its own (CuPy installs and is read
+without a GPU):
 
     python -m venv .venv-cupy && .venv-cupy/bin/pip install cupy-cuda12x
-    .venv-cupy/bin/python -m tests.cupy_interface
+    .venv-cupy/bin/python -m tests.machine.cupy_interface
 """
 
 from __future__ import annotations

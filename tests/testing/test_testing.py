@@ -363,7 +363,7 @@ def test_the_five_lines_leave_no_folder_and_no_noise(tmp_path):
         "def test_wrong(): check_lora(forward=forward, merge=merge, max_examples=20)\n"
     )
     command = [sys.executable, "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_mine.py"]
-    environment = {"PYTHONPATH": str(Path(testing.__file__).parents[1])}
+    environment = {"PYTHONPATH": str(Path(testing.__file__).parents[2])}
     run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert "1 failed, 1 passed" in run.stdout, run.stdout + run.stderr
     assert "law 'merged equals unmerged' is broken" in run.stdout

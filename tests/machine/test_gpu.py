@@ -1,6 +1,6 @@
 """CuPy against NumPy: every op, a step, fifty steps, the benchmark. Marked `gpu`, and skipped where there is none:
 
-    python -m pytest tests/test_gpu.py -m gpu -rs
+    python -m pytest tests/machine/test_gpu.py -m gpu -rs
 
 What is compared, and the bounds, are tried without a GPU too, on the stand-in (`strict_array`).
 """
@@ -19,12 +19,12 @@ import pytest
 from minilora import GPT, Adam, GPTConfig, TextData, fit, generate, loss_and_grads
 from minilora.machine.backend import DeviceError, load_cupy, to_host
 from minilora.testing.bounds import gamma
-from tests import strict_array
-from tests.backend_cases import bounds, cases, moved
 from tests.benchmarks import gpu as benchmark
 from tests.benchmarks.shapes import Shape
+from tests.machine import strict_array
+from tests.machine.backend_cases import bounds, cases, moved
+from tests.methods.test_methods import BOUNDARY, OPTIONS, trained
 from tests.models import batch
-from tests.test_methods import BOUNDARY, OPTIONS, trained
 
 SHAPE = GPTConfig(vocab_size=32, block_size=16, n_layer=2, n_head=2, n_embd=16)
 

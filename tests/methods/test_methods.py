@@ -29,9 +29,9 @@ from minilora.cli.main import main
 from minilora.files.container import read_file, write_file
 from minilora.testing.bounds import gamma
 from tests.finite_differences import assert_gradient
+from tests.methods.reference_methods import method_logits
 from tests.models import TINY, batch, bits, gpt, loss_of, scramble
 from tests.reference import Reference
-from tests.reference_methods import method_logits
 
 CONFIG = replace(TINY, block_size=12)
 seeds = st.integers(0, 2**32 - 1)

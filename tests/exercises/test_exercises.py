@@ -21,7 +21,7 @@ from minilora.exercises import grading, spec, workbook, worker
 from minilora.exercises.checking import ERROR, FAILED, NOT_STARTED, PASSED, Verdict, check, check_source
 from minilora.exercises.sandbox import LIMITS, Gone, Limits, Local, read_source
 from minilora.exercises.workbook import UNSOLVED
-from tests import exercise_matrix as matrix
+from tests.exercises import matrix
 
 SOLUTIONS = matrix.SOLUTIONS
 RIGHT = "import numpy as np\n\n\ndef linear_backward(dy, x, W):\n    return dy @ W, dy.T @ x, dy.sum(axis=0)\n"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import minilora
-from tests.cupy_interface import ANY, collect, committed
+from tests.machine.cupy_interface import ANY, collect, committed
 
 
 def asked_of_xp() -> dict[str, set[str]]:

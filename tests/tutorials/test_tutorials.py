@@ -16,7 +16,7 @@ import pytest
 
 from minilora.exercises.workbook import UNSOLVED
 
-TUTORIALS = Path(__file__).parents[1] / "tutorials"
+TUTORIALS = Path(__file__).parents[2] / "tutorials"
 LESSONS = sorted(TUTORIALS.glob("[0-9][0-9]_*.py"))
 QUICK = ["01_one_layer.py"]
 
