@@ -24,7 +24,9 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import math
 import os
+import signal
 import struct
 import sys
 from collections.abc import Sequence
@@ -97,23 +99,25 @@ def enclose(folders: Sequence[str]) -> None:
 def limit(cpu_seconds: int, memory_bytes: int) -> None:
     """Limits on this process.  Windows has none of them and macOS none on memory: the caller's clock remains.
 
-    SIGXCPU ends the process after `cpu_seconds` more seconds of computing, SIGKILL a second later if that was ignored.
+    SIGPROF ends the process after `cpu_seconds` more seconds of computing, or SIGKILL a little later if that was
+    ignored: the kernel counts that limit in whole seconds, from the start of the process.
     """
     try:
         import resource
     except ImportError:
         return
+    signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
     used = resource.getrusage(resource.RUSAGE_SELF)
-    seconds = int(used.ru_utime + used.ru_stime + 0.999) + cpu_seconds
-    for name, soft, hard in (
-        ("RLIMIT_CPU", seconds, seconds + 1),
-        ("RLIMIT_AS", memory_bytes, memory_bytes),
-        ("RLIMIT_NPROC", 0, 0),
-        ("RLIMIT_FSIZE", 0, 0),
-        ("RLIMIT_CORE", 0, 0),
+    seconds = math.ceil(used.ru_utime + used.ru_stime) + cpu_seconds
+    for name, most in (
+        ("RLIMIT_CPU", seconds),
+        ("RLIMIT_AS", memory_bytes),
+        ("RLIMIT_NPROC", 0),
+        ("RLIMIT_FSIZE", 0),
+        ("RLIMIT_CORE", 0),
     ):
         with contextlib.suppress(AttributeError, ValueError, OSError):
-            resource.setrlimit(getattr(resource, name), (soft, hard))
+            resource.setrlimit(getattr(resource, name), (most, most))
 
 
 # ------------------------------------------------------------------------------------------------------ the parts

@@ -230,7 +230,7 @@ class Sandbox:
         if code >= 0:
             return f"the process ended itself (exit code {code}) instead of returning"
         name = {number.value: number.name for number in signal.Signals}.get(-code, f"signal {-code}")
-        if name == "SIGXCPU":
+        if name == "SIGPROF":
             return f"stopped after {self.limits.cpu_seconds} s of computing: is there an endless loop?"
         if name == "SIGKILL":
             return "ended from outside (SIGKILL): out of memory, perhaps, or past a limit that the code ignored"

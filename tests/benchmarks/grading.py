@@ -25,11 +25,16 @@ CLASS = 30
 # What the functions of a file do instead -> what the table must say of each.
 HOSTILE = {
     "endless loop": ("while True: pass", "s of computing"),
-    "crash": ("import os; os.abort()", "crashed (SIGABRT)"),
-    "exit": ("import sys; sys.exit(0)", "sys.exit"),
+    "crash": ("import os; os.abort()", "crashed (SIG"),
+    "sleeper": (
+        "import time, threading\n"
+        "    try: time.sleep(3600)\n"
+        "    except PermissionError: lock = threading.Lock(); lock.acquire(); lock.acquire()",
+        "of waiting",
+    ),
     "10 GB": ("return np.ones(10 * 2**30, np.uint8)", "MemoryError"),
     "endless printing": ("while True: print('passed' * 100)", "stopped after printing"),
-    "edits the checks": (f"open({str(Path(spec.__file__))!r}, 'a').write('broken')", "may not write"),
+    "edits the checks": (f"open({str(Path(spec.__file__))!r}, 'a').write('broken')", "may not use files"),
 }
 EXPECTED = {"wrong": {FAILED, ERROR}, "half": {PASSED, grading.NOT_STARTED}, "right": {PASSED}}
 DOUBLED = "\n\n{name} = lambda *args, right={name}: twice(right(*args))\n"

@@ -22,7 +22,7 @@ import pytest
 from minilora.exercises import fence, grading, sandbox, spec
 from minilora.exercises.checking import ERROR, FAILED, PASSED, check_source
 from minilora.exercises.sandbox import LIMITS
-from tests.attacks import ATTACKS
+from tests.exercises.attacks import ATTACKS
 
 pytestmark = pytest.mark.skipif(bool(fence.lacking()), reason=fence.lacking())
 
