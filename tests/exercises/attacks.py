@@ -353,7 +353,7 @@ def subprocess_module(secret, folder, victim, port):
 def the_c_function_below_subprocess(secret, folder, victim, port):
     from multiprocessing import util
 
-    return util.spawnv_passfds("/bin/true", ["true"], [])  # _posixsubprocess.fork_exec, without subprocess
+    return util.spawnv_passfds(b"/bin/true", [b"true"], [])  # _posixsubprocess.fork_exec, without subprocess
 
 
 @attack
