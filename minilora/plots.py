@@ -1,17 +1,21 @@
-"""Every figure: from results alone to one PNG.  matplotlib is imported inside, so that nothing else needs it.
+"""Figures: the colours and the few lines that every one of them shares.  matplotlib is imported where it is used.
 
 Curves differ by line style and marker as well as by colour, so that a figure survives a grey printer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
-    pass
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # Okabe and Ito's colours, which colour-blind readers tell apart; one meaning each in every figure.
 LORA, FULL, BASE, OTHER = "#0072B2", "#D55E00", "#555555", "#E69F00"
@@ -21,3 +25,55 @@ def moving_average(values: Sequence[float], width: int) -> np.ndarray:
     """The means of all `width` neighbours, (len(values) - width + 1,), or of all values where they are fewer."""
     width = min(width, len(values))
     return np.convolve(values, np.full(width, 1 / width), mode="valid")
+
+
+def subplots(
+    rows: int = 1, columns: int = 1, figsize: tuple[float, float] = (6.4, 4.8), **options: Any
+) -> tuple[Figure, Any]:
+    """A figure and its axes, like `pyplot.subplots` but needing no display and leaving no global state.  ImportError
+    without matplotlib, saying how to get it."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ImportError('figures need matplotlib: pip install "minilora[plots]"') from None
+
+    figure = Figure(figsize=figsize, layout="constrained")
+    return figure, figure.subplots(rows, columns, **options)
+
+
+def plot_spread(axes: Axes, samples: Mapping[Any, Sequence[float]], style: str, **options: Any) -> None:
+    """x -> one value per seed: the means, with bars of one standard deviation (none for a single seed)."""
+    values = list(samples.values())
+    bars = np.array([np.std(v, ddof=1) if len(v) > 1 else 0.0 for v in values])
+    axes.errorbar(list(samples), [np.mean(v) for v in values], bars, fmt=style, **{"capsize": 3, **options})
+
+
+def save_figure(figure: Figure, path: str | Path, dpi: int = 150) -> None:
+    """Write a PNG.  Curves get a light grid and lose the box around them; images and colour bars keep it."""
+    for axes in figure.axes:
+        if not axes.images and axes.get_label() != "<colorbar>":
+            axes.grid(alpha=0.3)
+            axes.set_axisbelow(True)
+            axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, format="png", dpi=dpi)
+
+
+def show_figure(figure: Figure, name: str) -> None:
+    """What a lesson does with its figure: write it into `drawn/` beside the lesson, and show it if this is a notebook.
+
+    Git ignores `drawn/`, so reading a lesson changes no committed file. To remake those, set MINILORA_FIGURES to their
+    folder, as `python -m tutorials.notebooks` does: then figures go there, and notebooks link to them.
+    """
+    committed = os.environ.get("MINILORA_FIGURES")
+    lesson = Path(getattr(sys.modules["__main__"], "__file__", None) or "notebook")  # a notebook runs in its folder
+    path = Path(committed or lesson.parent / "drawn") / name
+    path.parent.mkdir(exist_ok=True)
+    save_figure(figure, path)
+    if committed:
+        return
+    if "ipykernel" in sys.modules:
+        from IPython.display import Image, display
+
+        display(Image(filename=str(path)))
+    else:
+        print(f"figure: {path}")

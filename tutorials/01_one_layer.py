@@ -11,20 +11,12 @@
 
 # %%
 import math
-from pathlib import Path
 
-import matplotlib
 import numpy as np
 
 import minilora as ml
 from minilora import ops
-from minilora.plots import BASE, LORA, OTHER
-
-matplotlib.use("Agg")  # no window: the figure goes to a file
-import matplotlib.pyplot as plt
-
-HERE = Path(__file__).parent if "__file__" in globals() else Path()  # a notebook runs in its folder
-(HERE / "figures").mkdir(exist_ok=True)
+from minilora.plots import BASE, LORA, OTHER, show_figure, subplots
 
 # %% [markdown]
 # ## 1. The layer
@@ -271,7 +263,7 @@ assert chr(int(W[:, ord("q")].argmax())) == "u"
 # ## 6. The picture
 
 # %%
-figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.7), layout="constrained")
+figure, (left, right) = subplots(1, 2, figsize=(9, 3.7))
 for (dtype, error), color, style in zip(errors.items(), (LORA, OTHER), ("o-", "s--"), strict=True):
     left.loglog(steps, error, style, color=color, markersize=4, label=dtype.__name__)
     u = np.finfo(dtype).eps / 2
@@ -289,10 +281,7 @@ right.axhline(math.log(256), color=BASE, linestyle=":", label="knows nothing: lo
 right.axhline(entropy, color=BASE, linestyle="--", label="best possible: conditional entropy")
 right.set(title="One layer reads", xlabel="step", ylabel="loss (nats per byte)", ylim=(0, None))
 right.legend(fontsize=8)
-for panel in (left, right):
-    panel.grid(alpha=0.3)
-    panel.spines[["top", "right"]].set_visible(False)
-figure.savefig(HERE / "figures" / "01_one_layer.png", dpi=150)
+show_figure(figure, "01_one_layer.png")
 
 # %% [markdown]
 # ![error of a finite difference by step, and the loss of one layer](figures/01_one_layer.png)

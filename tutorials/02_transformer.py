@@ -13,21 +13,13 @@
 
 # %%
 import math
-from pathlib import Path
 
-import matplotlib
 import numpy as np
 
 import minilora as ml
 from minilora import ops
 from minilora.attention import causal_attention
-from minilora.plots import BASE, LORA
-
-matplotlib.use("Agg")  # no window: the figure goes to a file
-import matplotlib.pyplot as plt
-
-HERE = Path(__file__).parent if "__file__" in globals() else Path()  # a notebook runs in its folder
-(HERE / "figures").mkdir(exist_ok=True)
+from minilora.plots import BASE, LORA, show_figure, subplots
 
 # %% [markdown]
 # ## The plan
@@ -327,7 +319,7 @@ even = np.mean([4 / (t + 1) for t in range(8, length)])
 print(f"the last four bytes have {recent:.0%} of a row, if all before them had as much each it were {even:.0%}")
 
 # %%
-figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.6), layout="constrained")
+figure, (left, right) = subplots(1, 2, figsize=(10, 4.6))
 labels = [chr(token).replace(" ", "␣") for token in text]
 image = left.imshow(np.where(shares > 0, shares, np.nan), cmap="Greys", interpolation="nearest", vmin=0, vmax=0.5)
 left.set_xticks(range(length), labels[:-1], fontsize=8)
@@ -347,9 +339,7 @@ right.set(
 )
 right.set(yscale="log", ylim=(1e-16, 1e-5))  # the keys' biases, zero and checked to be, are far below
 right.legend(fontsize=9)
-right.grid(alpha=0.3)
-right.spines[["top", "right"]].set_visible(False)
-figure.savefig(HERE / "figures" / "02_transformer.png", dpi=150, bbox_inches="tight")
+show_figure(figure, "02_transformer.png")
 
 # %% [markdown]
 # ![gradients between positions, and errors of all backwards](figures/02_transformer.png)

@@ -12,21 +12,13 @@
 
 # %%
 import math
-from pathlib import Path
 
-import matplotlib
 import numpy as np
 
 import minilora as ml
 from minilora.nn import Linear, Parameter
-from minilora.plots import BASE, LORA, OTHER, moving_average
+from minilora.plots import BASE, LORA, OTHER, moving_average, show_figure, subplots
 from minilora.text import split
-
-matplotlib.use("Agg")  # no window: the figure goes to a file
-import matplotlib.pyplot as plt
-
-HERE = Path(__file__).parent if "__file__" in globals() else Path()  # a notebook runs in its folder
-(HERE / "figures").mkdir(exist_ok=True)
 
 # %% [markdown]
 # ## 1. Why not simply go downhill?
@@ -220,7 +212,7 @@ assert base_loss < reached
 # ## 5. The picture
 
 # %%
-figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.8), layout="constrained", width_ratios=(1, 1.4))
+figure, (left, right) = subplots(1, 2, figsize=(9, 3.8), width_ratios=(1, 1.4))
 plain = np.array([np.ones(2) * (1 - 0.019 * scales) ** t for t in range(51)])
 for i, name in enumerate(("$w_1$ (steep)", "$w_2$ (flat)")):
     left.plot(np.abs(plain[:, i]), ("--", ":")[i], color=OTHER, label=f"gradient descent, {name}")
@@ -238,10 +230,7 @@ right.axhline(base_loss, color="black", linewidth=1)
 right.text(len(curve), base_loss - 0.08, "the shipped base", ha="right", va="top", fontsize=8)
 right.set(title="From noise to words", xlabel="step", ylabel="loss (nats per byte)", ylim=(0, None))
 right.legend(fontsize=8, loc="lower left")
-for panel in (left, right):
-    panel.grid(alpha=0.3)
-    panel.spines[["top", "right"]].set_visible(False)
-figure.savefig(HERE / "figures" / "03_adam_and_pretraining.png", dpi=150)
+show_figure(figure, "03_adam_and_pretraining.png")
 
 # %% [markdown]
 # ![two scales under both optimizers, and the loss of a small GPT](figures/03_adam_and_pretraining.png)

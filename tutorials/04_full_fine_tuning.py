@@ -13,21 +13,13 @@
 
 # %%
 import copy
-from pathlib import Path
 
-import matplotlib
 import numpy as np
 
 import minilora as ml
 from minilora.analysis import energy_share, gaussian_control, rank_for_energy, singular_values, training_bytes
-from minilora.plots import BASE, FULL, OTHER
+from minilora.plots import BASE, FULL, OTHER, show_figure, subplots
 from minilora.text import split
-
-matplotlib.use("Agg")  # no window: the figure goes to a file
-import matplotlib.pyplot as plt
-
-HERE = Path(__file__).parent if "__file__" in globals() else Path()  # a notebook runs in its folder
-(HERE / "figures").mkdir(exist_ok=True)
 
 # %% [markdown]
 # ## 1. Fine-tune everything
@@ -209,7 +201,7 @@ assert (by_rank[:, RANKS.index(16)] < base_loss).all()
 # ## 5. The picture
 
 # %%
-figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.8), layout="constrained")
+figure, (left, right) = subplots(1, 2, figsize=(9, 3.8))
 for spectra, color, style, label in (
     (sigma, FULL, "-", r"$\Delta W$ of full fine-tuning"),
     (noise, BASE, "--", "noise"),
@@ -231,10 +223,7 @@ right.set_xscale("log", base=2)
 right.set_xticks(RANKS, [str(r) for r in RANKS])
 right.set(title="What is left of the gain", xlabel="rank r", ylabel="held-out loss (nats per byte)")
 right.legend(fontsize=8)
-for panel in (left, right):
-    panel.grid(alpha=0.3)
-    panel.spines[["top", "right"]].set_visible(False)
-figure.savefig(HERE / "figures" / "04_full_fine_tuning.png", dpi=150)
+show_figure(figure, "04_full_fine_tuning.png")
 
 # %% [markdown]
 # ![spectra of updates, and the loss with truncated updates](figures/04_full_fine_tuning.png)

@@ -12,23 +12,15 @@
 
 # %%
 import copy
-from pathlib import Path
 
-import matplotlib
 import numpy as np
 
 import minilora as ml
 from minilora.demo.task import ATTENTION
 from minilora.nn import normal
-from minilora.plots import BASE, LORA, OTHER
+from minilora.plots import BASE, LORA, OTHER, show_figure, subplots
 from minilora.testing.check import check_lora
 from minilora.text import split
-
-matplotlib.use("Agg")  # no window: the figure goes to a file
-import matplotlib.pyplot as plt
-
-HERE = Path(__file__).parent if "__file__" in globals() else Path()  # a notebook runs in its folder
-(HERE / "figures").mkdir(exist_ok=True)
 
 # %% [markdown]
 # ## 1. The layer
@@ -286,26 +278,20 @@ STYLES = {
     REVERSED: dict(color=OTHER, linestyle="--", marker="s"),
     RANDOM: dict(color=OTHER, linestyle=":", marker="^", markeredgecolor="black"),
 }
-figure, panels = plt.subplot_mosaic(
-    [["left", "high"], ["left", "low"]], figsize=(9, 4), layout="constrained", width_ratios=(1, 1.15)
-)
-left, high, low = (panels[name] for name in ("left", "high", "low"))
-bars = [("dA", 0), ("dB", 0), ("dA", 1), ("dB", 1)]
+figure, ((first, high), (second, low)) = subplots(2, 2, figsize=(9, 4.4), width_ratios=(1, 1.15))
 floor = min(v for pairs in norms.values() for pair in pairs for v in pair if v > 0) / 3  # a log axis has no zero
-for j, (which, step) in enumerate(bars):
-    heights = [norms[start][step][which == "dB"] for start in STARTS]
-    places = np.arange(len(STARTS)) + 0.2 * (j - 1.5)
-    look = dict(
-        color="0.35" if which == "dB" else "0.85", hatch="" if step == 0 else "///", edgecolor="black", linewidth=0.6
-    )
-    left.bar(places, heights, 0.2, label=rf"$\|{which[0]}{which[1]}\|$, step {step}", **look)
-    for place, height in zip(places, heights, strict=True):
-        if height == 0:
-            left.text(place, 1.1 * floor, "0", ha="center", va="bottom", fontsize=10, fontweight="bold")
-left.set_xticks(range(len(STARTS)), ["A random\nB = 0", "A = 0\nB random", "A = 0\nB = 0", "both\nrandom"])
-left.set(title="Gradients at steps 0 and 1", ylabel="Frobenius norm (0: exactly)", yscale="log")
-left.set_ylim(floor, 30 * max(v for pairs in norms.values() for pair in pairs for v in pair))
-left.legend(fontsize=8, ncols=2, loc="upper left")
+for step, axes in enumerate((first, second)):
+    for which, shift, color in ((0, -0.2, "0.85"), (1, 0.2, "0.35")):
+        for place, start in enumerate(STARTS):
+            height = norms[start][step][which]
+            axes.bar(place + shift, height, 0.4, color=color, edgecolor="black", linewidth=0.6)
+            if height == 0:
+                axes.text(place + shift, 1.2 * floor, "0", ha="center", va="bottom", fontweight="bold")
+        axes.bar(0, 0, color=color, edgecolor="black", label=("$\\|dA\\|$", "$\\|dB\\|$")[which])
+    axes.set(title=f"Gradients at step {step}", ylabel="Frobenius norm", yscale="log", xticks=[])
+    axes.set_ylim(floor, 3 * max(v for pairs in norms.values() for pair in pairs for v in pair))
+second.set_xticks(range(len(STARTS)), ["A random\nB = 0", "A = 0\nB random", "A = 0\nB = 0", "both\nrandom"])
+first.legend(ncols=2, loc="upper center", fontsize=8)
 
 steps = np.arange(0, STEPS + 1, EVERY)
 for start, look in STYLES.items():  # the axis is broken: one loss is far above the others
@@ -317,10 +303,7 @@ low.set(xlabel="step", ylim=(None, base_loss + 0.05), xlim=high.get_xlim())
 low.set_ylabel("loss (nats per byte)", y=1.1)
 high.legend(fontsize=8)
 low.legend(fontsize=8)
-for panel in (left, high, low):
-    panel.grid(alpha=0.3)
-    panel.spines[["top", "right"]].set_visible(False)
-figure.savefig(HERE / "figures" / "05_four_starts.png", dpi=150)
+show_figure(figure, "05_four_starts.png")
 
 # %% [markdown]
 # ![gradients and losses of the four ways to start](figures/05_four_starts.png)

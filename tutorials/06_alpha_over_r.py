@@ -20,19 +20,14 @@ import math
 import sys
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 
 import minilora as ml
 from minilora.demo.task import ATTENTION
-from minilora.plots import BASE, LORA, OTHER
+from minilora.plots import BASE, LORA, OTHER, show_figure, subplots
 from minilora.text import split
 
-matplotlib.use("Agg")  # no window: the figure goes to a file
-import matplotlib.pyplot as plt
-
 HERE = Path(__file__).parent if "__file__" in globals() else Path()  # a notebook runs in its folder
-(HERE / "figures").mkdir(exist_ok=True)
 
 base, tokenizer = ml.load_base()
 train_tokens, held_out = split(tokenizer.encode(ml.python_source()))
@@ -308,7 +303,7 @@ LOOKS = {
     "alpha/r": (r"$\alpha/r$", dict(color=LORA, linestyle="-", marker="o")),
     "alpha/sqrt(r)": (r"$\alpha/\sqrt{r}$", dict(color=BASE, linestyle=":", marker="^")),
 }
-figure, panels = plt.subplots(1, 3, figsize=(10.5, 3.7), layout="constrained")
+figure, panels = subplots(1, 3, figsize=(10.5, 3.7))
 for name, scale in SCALES.items():
     label, look = LOOKS[name]
     s = np.array([scale(r) for r in RANKS])
@@ -328,11 +323,9 @@ for panel in panels:
     panel.set_yscale("log")
     panel.set_xticks([1, 8, 64], ["1", "8", "64"])
     panel.set_xlabel("rank r")
-    panel.grid(alpha=0.3)
-    panel.spines[["top", "right"]].set_visible(False)
 panels[1].sharey(panels[0])
 panels[0].legend()
-figure.savefig(HERE / "figures" / "06_alpha_over_r.png", dpi=150)
+show_figure(figure, "06_alpha_over_r.png")
 
 # %% [markdown]
 # ![first steps and best learning rates by rank](figures/06_alpha_over_r.png)

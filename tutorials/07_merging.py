@@ -13,23 +13,15 @@
 
 # %%
 import copy
-from pathlib import Path
 
-import matplotlib
 import numpy as np
 
 import minilora as ml
 from minilora.demo.task import ATTENTION
 from minilora.machine.timing import interleaved_medians
-from minilora.plots import BASE, LORA, OTHER
+from minilora.plots import BASE, LORA, OTHER, show_figure, subplots
 from minilora.testing.bounds import forward_error_bound, merge_error_bound, unit_roundoff, unmerge_drift_bound
 from minilora.text import split
-
-matplotlib.use("Agg")  # no window: the figure goes to a file
-import matplotlib.pyplot as plt
-
-HERE = Path(__file__).parent if "__file__" in globals() else Path()  # a notebook runs in its folder
-(HERE / "figures").mkdir(exist_ok=True)
 
 # %% [markdown]
 # First an adapter that has learned something: rank 4 on all attention matrices of the base, 60 steps on Python's
@@ -287,7 +279,7 @@ print(f"W0 kept aside: after {CYCLES:,} cycles every bit is where it was")
 # ## 5. The picture
 
 # %%
-figure, panels = plt.subplots(1, 2, figsize=(9, 4), layout="constrained", sharey=True)
+figure, panels = subplots(1, 2, figsize=(9, 4), sharey=True)
 for panel, dtype in zip(panels, (np.float32, np.float16), strict=True):
     different, same = drifts[dtype, "different"], drifts[dtype, "same"][0]
     panel.plot(MARKS, different[0, 2], "-.", color=BASE, label="bound, different adapters")
@@ -299,13 +291,11 @@ for panel, dtype in zip(panels, (np.float32, np.float16), strict=True):
     panel.axhline(update, color="black", linewidth=1)
     panel.text(0.97, 0.03, r"$W_0$ kept aside: 0, always", fontsize=9, ha="right", transform=panel.transAxes)
     panel.set(title=dtype.__name__, xlabel="cycles of merge and subtract", xscale="log", yscale="log")
-    panel.grid(alpha=0.3)
-    panel.spines[["top", "right"]].set_visible(False)
 panels[0].text(1, 1.5 * update, "the update itself (rms)", fontsize=9)
 panels[0].set_ylim(bottom=2e-11)
 panels[0].set(ylabel=r"drift $|W - W_0|$ of an entry")
 figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8)
-figure.savefig(HERE / "figures" / "07_drift.png", dpi=150)
+show_figure(figure, "07_drift.png")
 
 # %% [markdown]
 # ![drift of subtracting, in float32 and float16](figures/07_drift.png)

@@ -21,21 +21,17 @@ import statistics
 from itertools import product
 from pathlib import Path
 
-import matplotlib
 import numpy as np
+from matplotlib.patches import Rectangle
 
 import minilora as ml
 from minilora import methods
 from minilora.experiments.engine import report
 from minilora.experiments.engine.experiment import METRICS, Results
 from minilora.experiments.tables import table5, table6
-from minilora.plots import BASE, FULL, LORA, OTHER
-
-matplotlib.use("Agg")  # no window: the figures go to files
-import matplotlib.pyplot as plt
+from minilora.plots import BASE, FULL, LORA, OTHER, show_figure, subplots
 
 HERE = Path(__file__).parent if "__file__" in globals() else Path()  # a notebook runs in its folder
-(HERE / "figures").mkdir(exist_ok=True)
 
 base, tokenizer = ml.load_base()
 C, L = base.config.n_embd, base.config.n_layer
@@ -150,7 +146,7 @@ for i in range(len(SEEDS)):
 # %%
 table = np.array([[statistics.mean(plane[row, r]) for r in RANKS] for row in ROWS])
 spread = np.array([[statistics.stdev(plane[row, r]) for r in RANKS] for row in ROWS])
-figure, axes = plt.subplots(figsize=(6.6, 3.8), layout="constrained")
+figure, axes = subplots(figsize=(6.6, 3.8))
 low, high = min(table.min(), statistics.mean(full)), table.max()
 extended = np.vstack([table, [[np.nan] * (len(RANKS) - 1) + [statistics.mean(full)]]])
 image = axes.imshow(extended, cmap="Greys_r", vmin=low - 0.05, vmax=high + 0.05, aspect="auto")
@@ -160,16 +156,16 @@ for i, j in product(range(len(ROWS) + 1), range(len(RANKS))):
     deviation = statistics.stdev(full) if i == len(ROWS) else spread[i, j]
     color = "white" if extended[i, j] < (low + high) / 2 else "black"
     axes.text(j, i, f"{extended[i, j]:.3f}\n± {deviation:.3f}", ha="center", va="center", color=color, fontsize=9)
-corner = plt.Rectangle((len(RANKS) - 1.47, len(ROWS) - 0.46), 0.94, 0.92, fill=False, edgecolor=FULL, linewidth=3)
+corner = Rectangle((len(RANKS) - 1.47, len(ROWS) - 0.46), 0.94, 0.92, fill=False, edgecolor=FULL, linewidth=3)
 axes.add_patch(corner)
 for r, row in ((4, 0), (1, 2)):
     place = (RANKS.index(r) - 0.47, row - 0.46)
-    axes.add_patch(plt.Rectangle(place, 0.94, 0.92, fill=False, edgecolor=OTHER, linewidth=2.5, linestyle="--"))
+    axes.add_patch(Rectangle(place, 0.94, 0.92, fill=False, edgecolor=OTHER, linewidth=2.5, linestyle="--"))
 axes.set_xticks(range(len(RANKS)), [str(r) if r < C else f"{r} (full)" for r in RANKS])
 axes.set_yticks(range(len(ROWS) + 1), [*ROWS, "everything"])
 axes.set(xlabel="rank r", ylabel="trained matrices of each block")
 figure.colorbar(image, ax=axes, label="held-out loss (nats per byte)")
-figure.savefig(HERE / "figures" / "08_plane.png", dpi=150)
+show_figure(figure, "08_plane.png")
 
 # %% [markdown]
 # ![the plane](figures/08_plane.png)
@@ -222,7 +218,7 @@ share = statistics.mean((kept[0][i] - kept[16][i]) / (kept[0][i] - full[i]) for 
 print(f"rank 16 of {C} keeps {share:.0%} of what the matrices' updates bring")
 
 # %%
-figure, axes = plt.subplots(figsize=(6.2, 3.6), layout="constrained")
+figure, axes = subplots(figsize=(6.2, 3.6))
 positions = {r: i for i, r in enumerate(CUTS)}
 for values, ranks, color, style, label in (
     (kept, CUTS, FULL, "s--", "full fine-tuning, cut to rank r"),
@@ -243,10 +239,8 @@ axes.text(len(CUTS) - 1, start, "the base", ha="right", va="bottom", color=BASE,
 axes.set_xticks(range(len(CUTS)), [str(r) for r in CUTS])
 axes.set(xlabel="rank r", ylabel="held-out loss (nats per byte)")
 axes.margins(y=0.1)
-axes.grid(alpha=0.3)
-axes.spines[["top", "right"]].set_visible(False)
 axes.legend(loc="upper right", fontsize=9, bbox_to_anchor=(1, 0.93))
-figure.savefig(HERE / "figures" / "08_cut_and_trained.png", dpi=150)
+show_figure(figure, "08_cut_and_trained.png")
 
 # %% [markdown]
 # ![cut and trained](figures/08_cut_and_trained.png)
@@ -278,9 +272,9 @@ for r in (1, 4, 16):
 
 
 # %%
-def draw(results: Results, path: Path) -> None:
+def draw(results: Results) -> None:
     """Table 5: the loss of each choice of matrices at equal budget."""
-    figure, axes = plt.subplots(figsize=(5.5, 3.3), layout="constrained")
+    figure, axes = subplots(figsize=(5.5, 3.3))
     for x, letters in enumerate(table5.CHOICES):
         score = results.score(table5.setting(letters), "loss")
         color, marker = (LORA, "o") if len(letters) == 1 else (OTHER, "s")
@@ -289,15 +283,13 @@ def draw(results: Results, path: Path) -> None:
     labels = [f"{letters}\n{r}" for letters, r in table5.CHOICES.items()]
     axes.set_xticks(range(len(labels)), labels)
     axes.set(title=table5.TASK, xlabel="adapted matrices, and their rank", ylabel=METRICS["loss"].label)
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=150)
+    show_figure(figure, "08_table5.png")
 
 
 for experiment in (table5.EXPERIMENT, table6.EXPERIMENT):
     results = report.tell(experiment, HERE)
     if results and experiment is table5.EXPERIMENT:
-        draw(results, HERE / "figures" / "08_table5.png")
+        draw(results)
 
 # %% [markdown]
 # ## What to try next

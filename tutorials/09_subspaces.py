@@ -18,21 +18,13 @@
 import copy
 import statistics
 from itertools import product
-from pathlib import Path
 
-import matplotlib
 import numpy as np
 
 import minilora as ml
 from minilora.analysis import dimension_for_share, random_similarity, similarity_grid, singular_values
 from minilora.methods.subspace import fit_in_subspace
-from minilora.plots import BASE, FULL, LORA, OTHER
-
-matplotlib.use("Agg")  # no window: the figures go to files
-import matplotlib.pyplot as plt
-
-HERE = Path(__file__).parent if "__file__" in globals() else Path()  # a notebook runs in its folder
-(HERE / "figures").mkdir(exist_ok=True)
+from minilora.plots import BASE, FULL, LORA, OTHER, show_figure, subplots
 
 base, tokenizer = ml.load_base()
 k, L = base.config.n_embd, base.config.n_layer
@@ -187,7 +179,7 @@ for r1, r2 in ((8, 64), (64, 64)):
 # The pictures, as in the paper: $\phi(i, j)$ for all $i$ and $j$, next to two random matrices.
 
 # %%
-figure, axes = plt.subplots(1, 3, figsize=(8, 3.1), layout="constrained", sharey=True)
+figure, axes = subplots(1, 3, figsize=(8, 3.1), sharey=True)
 noise = np.mean([grid[:8, :8] for grid in pairs_of_noise], axis=0)
 panels = (
     (found[8, 64, "v_proj", "output"].mean(axis=0), r"$W_v$, output side"),
@@ -204,7 +196,7 @@ for panel, (grid, title) in zip(axes, panels, strict=True):
     panel.set(title=title, xlabel="$j$ of rank 64")
 axes[0].set_ylabel("$i$ of rank 8")
 figure.colorbar(image, ax=axes, label=r"$\phi(i, j)$")
-figure.savefig(HERE / "figures" / "09_phi.png", dpi=150)
+show_figure(figure, "09_phi.png")
 
 # %% [markdown]
 # ![phi](figures/09_phi.png)
@@ -297,7 +289,7 @@ for i in range(len(SEEDS)):
     assert gained[4096][i] > 0.3, "less than a hundredth of the dimensions gains this much"
 
 # %%
-figure, (left, right) = plt.subplots(1, 2, figsize=(7.5, 3.2), layout="constrained")
+figure, (left, right) = subplots(1, 2, figsize=(7.5, 3.2))
 index = np.arange(1, 65)
 for (r, name), style, color in (
     ((64, "q_proj"), "-", LORA),
@@ -327,10 +319,7 @@ right.set(
 )
 right.set_ylim(0, 108)
 right.legend(loc="lower right")
-for panel in (left, right):
-    panel.grid(alpha=0.3)
-    panel.spines[["top", "right"]].set_visible(False)
-figure.savefig(HERE / "figures" / "09_spectra_and_dimension.png", dpi=150)
+show_figure(figure, "09_spectra_and_dimension.png")
 
 # %% [markdown]
 # ![spectra and intrinsic dimension](figures/09_spectra_and_dimension.png)

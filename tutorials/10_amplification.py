@@ -19,20 +19,12 @@
 import copy
 import statistics
 from itertools import product
-from pathlib import Path
 
-import matplotlib
 import numpy as np
 
 import minilora as ml
 from minilora.analysis import amplification_factor, gaussian_control, projection_norm
-from minilora.plots import BASE, LORA, OTHER
-
-matplotlib.use("Agg")  # no window: the figures go to files
-import matplotlib.pyplot as plt
-
-HERE = Path(__file__).parent if "__file__" in globals() else Path()  # a notebook runs in its folder
-(HERE / "figures").mkdir(exist_ok=True)
+from minilora.plots import BASE, LORA, OTHER, show_figure, subplots
 
 # %% [markdown]
 # ## 1. How much of $W$ lies in some directions?
@@ -176,7 +168,7 @@ for r, row in PAPER.items():
 # that $W$ stresses, and in them the update is as strong as the weight or stronger.
 
 # %%
-figure, (left, right) = plt.subplots(1, 2, figsize=(7.8, 3.5), layout="constrained")
+figure, (left, right) = subplots(1, 2, figsize=(7.8, 3.5))
 kinds = {"random": (BASE, "x", "random"), "dW": (LORA, "o", r"of $\Delta W$"), "W": (OTHER, "s", "of $W$")}
 places = {(4, "q_proj"): 0, (4, "v_proj"): 1, (64, "q_proj"): 2, (64, "v_proj"): 3}
 for whose, (color, marker, label) in kinds.items():
@@ -217,10 +209,7 @@ right.axvline(3.5, color="black", linewidth=0.8, linestyle=":")
 right.set_xticks(range(6), ticks, fontsize=8)
 right.set(yscale="log", ylabel="amplification factor", title="how much stronger is the update?")
 right.legend(fontsize=8)
-for panel in (left, right):
-    panel.grid(alpha=0.3)
-    panel.spines[["top", "right"]].set_visible(False)
-figure.savefig(HERE / "figures" / "10_amplification.png", dpi=150)
+show_figure(figure, "10_amplification.png")
 
 # %% [markdown]
 # ![amplification](figures/10_amplification.png)

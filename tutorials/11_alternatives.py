@@ -21,7 +21,6 @@ import time
 from pathlib import Path
 from unittest import mock
 
-import matplotlib
 import numpy as np
 
 import minilora as ml
@@ -29,13 +28,9 @@ from minilora import methods, ops
 from minilora.experiments.engine import report
 from minilora.experiments.tables import table3, table4
 from minilora.machine.blas import single_threaded_blas
-from minilora.plots import BASE, FULL, LORA, OTHER
-
-matplotlib.use("Agg")  # no window: the figures go to files
-import matplotlib.pyplot as plt
+from minilora.plots import BASE, FULL, LORA, OTHER, show_figure, subplots
 
 HERE = Path(__file__).parent if "__file__" in globals() else Path()  # a notebook runs in its folder
-(HERE / "figures").mkdir(exist_ok=True)
 
 base, tokenizer = ml.load_base()
 C, L = base.config.n_embd, base.config.n_layer
@@ -210,7 +205,7 @@ for name in ("adapter_h", "adapter_l", "lora"):
     assert ml.evaluate(methods.apply(copy.deepcopy(base), name, seed=0), test) == start
 
 # %%
-figure, axes = plt.subplots(figsize=(8, 4.6), layout="constrained")
+figure, axes = subplots(figsize=(8, 4.6))
 PREFIX, BIAS = "#CC79A7", "#009E73"  # two more colours that the colour-blind can tell apart
 marks = {
     "full": (FULL, "s", "full fine-tuning"),
@@ -267,10 +262,8 @@ axes.set_ylim(min(shown) - 0.1, top)
 axes.axhline(start, color=BASE, linestyle="--", linewidth=1)
 axes.text(N, start, "the base", ha="right", va="bottom", color=BASE, fontsize=9)
 axes.set(xscale="log", xlabel=r"trained parameters $|\Theta|$", ylabel="held-out loss (nats per byte)")
-axes.grid(alpha=0.3)
-axes.spines[["top", "right"]].set_visible(False)
 axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
-figure.savefig(HERE / "figures" / "11_quality_and_parameters.png", dpi=150)
+show_figure(figure, "11_quality_and_parameters.png")
 
 # %% [markdown]
 # ![quality against parameters](figures/11_quality_and_parameters.png)
@@ -375,7 +368,7 @@ assert counts["PreLayer", "1 row of 16"][1] > 1.5 * work, (
 )
 
 # %%
-figure, axes = plt.subplots(figsize=(6.6, 3.4), layout="constrained")
+figure, axes = subplots(figsize=(6.6, 3.4))
 others = [name for name in adapted if name != "base"]
 for i, (shape, color, hatch) in enumerate(zip(SHAPES, (LORA, OTHER), ("", "//"), strict=True)):
     place = np.arange(len(others)) + (i - 0.5) * 0.38
@@ -386,10 +379,7 @@ axes.axhline(0, color="black", linewidth=0.8)
 axes.set_xticks(range(len(others)), [name.replace(", ", ",\n") for name in others])
 axes.set(ylabel="slower than the base (%)")
 axes.legend(title="tokens at once", fontsize=9)
-axes.grid(axis="y", alpha=0.3)
-axes.set_axisbelow(True)
-axes.spines[["top", "right"]].set_visible(False)
-figure.savefig(HERE / "figures" / "11_latency.png", dpi=150)
+show_figure(figure, "11_latency.png")
 
 # %% [markdown]
 # ![latency](figures/11_latency.png)

@@ -20,21 +20,15 @@ import tempfile
 import time
 from pathlib import Path
 
-import matplotlib
 import numpy as np
+from matplotlib.patches import Rectangle
 
 import minilora as ml
 from minilora.adapters import arithmetic as adapter_math
 from minilora.adapters.bank import AdapterBank
 from minilora.adapters.folder import AdapterFolder
 from minilora.machine.blas import single_threaded_blas
-from minilora.plots import BASE, LORA, OTHER
-
-matplotlib.use("Agg")  # no window: the figures go to files
-import matplotlib.pyplot as plt
-
-HERE = Path(__file__).parent if "__file__" in globals() else Path()  # a notebook runs in its folder
-(HERE / "figures").mkdir(exist_ok=True)
+from minilora.plots import BASE, LORA, OTHER, show_figure, subplots
 
 # %% [markdown]
 # ## 1. Three tasks, three adapters, one base
@@ -254,7 +248,7 @@ rows_of = {
 spread = {task: [statistics.stdev(losses[task, c]) for c in columns] for task in TASKS}
 spread["capitals +\nunderscores"] = [statistics.stdev(summed[c]) for c in columns]
 table = np.array(list(rows_of.values()))
-figure, axes = plt.subplots(figsize=(6.4, 4), layout="constrained")
+figure, axes = subplots(figsize=(6.4, 4))
 image = axes.imshow(table, cmap="Greys_r", vmin=table.min() - 0.3, vmax=table.max(), aspect="auto")
 for i, title in enumerate(rows_of):
     for j in range(len(columns)):
@@ -263,12 +257,12 @@ for i, title in enumerate(rows_of):
         axes.text(j, i, f"{table[i, j]:.2f}{deviation}", ha="center", va="center", color="white" if dark else "black")
 for j in range(len(columns)):
     best = int(table[:, j].argmin())
-    axes.add_patch(plt.Rectangle((j - 0.47, best - 0.47), 0.94, 0.94, fill=False, edgecolor=OTHER, linewidth=2.5))
+    axes.add_patch(Rectangle((j - 0.47, best - 0.47), 0.94, 0.94, fill=False, edgecolor=OTHER, linewidth=2.5))
 axes.set_xticks(range(len(columns)), columns)
 axes.set_yticks(range(len(rows_of)), list(rows_of))
 axes.set(xlabel="held-out text", ylabel="adapter")
 figure.colorbar(image, ax=axes, label="loss (nats per byte)")
-figure.savefig(HERE / "figures" / "12_who_is_good_at_what.png", dpi=150)
+show_figure(figure, "12_who_is_good_at_what.png")
 
 # %% [markdown]
 # ![who is good at what](figures/12_who_is_good_at_what.png)
@@ -332,7 +326,7 @@ for i in range(len(SEEDS)):
     assert kept[1][i] < kept[2][i] < kept[4][i] < kept[8][i] < kept[16][i] + 1e-12
     assert compressed[1][i] > compressed[2 * r][i], "and rank 1 loses much"
 
-figure, (left, right) = plt.subplots(1, 2, figsize=(7.5, 3.2), layout="constrained")
+figure, (left, right) = subplots(1, 2, figsize=(7.5, 3.2))
 count = np.arange(1, 21)
 left.plot(count[:9], ranks[:9], "o", color=LORA, label="trained adapters")
 left.plot(count[9:], ranks[9:], "s", color=OTHER, label="and random ones")
@@ -354,10 +348,7 @@ right.axhline(alone, color=BASE, linestyle="--", label="the better adapter alone
 right.set(xlabel="rank kept", ylabel='loss on "both" (nats per byte)', title="capitals + underscores")
 right.set_xticks(RANKS)
 right.legend()
-for axes in (left, right):
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
-figure.savefig(HERE / "figures" / "12_rank_of_a_sum.png", dpi=150)
+show_figure(figure, "12_rank_of_a_sum.png")
 
 # %% [markdown]
 # ![rank of a sum](figures/12_rank_of_a_sum.png)

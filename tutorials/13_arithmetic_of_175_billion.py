@@ -22,7 +22,6 @@ import tempfile
 import time
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 
 import minilora as ml
@@ -30,13 +29,7 @@ from minilora.analysis import training_bytes
 from minilora.lora import lora_shapes
 from minilora.machine.blas import single_threaded_blas
 from minilora.nn import cache_bytes
-from minilora.plots import BASE, FULL, LORA, OTHER
-
-matplotlib.use("Agg")  # no window: the figures go to files
-import matplotlib.pyplot as plt
-
-HERE = Path(__file__).parent if "__file__" in globals() else Path()  # a notebook runs in its folder
-(HERE / "figures").mkdir(exist_ok=True)
+from minilora.plots import BASE, FULL, LORA, OTHER, show_figure, subplots
 
 # %% [markdown]
 # ## 1. Where do 175 billion parameters sit?
@@ -242,7 +235,7 @@ parts = {
     "Adam's $v$": (2, OTHER, ".."),
     "gradients": (2, "white", "xx"),
 }
-figure, (left, right) = plt.subplots(1, 2, figsize=(7.5, 3.4), layout="constrained", width_ratios=(1, 1.25))
+figure, (left, right) = subplots(1, 2, figsize=(7.5, 3.4), width_ratios=(1, 1.25))
 bottom = 0.0
 for label, (size, color, hatch) in parts.items():
     height = size * N / 1e12
@@ -279,11 +272,7 @@ right.set(
     xscale="log", yscale="log", xlabel="width $C$", ylabel="model / LoRA, in parameters", title="wider saves more"
 )
 right.legend(loc="upper left")
-for axes in (left, right):
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(alpha=0.3)
-    axes.set_axisbelow(True)
-figure.savefig(HERE / "figures" / "13_arithmetic.png", dpi=150)
+show_figure(figure, "13_arithmetic.png")
 for name, quotient in quotients.items():
     print(f"{name:<16} N / n = {quotient:>7,.0f}   3C/r = {3 * family[name].n_embd / r:>7,.0f}")
 assert quotients["GPT-2 small"] < 1000

@@ -21,17 +21,10 @@ import statistics
 import tempfile
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 
 import minilora as ml
-from minilora.plots import BASE, FULL, LORA, OTHER
-
-matplotlib.use("Agg")  # no window: the figures go to files
-import matplotlib.pyplot as plt
-
-HERE = Path(__file__).parent if "__file__" in globals() else Path()  # a notebook runs in its folder
-(HERE / "figures").mkdir(exist_ok=True)
+from minilora.plots import BASE, FULL, LORA, OTHER, show_figure, subplots
 
 base, tokenizer = ml.load_base()
 SEEDS = (0, 1, 2)
@@ -208,7 +201,7 @@ assert 10 * extra < before
 # count.
 
 # %%
-figure, axes = plt.subplots(1, 2, figsize=(8.5, 3.6), layout="constrained", width_ratios=(3, 5))
+figure, axes = subplots(1, 2, figsize=(8.5, 3.6), width_ratios=(3, 5))
 marks = {
     "full": (FULL, "s"),
     "r = 8 and wte": (OTHER, "D"),
@@ -228,13 +221,11 @@ for panel, name, title in zip(axes, ("near", "far"), ("near: Python source", "fa
     panel.set_xticks(range(len(methods)), [m.replace(" and ", "\nand ").replace(" alone", "\nalone") for m in methods])
     panel.set(title=title, xlim=(-0.5, len(methods) - 0.5))
     panel.margins(y=0.12)
-    panel.grid(alpha=0.3)
-    panel.spines[["top", "right"]].set_visible(False)
 for title, value in yardstick["far"].items():
     axes[1].axhline(value, color="black", linestyle=":", linewidth=1)
     axes[1].text(len(marks) - 0.5, value, title, ha="right", va="bottom", fontsize=9)
 axes[0].set_ylabel("held-out loss (nats per byte)")
-figure.savefig(HERE / "figures" / "14_near_and_far.png", dpi=150)
+show_figure(figure, "14_near_and_far.png")
 
 # %% [markdown]
 # ![near and far](figures/14_near_and_far.png)
@@ -315,7 +306,7 @@ for i, model in enumerate(trained):
     assert merged[3.0][i] > merged[2.0][i]
 
 # %%
-figure, (left, right) = plt.subplots(1, 2, figsize=(7.5, 3.3), layout="constrained")
+figure, (left, right) = subplots(1, 2, figsize=(7.5, 3.3))
 left.errorbar(
     RATES,
     [statistics.mean(by_rate[rate]) for rate in RATES],
@@ -344,10 +335,7 @@ right.set(
     xlabel=r"$c$ in $W_0 + c\,\Delta W$", ylabel="held-out loss (nats per byte)", title="how often was it merged?"
 )
 right.margins(y=0.15)
-for panel in (left, right):
-    panel.grid(alpha=0.3)
-    panel.spines[["top", "right"]].set_visible(False)
-figure.savefig(HERE / "figures" / "14_rate_and_merge.png", dpi=150)
+show_figure(figure, "14_rate_and_merge.png")
 
 # %% [markdown]
 # ![rate and merge](figures/14_rate_and_merge.png)

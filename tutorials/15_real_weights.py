@@ -20,18 +20,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from safetensors import safe_open
 from tokenizers import ByteLevelBPETokenizer
 
 import minilora as ml
 from minilora.hf import load_gpt2, load_peft_adapter, load_tokenizer, save_gpt2, save_peft_adapter
+from minilora.plots import show_figure, subplots
 
-matplotlib.use("Agg")  # no window: the figure goes to a file
-import matplotlib.pyplot as plt
-
-HERE = Path(__file__).parent if "__file__" in globals() else Path()  # a notebook runs in its folder
 temporary = tempfile.TemporaryDirectory(prefix="minilora-lesson-15-")  # gone when the lesson ends
 WORK = Path(temporary.name)
 arguments = sys.argv[1:] if "ipykernel" not in sys.modules else []
@@ -195,7 +191,7 @@ print(f"rank {r} + {r} = {len(A)}; adapter folder {size:,} bytes, model {4 * cou
 # The picture: what PEFT will see of block 0. Half of $B$'s columns serve q, the other half v, and nobody serves k.
 
 # %%
-figure, (left, right) = plt.subplots(1, 2, figsize=(7, 3.2), width_ratios=(1, 2), layout="constrained")
+figure, (left, right) = subplots(1, 2, figsize=(7, 3.2), width_ratios=(1, 2))
 largest = np.abs(B).max()
 image = left.imshow(np.abs(B), aspect="auto", cmap="Greys", vmax=largest, interpolation="nearest")
 left.set_yticks([C / 2, 3 * C / 2, 5 * C / 2], ["q", "k", "v"])
@@ -210,9 +206,7 @@ right.set_yticks([r / 2 - 0.5, 3 * r / 2 - 0.5], ["$A_q$", "$A_v$"])
 right.axhline(r - 0.5, color="black", linewidth=0.8)
 right.set_xlabel("input dimension")
 right.set_title(f"|A|, {2 * r} × {C}")
-(HERE / "figures").mkdir(exist_ok=True)
-if not given:  # the figure that the lesson shows is of the model that anyone can make
-    figure.savefig(HERE / "figures" / "15_one_adapter_of_c_attn.png", dpi=150)
+show_figure(figure, "15_one_adapter_of_c_attn.png")
 
 # %% [markdown]
 # ![one adapter of c_attn](figures/15_one_adapter_of_c_attn.png)

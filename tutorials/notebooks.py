@@ -9,6 +9,7 @@ The .py file is the source. A notebook is made from it, run in this folder, and 
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -35,6 +36,7 @@ def make(lesson: Path) -> Path:
     for i, cell in enumerate(notebook.cells):
         cell.id = f"cell-{i}"  # not drawn at random
     notebook.metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+    os.environ["MINILORA_FIGURES"] = "figures"  # the kernel inherits it: figures go where the notebook links to them
     resources = {"metadata": {"path": str(HERE)}}
     client = nbclient.NotebookClient(notebook, timeout=1800, resources=resources, record_timing=False)
     client.coalesce_streams = True  # what a cell prints is one output

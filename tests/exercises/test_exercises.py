@@ -133,7 +133,7 @@ HOSTILE = {
     "return 'x' * (1 << 22)": "cannot be read",
     "raise ValueError('\\x1b[2J\\n\\tred')": "ValueError:  [2J red",
     "return 3 +": "SyntaxError",
-    "return \0": "SyntaxError: source code",
+    "return \0": "source code string cannot contain null bytes",
 }
 
 

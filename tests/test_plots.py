@@ -1,0 +1,61 @@
+"""Figures: where they go, and what all of them share."""
+
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from minilora import plots
+
+pytest.importorskip("matplotlib")
+
+
+@pytest.fixture
+def lesson(tmp_path, monkeypatch):
+    """A script in a folder of its own that draws: `sys.modules` names it as the program that runs."""
+    monkeypatch.setitem(sys.modules, "__main__", SimpleNamespace(__file__=str(tmp_path / "lesson.py")))
+    monkeypatch.delenv("MINILORA_FIGURES", raising=False)
+    return tmp_path
+
+
+def test_a_lesson_draws_beside_itself_and_says_where(lesson, capsys):
+    figure, axes = plots.subplots(figsize=(1, 1))
+    axes.plot([0, 1])
+    plots.show_figure(figure, "one.png")
+    assert (lesson / "drawn" / "one.png").read_bytes().startswith(b"\x89PNG")
+    assert capsys.readouterr().out == f"figure: {lesson / 'drawn' / 'one.png'}\n"
+
+
+def test_the_committed_figures_are_remade_only_where_the_environment_asks_for_it(lesson, monkeypatch, capsys):
+    monkeypatch.setenv("MINILORA_FIGURES", str(lesson / "figures"))
+    plots.show_figure(plots.subplots()[0], "one.png")
+    assert [path.name for path in lesson.rglob("*.png")] == ["one.png"]
+    assert (lesson / "figures" / "one.png").exists()
+    assert capsys.readouterr().out == ""
+
+
+def test_curves_get_a_grid_and_lose_the_box_which_images_keep(tmp_path):
+    figure, (curve, image) = plots.subplots(1, 2)
+    bar = figure.colorbar(image.imshow(np.eye(2)), ax=image).ax
+    plots.save_figure(figure, tmp_path / "one.png")
+    assert [axes.spines["top"].get_visible() for axes in (curve, image)] == [False, True]
+    assert [axes.yaxis.get_gridlines()[0].get_visible() for axes in (curve, image, bar)] == [True, False, False]
+
+
+def test_a_spread_is_the_mean_with_bars_of_one_standard_deviation():
+    _, axes = plots.subplots()
+    plots.plot_spread(axes, {1: [1.0, 3.0], 2: [5.0]}, "o-")
+    (line, _, (bars,)) = axes.containers[0]
+    assert list(line.get_ydata()) == [2, 5]
+    deviation = np.std([1, 3], ddof=1)
+    low, high = np.array(bars.get_segments())[:, :, 1].T
+    assert np.allclose((low, high), ((2 - deviation, 5), (2 + deviation, 5)))
+
+
+def test_without_matplotlib_the_error_says_how_to_get_it(monkeypatch):
+    for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(ImportError, match="pip install"):
+        plots.subplots()
