@@ -45,11 +45,11 @@ class Gone(Trouble):
 
 
 class Changed(Trouble):
-    """The function changed its argument number `index`."""
+    """The function changed its argument number `index`, and returned `result`."""
 
-    def __init__(self, index: int) -> None:
+    def __init__(self, index: int, result: Any) -> None:
         super().__init__(f"argument {index} was changed")
-        self.index = index
+        self.index, self.result = index, result
 
 
 class Student(Protocol):
@@ -261,7 +261,7 @@ def _result(answer: dict[str, Any]) -> Any:
         raise Trouble(one_line(answer["error"]))
     result = worker.decode(answer["result"])
     if answer["changed"]:
-        raise Changed(int(answer["changed"][0]))
+        raise Changed(int(answer["changed"][0]), result)
     return result
 
 

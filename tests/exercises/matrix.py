@@ -60,9 +60,7 @@ def trials(name: str) -> list[Trial]:
     right = [
         Trial(name, answer, True, check(name, Local(functions))) for answer, functions in right_answers(name).items()
     ]
-    wrong = [
-        Trial(name, mistake, False, check(name, Local(exercise.wrong_functions(mistake)))) for mistake in exercise.wrong
-    ]
+    wrong = [Trial(name, slip, False, check(name, Local(exercise.with_slip(slip)))) for slip in exercise.slips]
     return right + wrong
 
 

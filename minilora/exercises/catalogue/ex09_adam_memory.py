@@ -3,33 +3,16 @@
 from minilora.exercises.spec import Exercise, OneOf
 
 
-def _table(weights, gradients, adam):
-    return lambda parameters, trainable, bytes_per_number: {
-        "weights": weights(parameters, trainable) * bytes_per_number,
-        "gradients": gradients(parameters, trainable) * bytes_per_number,
-        "adam": adam(parameters, trainable) * bytes_per_number,
-    }
+def training_bytes(parameters, trainable, bytes_per_number):
+    counts = {"weights": parameters, "gradients": trainable, "adam": 2 * trainable}
+    return {name: count * bytes_per_number for name, count in counts.items()}
 
-
-def _all(parameters, trainable):
-    return parameters
-
-
-def _trainable(parameters, trainable):
-    return trainable
-
-
-def _moments(parameters, trainable):
-    return 2 * trainable
-
-
-_right = _table(_all, _trainable, _moments)
 
 EXERCISE = Exercise(
     title="the memory of Adam",
     lesson=4,
     minutes=5,
-    functions={"training_bytes": _right},
+    functions={"training_bytes": training_bytes},
     inputs={
         "parameters": OneOf((10, 1000, 175_000_000_000)),
         "trainable": OneOf((1, 10, 4)),
@@ -41,15 +24,15 @@ EXERCISE = Exercise(
         "Adam keeps two numbers, m and v, for each number that trains, and none for a frozen one.",
         '{"weights": parameters * b, "gradients": trainable * b, "adam": 2 * trainable * b}',
     ),
-    wrong={
-        "Adam keeps two moments, m and v: one is counted": _table(_all, _trainable, _trainable),
-        "moments are counted for frozen numbers too": _table(_all, _trainable, lambda p, t: 2 * p),
-        "gradients are counted for frozen numbers too": _table(_all, _all, _moments),
-        "only the trainable weights are counted: the frozen ones are in memory too": _table(
-            _trainable, _trainable, _moments
+    slips={
+        "Adam keeps two moments, m and v: one is counted": "2 * trainable -> trainable",
+        "moments are counted for frozen numbers too": "2 * trainable -> 2 * parameters",
+        "gradients are counted for frozen numbers too": '"gradients": trainable -> "gradients": parameters',
+        "only the trainable weights are counted: the frozen ones are in memory too": (
+            '"weights": parameters -> "weights": trainable'
         ),
-        "the frozen weights alone are counted": _table(lambda p, t: p - t, _trainable, _moments),
-        "numbers, not bytes: multiply by bytes_per_number": lambda p, t, b: _right(p, t, 1),
-        "always 4 bytes a number: use bytes_per_number": lambda p, t, b: _right(p, t, 4),
+        "only the frozen weights are counted": '"weights": parameters -> "weights": parameters - trainable',
+        "numbers, not bytes: multiply by bytes_per_number": "count * bytes_per_number -> count",
+        "always 4 bytes per number: use bytes_per_number": "count * bytes_per_number -> count * 4",
     },
 )

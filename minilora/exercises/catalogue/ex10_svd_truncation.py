@@ -1,71 +1,60 @@
 """Exercise 10: the best update of rank r.
 
-Factors are not unique, so the judge looks at their product, and ties make even that ambiguous, so it looks at the
-error of the product, which must be the smallest possible.
+The factors are not unique, and with equal singular values not even their product is. So the judge looks at the error
+of the product, which must be the smallest possible.
 """
 
 import numpy as np
 
-from minilora.exercises.spec import Broken, Call, Case, Exercise, Floats, check_results, check_that
+from minilora.exercises.findings import shapes, true
+from minilora.exercises.spec import Exercise, Floats
 
 
-def _right(dW, r):
+def truncate(dW, r):
     U, sigma, Vt = np.linalg.svd(dW, full_matrices=False)
-    return U[:, :r] * sigma[:r], Vt[:r]
+    B = U[:, :r] * sigma[:r]
+    A = Vt[:r]
+    return B, A
 
 
-def _judge(exercise: Exercise, case: Case, call: Call) -> None:
-    dW, r = case["dW"], min(case.sizes["r"], *case["dW"].shape)
+def judge(case, call):
+    """An SVD moves singular values by a small multiple of sqrt(d k) u ||dW||; the eigenvalues of dW dW^T, their
+    squares, by as much of ||dW||^2, so that these singular values move by the root of that."""
+    dW = case["dW"]
+    r = min(case.sizes["r"], *dW.shape)
     factors = call("truncate", dW=dW, r=r)
-    check_results(("B", "A"), (0, 0), factors)
-    for name, factor, shape in zip("BA", factors, ((dW.shape[0], r), (r, dW.shape[1])), strict=True):
-        check_that("B is (d, r) and A is (r, k)", np.shape(factor) == shape, f"{name} has shape {np.shape(factor)}")
+    yield shapes("B is (d, r) and A is (r, k)", factors, B=(len(dW), r), A=(r, dW.shape[1]))
     B, A = (np.asarray(factor, np.float64) for factor in factors)
     sigma = np.linalg.svd(dW.astype(np.float64), compute_uv=False)
-    smallest = float(np.sqrt((sigma[r:] ** 2).sum()))
-    error = float(np.linalg.norm(dW - B @ A))
-    # An SVD moves singular values by a small multiple of sqrt(d k) u ||dW||; through eigenvalues of dW dW^T, which
-    # squares them, by the root of that.
-    rounding = np.sqrt(dW.size * np.finfo(case.dtype).eps) * sigma[0]
-    if not error <= smallest + rounding:
-        raise Broken("||dW - B A|| is the smallest that rank r allows", smallest, error)
-
-
-def _svd(use):
-    return lambda dW, r: use(*np.linalg.svd(dW, full_matrices=False), r)
+    smallest, error = float(np.linalg.norm(sigma[r:])), float(np.linalg.norm(dW - B @ A))
+    near = error <= smallest + np.sqrt(dW.size * np.finfo(case.dtype).eps) * sigma[0]
+    yield true("||dW - B A|| is the smallest that rank r allows", near, "", smallest, error)
 
 
 EXERCISE = Exercise(
     title="the best update of rank r",
     lesson=4,
     minutes=10,
-    functions={"truncate": _right},
+    functions={"truncate": truncate},
     inputs={"dW": Floats("d k")},
     sizes={"r": (1, 3), "d": (1, 5), "k": (1, 5)},
-    judge=_judge,
+    judge=judge,
     hints=(
-        "dW = U diag(sigma) V^T. The best rank-r part keeps the r largest singular values and their vectors.",
-        "Singular vectors are the columns of U and the rows of V^T. Each singular value goes into the product once.",
+        "dW = U diag(sigma) V^T. The best part of rank r keeps the r largest singular values and their vectors.",
+        "Singular vectors are the columns of U and the rows of V^T. Each singular value enters the product once.",
         "U, sigma, Vt = np.linalg.svd(dW, full_matrices=False); return U[:, :r] * sigma[:r], Vt[:r]",
     ),
-    wrong={
-        "the singular values are left out": _svd(lambda U, sigma, Vt, r: (U[:, :r], Vt[:r])),
-        "the singular values are in both factors: they belong in the product once": _svd(
-            lambda U, sigma, Vt, r: (U[:, :r] * sigma[:r], sigma[:r, None] * Vt[:r])
-        ),
-        "the smallest singular values are kept: NumPy puts the largest first": _svd(
-            lambda U, sigma, Vt, r: (U[:, -r:] * sigma[-r:], Vt[-r:])
-        ),
-        "columns of V^T are taken: the singular vectors are its rows": _svd(
-            lambda U, sigma, Vt, r: (U[:, :r] * sigma[:r], Vt[:, :r].T)
-        ),
-        "rows of U are taken: the singular vectors are its columns": _svd(
-            lambda U, sigma, Vt, r: (U[:r].T * sigma[:r], Vt[:r])
-        ),
-        "nothing is cut off: B and A have more than r columns and rows": _svd(lambda U, sigma, Vt, r: (U * sigma, Vt)),
-        "the first r columns of dW are kept, not its best r directions": lambda dW, r: (
-            dW[:, :r].copy(),
-            np.eye(r, dW.shape[1]),
+    slips={
+        "the singular values are left out": "U[:, :r] * sigma[:r] -> U[:, :r]",
+        "the singular values are in both factors: they belong in the product once": "A = Vt[:r] -> A = sigma[:r, None] "
+        "* Vt[:r]",
+        "the smallest singular values are kept: NumPy puts the largest first": ":r] -> -r:]",
+        "columns of V^T are taken: the singular vectors are its rows": "A = Vt[:r] -> A = Vt[:, :r].T",
+        "rows of U are taken: the singular vectors are its columns": "B = U[:, :r] -> B = U[:r].T",
+        "nothing is cut off: B and A have more than r columns and rows": "[:r] -> ",
+        "the first r columns of dW are kept, not its best r directions": (
+            "B = U[:, :r] * sigma[:r] -> B = dW[:, :r]",
+            "A = Vt[:r] -> A = np.eye(r, dW.shape[1])",
         ),
     },
 )

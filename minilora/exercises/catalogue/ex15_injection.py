@@ -2,11 +2,25 @@
 
 import numpy as np
 
-from minilora.exercises.spec import Broken, Call, Case, Exercise, Floats, OneOf, check_that
+from minilora.exercises.findings import Finding, true
+from minilora.exercises.spec import Case, Exercise, Floats, OneOf
 
 
-def _state(case: Case) -> dict[str, np.ndarray]:
-    """A small model: two layers that are often targets, some with names like theirs, and a norm."""
+def inject(state, targets, r, seed):
+    rng, added = np.random.default_rng(seed), {}
+    for name, W in state.items():
+        layer, _, kind = name.rpartition(".")
+        last = layer.split(".")[-1]
+        if kind == "weight" and last in targets:
+            d, k = W.shape
+            A = rng.standard_normal((r, k))
+            B = np.zeros((d, r))
+            added[f"{layer}.lora_A"], added[f"{layer}.lora_B"] = A, B
+    return added
+
+
+def small_model(case: Case) -> dict[str, np.ndarray]:
+    """Two layers that are often targets, some with names like theirs, and a norm."""
     W, V, b = case["W"], case["V"], case["b"]
     return {
         "wte.weight": V,
@@ -20,55 +34,27 @@ def _state(case: Case) -> dict[str, np.ndarray]:
     }
 
 
-def _inject(state, targets, r, seed, chosen=None, factors=None, fresh=False):
-    """The right way, but for what is given."""
-    rng, added = np.random.default_rng(seed), {}
-    for name, W in state.items():
-        layer, _, kind = name.rpartition(".")
-        last = layer.split(".")[-1]
-        if chosen(name, last, kind, targets) if chosen else kind == "weight" and last in targets:
-            rng = np.random.default_rng(seed) if fresh else rng
-            d, k = W.shape if W.ndim == 2 else (W.size, 1)
-            A, B = rng.standard_normal((r, k)), np.zeros((d, r))
-            added[f"{layer}.lora_A"], added[f"{layer}.lora_B"] = factors(A, B) if factors else (A, B)
-    return added
-
-
-def _right(state, targets, r, seed):
-    return _inject(state, targets, r, seed)
-
-
-def _judge(exercise: Exercise, case: Case, call: Call) -> None:
-    state, r = _state(case), case["r"]
-    targets = list(case["targets"])
-    got = call("inject", state=state, targets=targets, r=r, seed=case["seed"])
-    expected = _right(state, targets, r, case["seed"])
-    check_that("returns a dictionary", isinstance(got, dict), "expected a dict")
-    if got.keys() != expected.keys():
-        raise Broken("exactly the target layers get factors", sorted(expected), sorted(map(str, got)))
-    for name in expected:
-        found = np.shape(got[name])
-        right = expected[name].shape
-        check_that("A is (r, k) and B is (d, r)", found == right, f"{name} has shape {found}, expected {right}")
-    A = {name: np.asarray(got[name]) for name in got if name.endswith("lora_A")}
-    B = {name: np.asarray(got[name]) for name in got if name.endswith("lora_B")}
-    check_that("every B starts at 0", not any(b.any() for b in B.values()), "B A must be 0 at the start")
-    check_that("every A starts random", all((a != 0).all() for a in A.values()), "an A holds zeros")
-    different = len({a.tobytes() for a in A.values()}) == len(A)
-    check_that("every layer gets random numbers of its own", different, "two layers start with the same A")
-
-
-def _changes_state(state, targets, r, seed):
-    added = _right(state, targets, r, seed)
-    state.update(added)
-    return added
+def judge(case, call):
+    arguments = {"state": small_model(case), "targets": list(case["targets"]), "r": case["r"], "seed": case["seed"]}
+    got, expected = call("inject", **arguments), inject(**arguments)
+    yield true("returns a dictionary", isinstance(got, dict), "expected a dict")
+    exact = got.keys() == expected.keys()
+    yield true("exactly the target layers get factors", exact, "", sorted(expected), sorted(map(str, got)))
+    misshapen = [name for name in expected if np.shape(got[name]) != expected[name].shape]
+    note = f"{misshapen[:1]} has shape {np.shape(got[misshapen[0]])}" if misshapen else None
+    yield Finding("A is (r, k) and B is (d, r)", note)
+    A, B = ([got[name] for name in expected if name.endswith(ending)] for ending in ("lora_A", "lora_B"))
+    yield true("every B starts at 0", not any(b.any() for b in B), "B A must be 0 at the start")
+    yield true("every A starts random", all(a.all() for a in A), "an A holds zeros")
+    different = len({a.tobytes() for a in A}) == len(A)
+    yield true("every layer gets random numbers of its own", different, "two layers start with the same A")
 
 
 EXERCISE = Exercise(
     title="injecting LoRA into a model",
     lesson=5,
     minutes=20,
-    functions={"inject": _right},
+    functions={"inject": inject},
     inputs={
         "W": Floats("d k"),
         "V": Floats("v k"),
@@ -77,42 +63,30 @@ EXERCISE = Exercise(
         "r": OneOf((1, 2, 3)),
         "seed": OneOf((0, 1)),
     },
-    judge=_judge,
+    judge=judge,
     hints=(
         "Go through state.items(); split a name from the right: layer, _, kind = name.rpartition('.').",
         "A layer is a target if kind == 'weight' and layer.split('.')[-1] in targets: the whole last name, not a part.",
         "rng = np.random.default_rng(seed) before the loop; in it d, k = W.shape and "
         "added[layer + '.lora_A'] = rng.standard_normal((r, k)); added[layer + '.lora_B'] = np.zeros((d, r))",
     ),
-    wrong={
+    slips={
         "a target is looked for anywhere in the name: q_proj_norm and moe_q_proj are other layers": (
-            lambda state, targets, r, seed: _inject(
-                state, targets, r, seed, lambda name, last, kind, targets: any(t in name for t in targets)
-            )
+            'kind == "weight" and last in targets -> any(target in name for target in targets)',
+            "W.shape -> W.shape if W.ndim == 2 else (W.size, 1)",
         ),
-        "the name's ending is compared, so that moe_q_proj counts as q_proj": lambda state, targets, r, seed: _inject(
-            state,
-            targets,
-            r,
-            seed,
-            lambda name, last, kind, targets: kind == "weight" and last.endswith(tuple(targets)),
+        "only the end of the name is compared, so that moe_q_proj counts as q_proj": "last in targets -> "
+        "last.endswith(tuple(targets))",
+        "every layer gets factors: only targets should": (
+            " and last in targets -> ",
+            "W.shape -> W.shape if W.ndim == 2 else (W.size, 1)",
         ),
-        "every layer gets factors: only targets should": lambda state, targets, r, seed: _inject(
-            state, targets, r, seed, lambda name, last, kind, targets: kind == "weight"
-        ),
-        "only the first target is adapted": lambda state, targets, r, seed: _inject(state, targets[:1], r, seed),
-        "B is random: the model changes before training": lambda state, targets, r, seed: _inject(
-            state, targets, r, seed, factors=lambda A, B: (A, B + 1)
-        ),
-        "A is zero, like B: no gradient will ever move them": lambda state, targets, r, seed: _inject(
-            state, targets, r, seed, factors=lambda A, B: (0 * A, B)
-        ),
-        "A and B are transposed": lambda state, targets, r, seed: _inject(
-            state, targets, r, seed, factors=lambda A, B: (A.T, B.T)
-        ),
-        "the generator is made anew for each layer: every A is the same": lambda state, targets, r, seed: _inject(
-            state, targets, r, seed, fresh=True
-        ),
-        "state is changed: return a dictionary of the new parameters": _changes_state,
+        "only the first target is adapted": "in targets -> in targets[:1]",
+        "B is random: the model changes before training": "B = np.zeros( -> B = rng.standard_normal(",
+        "A is zero, like B: no gradient will ever move them": "A = rng.standard_normal( -> A = np.zeros(",
+        "A and B are transposed": "= A, B -> = A.T, B.T",
+        "the generator is made anew for each layer: every A is the same": "d, k = W.shape -> d, k = W.shape; "
+        "rng = np.random.default_rng(seed)",
+        "state is changed: return a dictionary of the new parameters": "return -> state.update(added); return",
     },
 )

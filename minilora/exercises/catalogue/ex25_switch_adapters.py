@@ -5,16 +5,15 @@ import numpy as np
 from minilora.exercises.spec import Case, Exercise, Floats, OneOf
 
 
-def _update(adapter, scaling=lambda alpha, r: alpha / r):
-    A, B, alpha = adapter
-    return scaling(alpha, len(A)) * (B @ A)
+def switch(W, old, new):
+    A1, B1, alpha1 = old
+    A2, B2, alpha2 = new
+    s1 = alpha1 / len(A1)
+    s2 = alpha2 / len(A2)
+    return W - s1 * (B1 @ A1) + s2 * (B2 @ A2)
 
 
-def _right(W, old, new):
-    return W - _update(old) + _update(new)
-
-
-def _arguments(case: Case):
+def arguments(case: Case):
     return {
         "W": case["W"],
         "old": (case["A1"], case["B1"], case["alpha1"]),
@@ -22,17 +21,15 @@ def _arguments(case: Case):
     }
 
 
-def _in_place(W, old, new):
-    W -= _update(old)
-    W += _update(new)
-    return W
+def magnitude(W, old, new):
+    return np.abs(W) + sum(alpha / len(A) * np.abs(B) @ np.abs(A) for A, B, alpha in (old, new))
 
 
 EXERCISE = Exercise(
     title="switching two adapters",
     lesson=12,
     minutes=10,
-    functions={"switch": _right},
+    functions={"switch": switch},
     inputs={
         "W": Floats("d k"),
         "A1": Floats("r1 k"),
@@ -43,8 +40,8 @@ EXERCISE = Exercise(
         "alpha2": OneOf((2.0, 5.0)),
     },
     sizes={"r1": (1, 3), "r2": (1, 3)},
-    arguments=_arguments,
-    magnitude=lambda W, old, new: np.abs(W) + sum(alpha / len(A) * np.abs(B) @ np.abs(A) for A, B, alpha in (old, new)),
+    arguments=arguments,
+    magnitude=magnitude,
     outputs=("W = W - (alpha1 / r1) B1 A1 + (alpha2 / r2) B2 A2",),
     hints=(
         "W = W0 + the old update. Which two steps lead to W0 + the new update?",
@@ -52,22 +49,14 @@ EXERCISE = Exercise(
         "A1, B1, alpha1 = old; A2, B2, alpha2 = new; "
         "return W - alpha1 / len(A1) * (B1 @ A1) + alpha2 / len(A2) * (B2 @ A2)",
     ),
-    wrong={
-        "the old update is not taken off": lambda W, old, new: W + _update(new),
-        "the new update is not added": lambda W, old, new: W - _update(old),
-        "old and new are swapped": lambda W, old, new: W + _update(old) - _update(new),
-        "the scaling alpha / r is missing": lambda W, old, new: (
-            W - _update(old, lambda alpha, r: 1) + _update(new, lambda alpha, r: 1)
-        ),
-        "scaled by alpha, not alpha / r": lambda W, old, new: (
-            W - _update(old, lambda alpha, r: alpha) + _update(new, lambda alpha, r: alpha)
-        ),
-        "the old adapter's scaling is used for both": lambda W, old, new: (
-            W - _update(old) + old[2] / len(old[0]) * (new[1] @ new[0])
-        ),
-        "the old adapter's rank is used for both": lambda W, old, new: (
-            W - _update(old) + _update(new, lambda alpha, r: alpha / len(old[0]))
-        ),
-        "W is changed in place": _in_place,
+    slips={
+        "the old update is not taken off": "W - s1 * (B1 @ A1) -> W",
+        "the new update is not added": " + s2 * (B2 @ A2) -> ",
+        "old and new are swapped": "W - s1 * (B1 @ A1) + s2 -> W + s1 * (B1 @ A1) - s2",
+        "the scaling alpha / r is missing": ("s1 = alpha1 / len(A1) -> s1 = 1", "s2 = alpha2 / len(A2) -> s2 = 1"),
+        "scaled by alpha, not alpha / r": (" / len(A1) -> ", " / len(A2) -> "),
+        "the old adapter's scaling is used for both": "s2 = alpha2 / len(A2) -> s2 = s1",
+        "the old adapter's rank is used for both": "alpha2 / len(A2) -> alpha2 / len(A1)",
+        "W is changed in place": ("return W - s1 -> W += -s1", "(B2 @ A2) -> (B2 @ A2); return W"),
     },
 )

@@ -3,15 +3,16 @@
 from minilora.exercises.spec import Exercise, OneOf
 
 
-def _right(n_layer, matrices, d_model, r, bytes_per_number):
-    return 2 * n_layer * matrices * d_model * r * bytes_per_number
+def lora_checkpoint_bytes(n_layer, matrices, d_model, r, bytes_per_number):
+    A, B = r * d_model, d_model * r
+    return (A + B) * n_layer * matrices * bytes_per_number
 
 
 EXERCISE = Exercise(
     title="the checkpoint of GPT-3",
     lesson=13,
     minutes=5,
-    functions={"lora_checkpoint_bytes": _right},
+    functions={"lora_checkpoint_bytes": lora_checkpoint_bytes},
     inputs={
         "n_layer": OneOf((1, 12, 96)),
         "matrices": OneOf((1, 2, 4)),
@@ -22,19 +23,18 @@ EXERCISE = Exercise(
     outputs=("the result = bytes of all the A and B",),
     hints=(
         "Start with one adapted matrix: A is (r, d_model), B is (d_model, r). How many numbers are in both?",
-        "2 d_model r numbers a matrix, n_layer * matrices of them. (In 2 x L x d_model x r, L is not the layers.)",
+        "2 d_model r numbers per matrix, n_layer * matrices matrices. (In the paper's 2 x L x d_model x r, L counts "
+        "matrices, not layers.)",
         "return 2 * n_layer * matrices * d_model * r * bytes_per_number",
     ),
-    wrong={
-        "A and B both count: one of them is missing": lambda L, m, d, r, b: L * m * d * r * b,
-        "2 x layers x d_model x r leaves out how many matrices a layer has": lambda L, m, d, r, b: 2 * L * d * r * b,
-        "numbers, not bytes: multiply by bytes_per_number": lambda L, m, d, r, b: 2 * L * m * d * r,
-        "bits, not bytes": lambda L, m, d, r, b: 2 * L * m * d * r * b * 8,
-        "this is the size of the full matrices: A and B are thin": lambda L, m, d, r, b: L * m * d * d * b,
-        "the rank is left out: right only for r = 1": lambda L, m, d, r, b: 2 * L * m * d * b,
-        "the number of layers is left out": lambda L, m, d, r, b: 2 * m * d * r * b,
-        "Adam's moments are counted: a checkpoint for use holds A and B alone": lambda L, m, d, r, b: (
-            6 * L * m * d * r * b
-        ),
+    slips={
+        "A and B both count: one of them is missing": "A + B -> A",
+        "2 x layers x d_model x r leaves out how many matrices a layer has": " * matrices -> ",
+        "numbers, not bytes: multiply by bytes_per_number": " * bytes_per_number\n\n -> \n\n",
+        "bits, not bytes": " * bytes_per_number\n ->  * bytes_per_number * 8\n",
+        "this is the size of the full matrices: A and B are thin": "(A + B) -> d_model * d_model",
+        "the rank is left out: right only for r = 1": "A, B = r * d_model, d_model * r -> A, B = d_model, d_model",
+        "the number of layers is left out": " * n_layer -> ",
+        "Adam's moments are counted: a checkpoint for use holds only A and B": "A + B -> 3 * (A + B)",
     },
 )

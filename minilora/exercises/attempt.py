@@ -1,0 +1,86 @@
+"""A student's functions tried on one case: every finding, and the first failure with the call that shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from minilora.exercises.findings import Finding
+from minilora.exercises.sandbox import Changed, Gone, NotStarted, Student, Trouble
+from minilora.exercises.spec import Case, Exercise
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A property that does not hold, and the call that shows it."""
+
+    finding: Finding
+    function: str
+    arguments: Mapping[str, Any]
+    trouble: Trouble | None = None
+
+
+@dataclass
+class Attempt:
+    """What came of one case.  `function` and `arguments` are those of the last call."""
+
+    function: str = ""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+    failure: Failure | None = None
+    started: frozenset[str] = frozenset()
+    unstarted: frozenset[str] = frozenset()
+
+    def add(self, finding: Finding, trouble: Trouble | None = None) -> None:
+        self.findings.append(finding)
+        if not finding.holds and self.failure is None:
+            self.failure = Failure(finding, self.function, self.arguments, trouble)
+
+    def holds(self, claim: str) -> bool:
+        found = [finding.holds for finding in self.findings if finding.claim == claim]
+        return bool(found) and all(found)
+
+    @property
+    def gone(self) -> bool:
+        """Did the student's process end?"""
+        return self.failure is not None and isinstance(self.failure.trouble, Gone)
+
+
+def attempt(exercise: Exercise, case: Case, student: Student, started: frozenset[str] = frozenset()) -> Attempt:
+    """Try a student's functions on one case.  A function in `started` has answered before, so it is not unstarted."""
+    done = Attempt(started=started)
+
+    def call(function: str, /, **arguments: Any) -> Any:
+        done.function, done.arguments = function, arguments
+        try:
+            result = student.call(function, *arguments.values())
+        except Changed as change:
+            changed = dict(enumerate(arguments)).get(change.index, "s")
+            done.add(Finding("inputs are left alone", f"{function} changed its argument {changed}"))
+            result = change.result
+        done.started |= {function}
+        return result
+
+    for judge in exercise.judges():
+        try:
+            with np.errstate(all="ignore"):
+                for finding in judge(case, call):
+                    done.add(finding)
+        except Trouble as trouble:
+            if isinstance(trouble, NotStarted) and done.function not in started:
+                done.unstarted |= {done.function}
+            else:
+                done.add(Finding("every input is accepted", _kind(trouble)), trouble)
+        except Exception:  # a judge trips over a result of a kind that nobody expected
+            if done.failure is None:
+                done.add(Finding("returns what its docstring says", ""))
+    return done
+
+
+def _kind(trouble: Trouble) -> str:
+    """The kind of an error: "ValueError" of "line 3: ValueError: ..."."""
+    words = str(trouble).split(": ")
+    return words[1] if words[0].startswith("line ") and len(words) > 1 else words[0]
