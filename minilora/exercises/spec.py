@@ -9,10 +9,12 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -157,6 +159,31 @@ def load(name: str) -> Exercise:
     """The exercise of this name."""
     exercise: Exercise = importlib.import_module(f"minilora.exercises.catalogue.{name}").EXERCISE
     return exercise
+
+
+def unsolved(name: str) -> Path:
+    """The file that students start from."""
+    from minilora.exercises import catalogue
+
+    return Path(catalogue.__path__[0]).parent / "unsolved" / f"{name}.py"
+
+
+def use(folder: Path) -> None:
+    """From now on, the exercises of this process are a teacher's: a folder's catalogue/NAME.py and unsolved/NAME.py.
+
+    ValueError if there are none, or one is not in order.
+    """
+    from minilora.exercises import catalogue
+
+    catalogue.__path__[:] = [str(folder / "catalogue")]
+    importlib.invalidate_caches()
+    if not names():
+        raise ValueError(f"{folder} has no exercises: put ex01_NAME.py into {folder / 'catalogue'}")
+    for name in names():
+        if not re.fullmatch(r"ex\d\d_\w+", name) or not unsolved(name).is_file():
+            raise ValueError(
+                f"{folder}: {name} needs a name like ex01_softmax, and its file in {unsolved(name).parent}"
+            )
 
 
 def number(name: str) -> str:

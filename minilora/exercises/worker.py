@@ -148,7 +148,8 @@ class OnlyNumPy:
     @staticmethod
     def find_spec(name: str, path: object = None, target: object = None) -> None:
         top = name.partition(".")[0]
-        raise ModuleNotFoundError(f"there is no {top} here: use NumPy and the standard library only, and remove this import", name=name)
+        cure = "use NumPy and the standard library only, and remove this import"
+        raise ModuleNotFoundError(f"there is no {top} here: {cure}", name=name)
 
 
 def load(source: bytes, name: str) -> dict[str, Any]:

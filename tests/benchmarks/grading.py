@@ -17,7 +17,6 @@ from pathlib import Path
 from minilora.exercises import grading, spec
 from minilora.exercises.checking import ERROR, FAILED, PASSED
 from minilora.exercises.sandbox import LIMITS
-from minilora.exercises.workbook import UNSOLVED
 
 SOLUTIONS = Path(__file__).parents[2] / "tutorials" / "exercises" / "solutions"
 CLASS = 30
@@ -67,7 +66,7 @@ def hand_in(folder: Path) -> None:
             elif kind == "wrong":
                 text = right + "\n\nimport numpy as np\n" + TWICE + "".join(DOUBLED.format(name=f) for f in functions)
             elif kind == "half" and count % 2:
-                text = (UNSOLVED / file).read_text("utf-8")
+                text = spec.unsolved(name).read_text("utf-8")
             else:
                 text = right
             (folder / student / file).write_text(text, "utf-8")

@@ -20,7 +20,6 @@ from minilora.cli.main import main
 from minilora.exercises import findings, grading, spec, workbook, worker
 from minilora.exercises.checking import ERROR, FAILED, NOT_STARTED, PASSED, Verdict, check, check_source
 from minilora.exercises.sandbox import LIMITS, Gone, Limits, Local, read_source
-from minilora.exercises.workbook import UNSOLVED
 from tests.exercises import matrix
 
 SOLUTIONS = matrix.SOLUTIONS
@@ -237,16 +236,16 @@ def started(tmp_path, monkeypatch, capsys):
 
 
 def test_every_exercise_has_an_unsolved_file():
-    assert sorted(file.stem for file in UNSOLVED.glob("*.py")) == ["conftest", *spec.names()]
+    assert sorted(file.stem for file in spec.unsolved(FIRST).parent.glob("*.py")) == ["conftest", *spec.names()]
 
 
 @pytest.mark.parametrize("name", spec.names())
 def test_unsolved_files_say_what_to_do(name):
-    names = worker.load((UNSOLVED / f"{name}.py").read_bytes(), name)
+    names = worker.load(spec.unsolved(name).read_bytes(), name)
     for function in spec.load(name).functions:
         assert names[function].__doc__
     assert spec.load(name).title and len(set(spec.load(name).hints)) == 3
-    assert check_file(name, UNSOLVED / f"{name}.py").status == NOT_STARTED if name == FIRST else True
+    assert check_file(name, spec.unsolved(name)).status == NOT_STARTED if name == FIRST else True
 
 
 def test_an_untouched_tree_scores_0_without_a_traceback(started, capsys):
@@ -296,7 +295,7 @@ def test_hints_come_one_after_the_other_and_reset_keeps_the_file(started, capsys
     assert out.count("hint 3 of 3") == 2
     (started / "ex08_adam.py").write_text("mine")
     assert main(["exercises", "reset", "08"]) == 0
-    assert (started / "ex08_adam.py").read_bytes() == (UNSOLVED / "ex08_adam.py").read_bytes()
+    assert (started / "ex08_adam.py").read_bytes() == spec.unsolved("ex08_adam").read_bytes()
     assert (started / "ex08_adam.py.kept1").read_text() == "mine"
 
 
@@ -364,7 +363,7 @@ def submissions(tmp_path, monkeypatch):
     for student in ("ann", "=bob", "eve"):
         (tmp_path / "handed in" / student).mkdir(parents=True)
         for name in names:
-            shutil.copyfile(UNSOLVED / f"{name}.py", tmp_path / "handed in" / student / f"{name}.py")
+            shutil.copyfile(spec.unsolved(name), tmp_path / "handed in" / student / f"{name}.py")
     (tmp_path / "handed in" / "ann" / f"{FIRST}.py").write_text(RIGHT)
     (tmp_path / "handed in" / "=bob" / f"{FIRST}.py").unlink()
     first_exercise(tmp_path / "handed in" / "eve", "import os; os._exit(0)")
