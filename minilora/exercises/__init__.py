@@ -2,12 +2,16 @@
 
 In reading order:
 
-    spec.py       what an exercise is: inputs, a float64 reference, hints, common wrong answers
+    spec.py       what an exercise is: inputs, the right answer, hints, common slips
     catalogue/    the exercises, one module each; none of this runs in a student's process
     unsolved/     the files that students fill in; `minilora exercises start DIR` copies them
+    drawing.py    the cases that an exercise is tried on
+    findings.py   does a property hold in one case? Comparing within what rounding explains
     worker.py     the student's process: it answers calls, without the checks or verdicts
     sandbox.py    that process from outside: limits, calls over a pipe, its end
-    checking.py   the verdict: properties of many cases, the smallest failing one, the likely slip
+    attempt.py    a student's functions tried on one case
+    slips.py      the likely slip
+    checking.py   the verdict: properties of many cases, the smallest failing one
     workbook.py   a student's folder: files, what is solved, hints given
     grading.py    a class: many folders, in parallel, resumable
 

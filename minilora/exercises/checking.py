@@ -14,8 +14,8 @@ from minilora.exercises.drawing import cases, simpler
 from minilora.exercises.findings import shown
 from minilora.exercises.sandbox import LIMITS, Gone, Limits, Local, Sandbox, Student, one_line
 from minilora.exercises.slips import likely_slip
-from minilora.exercises.smallest import smallest
 from minilora.exercises.spec import Case
+from minilora.testing.smallest import smallest
 
 SHRINKS = 400  # calls spent on finding a smaller case
 

@@ -17,8 +17,8 @@ import numpy as np
 
 from minilora.exercises import spec
 from minilora.exercises.findings import wide
-from minilora.exercises.smallest import simpler_entries, without
 from minilora.exercises.spec import Case, Exercise, Indices, OneOf
+from minilora.testing.smallest import simpler_entries, without
 
 CASES = 30
 

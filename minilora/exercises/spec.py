@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Protocol
 
 import numpy as np
@@ -124,17 +125,21 @@ class Exercise:
     def named_arguments(self, case: Case) -> dict[str, Any]:
         return dict(case.values) if self.arguments is None else self.arguments(case)
 
+    @property
+    def module(self) -> ModuleType:
+        """The module that holds the right answer."""
+        return sys.modules[next(iter(self.functions.values())).__module__]
+
     def with_slip(self, slip: str) -> dict[str, Callable]:
         """The functions with this slip made in their source.  ValueError if there is nothing to edit."""
-        module = sys.modules[next(iter(self.functions.values())).__module__]
-        source = inspect.getsource(module).partition("\nEXERCISE = ")[0]
+        source = inspect.getsource(self.module).partition("\nEXERCISE = ")[0]
         edits = self.slips[slip]
         for edit in (edits,) if isinstance(edits, str) else edits:
             old, _, new = edit.partition(" -> ")
             if old not in source:
-                raise ValueError(f"{module.__name__} does not contain {old!r}")
+                raise ValueError(f"{self.module.__name__} does not contain {old!r}")
             source = source.replace(old, new)
-        names: dict[str, Any] = {"__name__": f"{module.__name__} with a slip"}
+        names: dict[str, Any] = {"__name__": f"{self.module.__name__} with a slip"}
         exec(compile(source, names["__name__"], "exec"), names)
         return {name: names[name] for name in self.functions}
 

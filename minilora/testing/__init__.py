@@ -18,9 +18,14 @@ An implementation is up to four plain functions on NumPy arrays, for a batch of 
 They are called with positional arguments, must accept every shape and leave their inputs alone. An
 implementation that works in place, or on a layer object, needs a wrapper of a line or two.
 
-In reading order: `cases`, `bounds`, `laws`, `verdict`, `smallest`, `check`. This room needs hypothesis, and no other
-module of minilora.
+In reading order: `cases`, `bounds`, `laws`, `verdict`, `smallest`, `check`. This room needs no other module of
+minilora. The strategies and `check_lora` need hypothesis, which is imported when you first ask for one of them.
 """
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from minilora.testing.bounds import (
     forward_error_bound,
@@ -30,8 +35,10 @@ from minilora.testing.bounds import (
     unit_roundoff,
     unmerge_drift_bound,
 )
-from minilora.testing.cases import LoraCase, adapters, alphas, dtypes, lora_cases, ranks, shapes, weights
-from minilora.testing.check import check_lora
+
+if TYPE_CHECKING:
+    from minilora.testing.cases import LoraCase, adapters, alphas, dtypes, lora_cases, ranks, shapes, weights
+    from minilora.testing.check import check_lora
 
 __all__ = [
     "LoraCase",
@@ -50,3 +57,9 @@ __all__ = [
     "unmerge_drift_bound",
     "weights",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{'check' if name == 'check_lora' else 'cases'}"), name)

@@ -59,7 +59,7 @@ def hand_in(folder: Path) -> None:
         (folder / student).mkdir()
         for count, name in enumerate(spec.names()):
             file = f"{name}.py"
-            right = (SOLUTIONS / ("another_way" if i % 2 else "") / file).read_text("utf-8")
+            right = next(SOLUTIONS.rglob(file) if i % 2 else SOLUTIONS.glob(file)).read_text("utf-8")
             functions = list(spec.load(name).functions)
             if kind in HOSTILE:
                 text = "import numpy as np\n" + "".join(f"def {f}(*args):\n    {HOSTILE[kind][0]}\n" for f in functions)

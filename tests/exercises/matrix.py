@@ -2,9 +2,9 @@
 
     python -m tests.exercises.matrix
 
-Right answers are the reference of each exercise, its solution and the second solution in `another_way` (unless a
-teacher has deleted the solutions). Wrong answers are the catalogue's, which students really give; each must also be
-recognised as the slip it is, because the student reads that.
+Right answers are the reference of each exercise and its solutions (unless a teacher has deleted them). Wrong answers
+are the catalogue's, which students really give; each must also be recognised as the slip it is, because the student
+reads that.
 """
 
 from __future__ import annotations
@@ -48,9 +48,8 @@ class Trial:
 def right_answers(name: str) -> dict[str, dict[str, Callable]]:
     """The answers that must pass, each as its functions by name."""
     answers = {"the reference": dict(spec.load(name).functions)}
-    if SOLUTIONS.is_dir():
-        for answer, folder in (("the solution", SOLUTIONS), ("another way", SOLUTIONS / "another_way")):
-            answers[answer] = worker.load((folder / f"{name}.py").read_bytes(), name)
+    for file in SOLUTIONS.rglob(f"{name}.py"):
+        answers[f"the one in {file.parent.name}"] = worker.load(file.read_bytes(), file.name)
     return answers
 
 

@@ -47,7 +47,7 @@ def judge(case, call):
     yield true("every B starts at 0", not any(b.any() for b in B), "B A must be 0 at the start")
     yield true("every A starts random", all(a.all() for a in A), "an A holds zeros")
     different = len({a.tobytes() for a in A}) == len(A)
-    yield true("every layer gets random numbers of its own", different, "two layers start with the same A")
+    yield true("each layer gets its own random numbers", different, "two layers start with the same A")
 
 
 EXERCISE = Exercise(

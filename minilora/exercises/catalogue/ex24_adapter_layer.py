@@ -24,7 +24,7 @@ def backward_magnitude(dy, h, D, b, U):
 
 
 EXERCISE = Exercise(
-    title="an adapter layer",
+    title="a bottleneck layer",
     lesson=11,
     minutes=15,
     functions={"adapter_forward": adapter_forward, "adapter_backward": adapter_backward},

@@ -4,7 +4,7 @@ import numpy as np
 
 
 def lora_init(d: int, k: int, r: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """The factors at the start of training, such that B A = 0 and yet B receives a gradient.
+    """The factors at the start of training, such that B A = 0 but B still receives a gradient.
 
     d, k   the adapted weight is (d, k)
     r      the rank

@@ -9,7 +9,7 @@ def train_step(
     """One step of gradient descent, w - lr * gradient, on the trainable parameters.
 
     parameters   all parameters by name; the arrays must be as before when you return
-    gradients    some gradients by name; a frozen parameter may have one, a trainable one may have none (it stays)
+    gradients    some gradients by name; a frozen parameter may have one, a trainable one may have none (then it stays)
     trainable    names of the parameters that train
     lr           the learning rate
 

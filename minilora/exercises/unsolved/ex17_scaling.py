@@ -7,5 +7,5 @@ def lora_scaling(alpha: float, r: int, use_rslora: bool) -> float:
 
 
 def same_scaling(alpha: float, r: int, new_r: int, use_rslora: bool) -> float:
-    """The alpha that gives rank new_r the very factor s that `alpha` gives rank r."""
+    """The alpha that gives rank new_r the same factor s that `alpha` gives rank r."""
     raise NotImplementedError
