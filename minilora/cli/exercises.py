@@ -6,11 +6,10 @@ import argparse
 import os
 import sys
 import time
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minilora.cli.arguments import add_command, check_out, positive_int
+from minilora.cli.arguments import Parser, add_command, check_out, positive_int
 from minilora.exercises import spec
 
 if TYPE_CHECKING:
@@ -27,7 +26,12 @@ MOST_NOTES = 30  # lines of one kind; the details have them all
 def add_commands(commands: Any) -> None:
     """Add the four commands to the subparsers of `minilora`."""
 
-    command = partial(add_command, commands)
+    def command(*args: Any) -> Parser:
+        added = add_command(commands, *args)
+        own = "a teacher's own exercises: a folder with catalogue/ and unsolved/ (default: minilora's)"
+        added.add_argument("--exercises", type=Path, metavar="DIR", dest="own", help=own)
+        return added
+
     p = command(run_exercises, "list the exercises, your score, and what comes next", "minilora exercises")
     actions = p.add_subparsers(metavar="ACTION")
     action = actions.add_parser("start", help="copy the unsolved files into a folder")
@@ -67,11 +71,17 @@ def add_commands(commands: Any) -> None:
     )
 
 
-def _workbook() -> Workbook:
+def _workbook(a: argparse.Namespace) -> Workbook:
     """The student's folder."""
     from minilora.exercises import workbook
 
+    _use_exercises(a)
     return workbook.find()
+
+
+def _use_exercises(a: argparse.Namespace) -> None:
+    if a.own is not None:
+        spec.use(a.own)
 
 
 # ------------------------------------------------------------------------------------------------- for students
@@ -79,7 +89,7 @@ def _workbook() -> Workbook:
 
 def run_exercises(a: argparse.Namespace) -> None:
     """Print the list: what is solved and what comes next."""
-    book = _workbook()
+    book = _workbook(a)
     lesson = 0
     for name, verdict in book.verdicts().items():
         exercise = spec.load(name)
@@ -114,6 +124,7 @@ def score(book: Workbook) -> str:
 def run_start(a: argparse.Namespace) -> None:
     from minilora.exercises import workbook
 
+    _use_exercises(a)
     copied = workbook.start(a.folder)
     exercises = sum(name.startswith("ex") for name in copied)
     stayed = f", {len(spec.names()) - exercises} were already there" if exercises < len(spec.names()) else ""
@@ -122,7 +133,8 @@ def run_start(a: argparse.Namespace) -> None:
 
 
 def run_reset(a: argparse.Namespace) -> None:
-    name, book = spec.find(a.exercise), _workbook()
+    book = _workbook(a)
+    name = spec.find(a.exercise)
     kept = book.reset(name)
     print(f"restored {book.file(name)}" + (f"; yours is now {kept}" if kept else ""))
 
@@ -131,7 +143,7 @@ def run_check(a: argparse.Namespace) -> None:
     """Check the named exercises, or all started ones.  The exit code is 1 unless all of them pass."""
     from minilora.exercises.checking import NOT_STARTED, PASSED
 
-    book = _workbook()
+    book = _workbook(a)
     names = [spec.find(text) for text in a.exercises]
     if a.watch:
         watch(book, names or spec.names())
@@ -193,7 +205,7 @@ def _saved(book: Workbook, name: str) -> tuple[int, int] | None:
 def run_hint(a: argparse.Namespace) -> None:
     from minilora.exercises.workbook import HINTS
 
-    book = _workbook()
+    book = _workbook(a)
     name = spec.find(a.exercise) if a.exercise else book.next_unsolved()
     if name is None:
         print("everything is solved: you need no hint")
@@ -211,6 +223,7 @@ def run_grade(a: argparse.Namespace) -> None:
     from minilora.exercises import feedback, fence, grading, handins, marks
     from minilora.exercises.sandbox import Limits
 
+    _use_exercises(a)
     weights = marks.weights(a.weights)
     exercises = marks.select(a.only) if a.only else spec.names()
     log_file, details = a.csv.with_name(f"{a.csv.name}.jsonl"), a.csv.with_suffix(f".details{a.csv.suffix}")
@@ -230,12 +243,12 @@ def run_grade(a: argparse.Namespace) -> None:
     limits = Limits(cpu_seconds=a.seconds, idle_seconds=a.seconds, wall_seconds=15.0 * a.seconds)
     log = grading.Log(log_file, grading.seal_key(), a.fresh)
     try:
-        results, reused = grading.grade(found.students, exercises, found.hand_ins, log, a.jobs, limits, progress)
+        results, reused = grading.grade(found, exercises, log, a.jobs, limits, progress)
     except KeyboardInterrupt:
         print(f"\nresults so far are in {log_file}: the same command continues from there", file=sys.stderr)
         raise
     print(file=sys.stderr)
-    marked = marks.marked(results, weights)
+    marked = marks.marked(results, weights, found.unread)
     grading.replace_file(a.csv, marks.grades(marked).encode())
     grading.replace_file(details, marks.details(marked, found.unread).encode())
     print(marks.table(marked))
@@ -248,7 +261,7 @@ def run_grade(a: argparse.Namespace) -> None:
         feedback.write_pages(marked, a.feedback)
         print(f"wrote a page for each student, as .html and .md, into {a.feedback}")
     if a.gradescope:
-        grading.replace_file(a.gradescope, feedback.gradescope(marked[0], found.unread).encode())
+        grading.replace_file(a.gradescope, feedback.gradescope(marked[0]).encode())
         print(f"wrote {a.gradescope}")
     if a.gradebook:
         _fill_gradebook(a, marked, exported)
@@ -264,8 +277,9 @@ def _notes(found: Collected, exercises: list[str], results: list[Result]) -> lis
     ]
     groups = identical({pair: hand_in for pair, hand_in in found.hand_ins.items() if pair[1] in exercises})
     equal = [f"{', '.join(students)}: {' '.join(map(spec.number, names))}" for students, names in groups]
+    unread = [line for lines in found.unread.values() for line in lines]
     lines = []
-    for title, items in (("not graded", left), ("not read", found.unread), ("identical but for comments", equal)):
+    for title, items in (("not graded", left), ("not read", unread), ("identical but for comments", equal)):
         shown = [f"  {one_line(item, 200)}" for item in items[:MOST_NOTES]]
         more = [f"  and {len(items) - MOST_NOTES} more"] if len(items) > MOST_NOTES else []
         lines += [f"{title}:", *shown, *more] if items else []

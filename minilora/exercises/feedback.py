@@ -9,14 +9,14 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from minilora.exercises import spec
 from minilora.exercises.checking import PASSED
 from minilora.exercises.grading import Result, replace_file
 from minilora.exercises.marks import Marks
-from minilora.exercises.sandbox import one_line
+from minilora.exercises.sandbox import one_line, printable
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #1b1f24 }
@@ -25,7 +25,6 @@ h1 { font-size: 1.6rem; margin-bottom: 0 } h2 { font-size: 1.15rem; margin: 2.2r
 td, th { padding: .25rem .9rem .25rem 0; text-align: left; border-bottom: 1px solid #d8dee4 }
 td.number { text-align: right } .passed { color: #116329 } .failed, .error { color: #a40e26 }
 pre { background: #f6f8fa; border-left: 3px solid #d0d7de; padding: .7rem 1rem; overflow-x: auto; font-size: .85rem }
-ul { list-style: none; padding-left: 0; margin: .3rem 0 }
 @media (prefers-color-scheme: dark) {
   body { background: #0d1117; color: #e6edf3 } pre { background: #161b22; border-color: #30363d }
   td, th { border-color: #30363d } .total { color: #8b949e }
@@ -61,39 +60,49 @@ def markdown(marks: Marks) -> str:
         lines += ["", f"## {_title(result)}: {_escaped(result.outcome.status)}", ""]
         lines += [f"- {'holds' if holds else 'does not hold'}: {_escaped(name)}" for name, holds in _properties(result)]
         lines += ["", f"{fence}text", text, fence] if text else []
+    if marks.unread:
+        lines += ["", "## Files that were not read", "", *(f"- {_escaped(one_line(line))}" for line in marks.unread)]
     return "\n".join(lines) + "\n"
 
 
 def page(marks: Marks) -> str:
     """A student's page in HTML, whole, in one file."""
     name = html.escape(one_line(marks.student, 100))
-    rows = "\n".join(
+    rows = [
         f'<tr><td>{html.escape(_title(r))}</td><td class="{r.outcome.status.split()[0]}">{html.escape(_state(r))}</td>'
         f'<td class="number">{_points(marks, r)}</td></tr>'
         for r in marks.results
-    )
+    ]
     parts = []
     for result in _unsolved(marks):
-        listed = "\n".join(
-            f'<li class="{"passed" if holds else "failed"}">{"✓" if holds else "✗"} {html.escape(claim)}</li>'
+        parts.append(f"<h2>{html.escape(_title(result))}: {html.escape(result.outcome.status)}</h2>")
+        parts += [
+            f'<div class="{"passed" if holds else "failed"}">{"✓" if holds else "✗"} {html.escape(claim)}</div>'
             for claim, holds in _properties(result)
-        )
-        heading = f"{html.escape(_title(result))}: {html.escape(result.outcome.status)}"
-        text = html.escape(_lines(result))
-        parts.append(
-            f"<h2>{heading}</h2>" + (f"<ul>{listed}</ul>" if listed else "") + (f"<pre>{text}</pre>" if text else "")
-        )
-    return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{name}</title>'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head><body>\n'
-        f'<h1>{name}</h1>\n<p class="total">{_total(marks)}</p>\n'
-        f"<table><tr><th>exercise</th><th></th><th>points</th></tr>\n{rows}</table>\n"
-        + "\n".join(parts)
-        + "\n</body></html>\n"
-    )
+        ]
+        parts.append(f"<pre>{html.escape(_lines(result))}</pre>")
+    if marks.unread:
+        parts.append("<h2>Files that were not read</h2>")
+        parts += [f"<div>{html.escape(one_line(line))}</div>" for line in marks.unread]
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{name}</title><style>{STYLE}</style>
+</head>
+<body>
+<h1>{name}</h1>
+<p class="total">{_total(marks)}</p>
+<table><tr><th>exercise</th><th></th><th>points</th></tr>
+{chr(10).join(rows)}
+</table>
+{chr(10).join(parts)}
+</body>
+</html>
+"""
 
 
-def gradescope(marks: Marks, unread: Iterable[str]) -> str:
+def gradescope(marks: Marks) -> str:
     """Gradescope's results.json for one student."""
     tests = [
         {
@@ -106,7 +115,7 @@ def gradescope(marks: Marks, unread: Iterable[str]) -> str:
         }
         for result in marks.results
     ]
-    notes = "\n".join(f"not read: {one_line(line)}" for line in unread)
+    notes = "\n".join(f"not read: {one_line(line)}" for line in marks.unread)
     return json.dumps(
         {"score": round(marks.total, 4), "output": notes, "stdout_visibility": "hidden", "tests": tests}, indent=1
     )
@@ -146,8 +155,7 @@ def _properties(result: Result) -> list[tuple[str, bool]]:
 
 def _lines(result: Result) -> str:
     """The report, safe to print line by line."""
-    lines = (line.rstrip() for line in result.outcome.report.splitlines())
-    return "\n".join("".join(c if c.isprintable() else " " for c in line) for line in lines)
+    return "\n".join(printable(line).rstrip() for line in result.outcome.report.splitlines())
 
 
 def _escaped(text: str) -> str:

@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from minilora.exercises.checking import ERROR, FAILED, NOT_STARTED, PASSED, check_source
-from minilora.exercises.handins import HandIn
+from minilora.exercises.handins import Collected, HandIn
 from minilora.exercises.sandbox import Limits, one_line
 from minilora.exercises.workbook import digest, untouched
 
@@ -94,16 +94,16 @@ def seal_key() -> bytes:
 
 
 def grade(
-    students: Sequence[str],
+    found: Collected,
     exercises: Sequence[str],
-    hand_ins: Mapping[tuple[str, str], HandIn],
     log: Log,
     jobs: int,
     limits: Limits,
     progress: Callable[[int, int], None] = lambda done, all: None,
 ) -> tuple[list[Result], int]:
     """Every exercise of every student, and how many outcomes came from the log.  Equal files run once."""
-    pairs = [(student, name) for student in students for name in exercises]
+    hand_ins = found.hand_ins
+    pairs = [(student, name) for student in found.students for name in exercises]
     outcomes: dict[tuple[str, str], Outcome] = {}
     to_run: dict[str, list[tuple[str, str]]] = {}
     reused = 0

@@ -25,6 +25,7 @@ import zipfile
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from minilora.exercises import spec
 from minilora.exercises.sandbox import MOST_SOURCE, Gone, read_source
@@ -51,13 +52,29 @@ COPY = re.compile(r"( ?\(\d+\)|-\d{1,2}|[ _-]+copy( ?\d+)?|\.py)+$", re.IGNORECA
 
 @dataclass(frozen=True)
 class File:
-    """A file in a folder or zip: the folders on the way and its name.  `read` may raise `Gone`; a folder has none."""
+    """A file in a folder or zip: the folders on the way and its name, and how to read it (which may raise `Gone`).
+
+    A folder cannot be read; a file with a `problem` will not be.
+    """
 
     parts: tuple[str, ...]
     read: Callable[[], bytes] | None = None
+    problem: str = ""
+
+    @property
+    def is_folder(self) -> bool:
+        return self.read is None and not self.problem
 
     def __str__(self) -> str:
         return "/".join(self.parts)
+
+
+class Owned(NamedTuple):
+    """A file, its student ("" if it is unclear who that is), and the name that the student gave it."""
+
+    student: str
+    name: str
+    file: File
 
 
 @dataclass(frozen=True)
@@ -74,11 +91,11 @@ class HandIn:
 
 @dataclass(frozen=True)
 class Collected:
-    """All students, their hand-ins by (student, exercise), and the files that were not read: "path: why"."""
+    """All students, their hand-ins by (student, exercise), and by student the files that were not read: "path: why"."""
 
     students: list[str]
     hand_ins: dict[tuple[str, str], HandIn]
-    unread: list[str]
+    unread: dict[str, list[str]]
 
 
 def collect(submissions: Path, one_student: bool = False, ignored: Collection[Path] = ()) -> Collected:
@@ -86,74 +103,77 @@ def collect(submissions: Path, one_student: bool = False, ignored: Collection[Pa
 
     `one_student`: everything is the same student's.
     """
-    unread: list[str] = []
     place = submissions.resolve()
     if place.is_dir():
-        files = list(_in_folder(place, {path.resolve() for path in ignored}, unread))
+        files = list(_in_folder(place, {path.resolve() for path in ignored}))
     elif zipfile.is_zipfile(place):
-        files = list(_in_zip(place, (), unread))
+        files = list(_in_zip(place))
     else:
         raise ValueError(f"{submissions} is not a folder or zip: give one that holds the students' files")
     own_name = place.name if place.is_dir() else place.stem
-    owned = [(own_name, file) for file in files] if one_student else _owned(_unwrapped(files), own_name, unread)
-    if not owned:
+    if one_student:
+        owned = [Owned(own_name, file.parts[-1], file) for file in files]
+    else:
+        owned = _owned(_unwrapped(files), own_name)
+    students = sorted({each.student for each in owned} - {""})
+    if not students:
         raise ValueError(f"{submissions} holds nothing to grade: put each student's files in a folder of their own")
     answers: dict[tuple[str, str], list[File]] = {}
     hints: dict[tuple[str, str], int] = {}
-    for student, file in owned:
-        if file.parts[-1] == STATE and file.read is not None:
-            hints |= {(student, name): count for name, count in _hints(file.read).items()}
-        elif file.read is not None:
-            exercise, why = recognized(file.parts[-1])
-            if exercise:
-                answers.setdefault((student, exercise), []).append(file)
-            elif why:
-                unread.append(f"{file}: {why}")
-    hand_ins = {key: replace(_one_of(key[1], files), hints=hints.get(key)) for key, files in answers.items()}
-    return Collected(sorted({student for student, _ in owned}), hand_ins, unread)
+    unread: dict[str, list[str]] = {}
+    for student, name, file in owned:
+        exercise, problem = ("", file.problem) if file.read is None else recognized(name)
+        if file.read is not None and name == STATE:
+            hints |= {(student, solved): count for solved, count in _hints(file.read).items()}
+        elif exercise:
+            answers.setdefault((student, exercise), []).append(file)
+        elif problem:
+            unread.setdefault(student, []).append(f"{file}: {problem}")
+    hand_ins = {key: replace(_one_of(key[1], versions), hints=hints.get(key)) for key, versions in answers.items()}
+    return Collected(students, hand_ins, unread)
 
 
 # -------------------------------------------------------------------------------------------- what lies there
 
 
-def _in_folder(folder: Path, ignored: set[Path], unread: list[str], parts: tuple[str, ...] = ()) -> Iterator[File]:
+def _in_folder(folder: Path, ignored: set[Path], parts: tuple[str, ...] = ()) -> Iterator[File]:
     """The files and folders in a folder, those of its zips included.  Links are not followed."""
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
-        unread.append(f"{File(parts)}: {error.strerror}")
+        yield File(parts, problem=error.strerror or "cannot be read")
         return
     if any(entry.name == "pyvenv.cfg" for entry in entries):
-        unread.append(f"{File(parts)}: a virtual environment")
+        yield File(parts, problem="a virtual environment")
         return
     for entry in entries:
         path, here = Path(entry.path), (*parts, entry.name)
         if _is_noise(entry.name) or path in ignored:
             continue
         if entry.is_symlink() or len(here) > DEEPEST:
-            unread.append(f"{File(here)}: {'a link' if entry.is_symlink() else 'too deep in folders'}")
+            yield File(here, problem="a link" if entry.is_symlink() else "too deep in folders")
         elif entry.is_dir():
             yield File(here)
-            yield from _in_folder(path, ignored, unread, here)
+            yield from _in_folder(path, ignored, here)
         elif entry.is_file() and entry.name.lower().endswith(".zip"):
-            yield from _in_zip(path, (*parts, path.stem), unread)
+            yield from _in_zip(path, (*parts, path.stem))
         else:
             yield File(here, lambda path=path: read_source(path))  # type: ignore[misc]
 
 
-def _in_zip(path: Path, parts: tuple[str, ...], unread: list[str]) -> Iterator[File]:
+def _in_zip(path: Path, parts: tuple[str, ...] = ()) -> Iterator[File]:
     """The files in a zip, as if it were a folder."""
     if parts:
         yield File(parts)
     try:
         if path.stat().st_size > MOST_ZIP:
-            raise ValueError(f"more than {MOST_ZIP >> 20} MB")
+            raise ValueError(f"it has more than {MOST_ZIP >> 20} MB")
         with zipfile.ZipFile(path) as archive:
             names = [member.filename for member in archive.infolist() if not member.is_dir()]
         if len(names) > MOST_MEMBERS:
-            raise ValueError(f"more than {MOST_MEMBERS:,} files")
+            raise ValueError(f"it holds more than {MOST_MEMBERS:,} files")
     except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError) as error:
-        unread.append(f"{'/'.join((*parts[:-1], path.name))}: this zip cannot be read: {error}")
+        yield File((*parts, path.name), problem=f"this zip cannot be read: {error}")
         return
     for name in sorted(set(names)):
         inner = tuple(part for part in re.split(r"[/\\]", name) if part not in ("", ".", ".."))
@@ -162,7 +182,7 @@ def _in_zip(path: Path, parts: tuple[str, ...], unread: list[str]) -> Iterator[F
 
 
 def _read_member(path: Path, name: str) -> bytes:
-    """A file in a zip.  `Gone` if it cannot be read or is too large, whatever size the zip gives."""
+    """A file in a zip.  `Gone` if it cannot be read or is too large, whatever size the zip claims."""
     try:
         with zipfile.ZipFile(path) as archive, archive.open(name) as member:
             source = member.read(MOST_SOURCE + 1)
@@ -177,44 +197,47 @@ def _read_member(path: Path, name: str) -> bytes:
 
 
 def _unwrapped(files: list[File]) -> list[File]:
-    """Without the one folder that all the files lie in, if what lies in it looks like several students'."""
-    while len({file.parts[0] for file in files}) == 1:
-        inner = [replace(file, parts=file.parts[1:]) for file in files if len(file.parts) > 1]
+    """Without the folders that all the files lie in, if what lies in them looks like several students'."""
+    inner = files
+    while len({file.parts[:1] for file in inner}) == 1:
+        inner = [replace(file, parts=file.parts[1:]) for file in inner if len(file.parts) > 1]
         owners: dict[str, set[str]] = {}
-        for student, file in _owned(inner, "", []):
-            if file.read is not None:
-                owners.setdefault(recognized(file.parts[-1])[0], set()).add(student)
-        if not any(exercise and len(students) > 1 for exercise, students in owners.items()):
-            break
-        files = inner
+        for student, name, file in _owned(inner, ""):
+            if file.read is not None and student and (exercise := recognized(name)[0]):
+                owners.setdefault(exercise, set()).add(student)
+        if any(len(students) > 1 for students in owners.values()):
+            return inner
     return files
 
 
-def _owned(files: list[File], own_name: str, unread: list[str]) -> list[tuple[str, File]]:
+def _owned(files: list[File], own_name: str) -> list[Owned]:
     """Each file with its student.  Loose files without a student's name are `own_name`'s, if nobody else is there."""
-    owned: list[tuple[tuple[str, str], File]] = []
+    owned: list[tuple[tuple[str, str], str, File]] = []
     loose: list[File] = []
     for file in files:
-        name = file.parts[0]
-        if platform := next(filter(None, (pattern.fullmatch(name) for pattern in PLATFORMS)), None):
-            if len(file.parts) == 1 and file.read is not None:
-                file = replace(file, parts=(platform["rest"] or "",))
-            owned.append(((platform["name"], platform["id"]), file))
-        elif len(file.parts) > 1 or file.read is None:
-            owned.append(((name, ""), file))
-        elif student := _before_exercise(name):
-            owned.append(((student, ""), file))
+        top, *below = file.parts or ("",)
+        if platform := next(filter(None, (pattern.fullmatch(top) for pattern in PLATFORMS)), None):
+            own = below[-1] if below else platform["rest"] or ""
+            owned.append(((platform["name"], platform["id"]), own, file))
+        elif below or file.is_folder:
+            owned.append(((top, ""), file.parts[-1], file))
+        elif student := _before_exercise(top):
+            owned.append(((student, ""), top, file))
         else:
             loose.append(file)
     if not owned:
-        return [(own_name, file) for file in loose]
-    for file in loose:
-        exercise, why = recognized(file.parts[-1])
-        unread += [f"{file}: {why or 'whose is it? Other students have folders'}"] if exercise or why else []
+        return [Owned(own_name, str(file), file) for file in loose]
     ids: dict[str, set[str]] = {}
-    for (name, id), _ in owned:
+    for (name, id), _, _ in owned:
         ids.setdefault(name, set()).add(id)
-    return [(f"{name} {id}" if len(ids[name]) > 1 else name, file) for (name, id), file in owned]
+    whose = "whose is it? It lies beside other students' files"
+    return [
+        *(Owned(f"{name} {id}" if len(ids[name]) > 1 else name, own, file) for (name, id), own, file in owned),
+        *(
+            Owned("", str(file), replace(file, read=None, problem=whose) if recognized(str(file))[0] else file)
+            for file in loose
+        ),
+    ]
 
 
 def _before_exercise(name: str) -> str:
@@ -238,7 +261,7 @@ def recognized(name: str) -> tuple[str, str]:
     stem, names = COPY.sub("", name), spec.names()
     numbers = set(NUMBER.findall(name))
     if len(numbers) > 1:
-        return "", f"is it exercise {' or '.join(sorted(numbers))}?"
+        return "", f"is it exercise {' or '.join(sorted(number.zfill(2) for number in numbers))}?"
     if numbers:
         by_number = next((each for each in names if int(spec.number(each)) == int(*numbers)), "")
         rest = _plain(COPY.sub("", NUMBER.split(name)[-1]))

@@ -19,11 +19,12 @@ Row = Sequence[object]
 
 @dataclass(frozen=True)
 class Marks:
-    """One student's results, and the weight of each exercise."""
+    """One student's results, the weight of each exercise, and the files that were not read: "path: why"."""
 
     student: str
     results: list[Result]
     weights: Mapping[str, float]
+    unread: Sequence[str] = ()
 
     def points(self, result: Result) -> float:
         """The exercise's weight times the part of its properties that hold."""
@@ -42,12 +43,12 @@ class Marks:
         return sum(result.outcome.status == PASSED for result in self.results)
 
 
-def marked(results: Iterable[Result], weights: Mapping[str, float]) -> list[Marks]:
+def marked(results: Iterable[Result], weights: Mapping[str, float], unread: Mapping[str, Sequence[str]]) -> list[Marks]:
     """The marks of each student."""
     by_student: dict[str, list[Result]] = {}
     for result in results:
         by_student.setdefault(result.student, []).append(result)
-    return [Marks(student, theirs, weights) for student, theirs in by_student.items()]
+    return [Marks(student, theirs, weights, unread.get(student, ())) for student, theirs in by_student.items()]
 
 
 def select(text: str) -> list[str]:
@@ -97,7 +98,7 @@ def grades(marks: Sequence[Marks]) -> str:
     return _csv([head, *rows])
 
 
-def details(marks: Sequence[Marks], unread: Iterable[str]) -> str:
+def details(marks: Sequence[Marks], unread: Mapping[str, Sequence[str]]) -> str:
     """CSV, one row per student and exercise, and one per file that was not read."""
     rows: list[Row] = [("student", "exercise", "status", "detail", "points", "possible", "hints", "seconds")]
     for each in marks:
@@ -105,15 +106,16 @@ def details(marks: Sequence[Marks], unread: Iterable[str]) -> str:
             outcome, possible = result.outcome, each.weights[result.exercise]
             numbers = (_number(each.points(result)), _number(possible), "" if result.hints is None else result.hints)
             rows.append((each.student, result.exercise, outcome.status, outcome.detail, *numbers, outcome.seconds))
-    return _csv([*rows, *(("", "", "not read", one_line(line, 1000), "", "", "", "") for line in unread)])
+    rows += [(student, "", "not read", line, "", "", "", "") for student, lines in unread.items() for line in lines]
+    return _csv(rows)
 
 
 def gradebook(marks: Sequence[Marks], exported: str, column: str) -> tuple[str, list[str], list[str]]:
     """A learning platform's own CSV export with the totals in a column, new or not, ready for its import.
 
-    Students are found by name, login or e-mail, in any column or the first two together, whatever their case and
-    punctuation. Returns the CSV, the students who are not in it (or twice), and those in it who handed in nothing: their
-    cell stays empty. A row "Points Possible", as Canvas has it, gets the possible points.
+    A student is found by name, login or e-mail, in any column or the first two together, whatever their case and
+    punctuation. A row "Points Possible", as Canvas has it, gets the possible points. Returns the CSV, the students who
+    are not in it or twice, and those in it who handed in nothing: their cell stays empty.
     """
     rows = list(csv.reader(io.StringIO(exported.lstrip("\ufeff"))))
     if not rows:

@@ -20,7 +20,7 @@ from typing import IO, Any, NoReturn, Protocol, cast
 from minilora.exercises import worker
 
 MOST_SOURCE = 200_000  # bytes in a student's file
-KEPT_OUTPUT = 4000  # bytes kept of what it prints
+KEPT_OUTPUT = 4000  # bytes kept of all that it prints
 MOST_ANSWER = 1 << 17  # bytes in one answer; the largest honest one has a few thousand
 TICK = 0.05  # seconds between looks at what the process does
 START = (
@@ -53,7 +53,9 @@ class Changed(Trouble):
 
 
 class Student(Protocol):
-    """Anything that answers calls by name."""
+    """Anything that answers calls by name.  `printed` is the start of what the last one printed."""
+
+    printed: str
 
     def call(self, function: str, *args: Any) -> Any:
         """The function's result, or `Trouble`."""
@@ -79,6 +81,8 @@ LIMITS = Limits()
 class Local:
     """Our own functions, called in this process: the catalogue's right and wrong answers."""
 
+    printed = ""
+
     def __init__(self, functions: Mapping[str, Callable]) -> None:
         self.functions = functions
 
@@ -92,13 +96,13 @@ class Local:
 class Sandbox:
     """One student's source in its own process, fenced in.  A context manager: leaving it ends the process.
 
-    When it exceeds `limits` it is killed. `printed` is the start of what it wrote to stdout and stderr.
+    When it exceeds `limits` it is killed. `output` is the end of what it wrote to stdout and stderr.
     RuntimeError if the process cannot be started or fenced in, which is no student's fault.
     """
 
     def __init__(self, name: str, source: bytes, limits: Limits = LIMITS) -> None:
         self.name, self.source, self.limits = name, source, limits
-        self.printed = b""
+        self.output, self.printed = b"", ""
         self._names: list[str] | None = None  # of its functions, once it is loaded
         self._killed = ""  # why we killed it
         self._answered = 0  # bytes
@@ -126,7 +130,9 @@ class Sandbox:
             self._exchange(None)
         except Gone as trouble:
             self.__exit__()
-            raise RuntimeError(f"a student's process did not start: {trouble}; {one_line(self.printed)}") from None
+            raise RuntimeError(
+                f"a student's process did not start: {trouble}; {one_line(self.output.decode(errors='replace'))}"
+            ) from None
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -149,11 +155,11 @@ class Sandbox:
                 self._process.kill()
 
     def _read_output(self) -> None:
-        """Keep the start of the output and drop the rest; kill a process that never stops printing."""
+        """Keep the end of the output and drop the rest; kill a process that never stops printing."""
         read = 0
         with cast(IO[bytes], self._process.stderr) as stream:
             while chunk := os.read(stream.fileno(), 65536):
-                self.printed += chunk[: KEPT_OUTPUT - len(self.printed)]
+                self.output = (self.output + chunk)[-KEPT_OUTPUT:]
                 read += len(chunk)
                 if read > self.limits.output_bytes:
                     self._kill(f"stopped after printing {self.limits.output_bytes:,} bytes")
@@ -186,9 +192,11 @@ class Sandbox:
         if function not in self._names:
             raise Trouble(f"there is no function {function}: keep the name that the file came with")
         callables: list[Callable] = []
+        self.printed = ""
         answer = self._exchange({"call": function, "args": worker.encode(list(args), callables)})
         while "call back" in answer:
             answer = self._exchange(self._called_back(answer, callables))
+        self.printed = str(answer.get("printed", ""))
         try:
             return _result(answer)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
@@ -267,5 +275,10 @@ def _result(answer: dict[str, Any]) -> Any:
 
 def one_line(text: Any, most: int = 300) -> str:
     """Text from a student's process, safe to print: one line, printable characters only, shortened."""
-    line = "".join(c if c.isprintable() else " " for c in " ".join(str(text).split()))
+    line = printable(" ".join(str(text).split()))
     return line if len(line) <= most else line[: most - 3] + "..."
+
+
+def printable(text: str) -> str:
+    """Text with a space for each character that a terminal or a spreadsheet might obey."""
+    return "".join(c if c.isprintable() else " " for c in text)

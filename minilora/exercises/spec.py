@@ -180,15 +180,13 @@ def use(folder: Path) -> None:
     """
     from minilora.exercises import catalogue
 
-    catalogue.__path__[:] = [str(folder / "catalogue")]
-    importlib.invalidate_caches()
-    if not names():
+    modules = [module.name for module in pkgutil.iter_modules([str(folder / "catalogue")])]
+    if not modules:
         raise ValueError(f"{folder} has no exercises: put ex01_NAME.py into {folder / 'catalogue'}")
-    for name in names():
-        if not re.fullmatch(r"ex\d\d_\w+", name) or not unsolved(name).is_file():
-            raise ValueError(
-                f"{folder}: {name} needs a name like ex01_softmax, and its file in {unsolved(name).parent}"
-            )
+    for name in modules:
+        if not re.fullmatch(r"ex\d\d_\w+", name) or not (folder / "unsolved" / f"{name}.py").is_file():
+            raise ValueError(f"{folder}: {name} needs a name like ex01_softmax, and a file in {folder / 'unsolved'}")
+    catalogue.__path__[:] = [str(folder / "catalogue")]
 
 
 def number(name: str) -> str:

@@ -21,6 +21,7 @@ from typing import IO, Any
 
 import numpy as np
 
+KEPT_OUTPUT = 2000  # characters of what a call prints
 # What honest code may import later and the fence would break, as it needs shared libraries from elsewhere.
 PRELOADED = ("numpy.linalg", "hashlib", "zlib", "decimal")
 PLAIN = (type(None), bool, int, float, str)
@@ -152,6 +153,20 @@ class OnlyNumPy:
         raise ModuleNotFoundError(f"there is no {top} here: {cure}", name=name)
 
 
+class Recorder:
+    """The stream behind it, and the start of what went there since `kept` was last emptied."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream, self.kept = stream, ""
+
+    def write(self, text: str) -> int:
+        self.kept += text[: KEPT_OUTPUT - len(self.kept)]
+        return int(self.stream.write(text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
 def load(source: bytes, name: str) -> dict[str, Any]:
     """Run a student's source as a module.  Returns its global names."""
     names: dict[str, Any] = {"__name__": "exercise", "__file__": name}
@@ -166,6 +181,7 @@ def main(cpu_seconds: int, memory_bytes: int) -> None:
     questions, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)  # prints go to stderr
+    printed = sys.stdout = sys.stderr = Recorder(sys.stderr)  # type: ignore[assignment]
     for module in PRELOADED:
         with contextlib.suppress(ImportError):
             importlib.import_module(module)
@@ -187,6 +203,7 @@ def main(cpu_seconds: int, memory_bytes: int) -> None:
         send(answers, {"error": described(error, name)})
     with contextlib.suppress(EOFError):
         while True:
-            question = message(receive(questions))
-            send(answers, apply(functions[question["call"]], decode(question["args"], call_back), name))
+            question, printed.kept = message(receive(questions)), ""
+            answer = apply(functions[question["call"]], decode(question["args"], call_back), name)
+            send(answers, answer | {"printed": printed.kept})
     os._exit(0)  # skips a student's exit handlers

@@ -1,9 +1,6 @@
 """The classroom: right answers pass, wrong ones do not, and nothing that a student's file does changes a verdict."""
 
-import csv
-import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,8 +14,8 @@ import pytest
 from minilora.cli import exercises as commands
 from minilora.cli import main as cli
 from minilora.cli.main import main
-from minilora.exercises import findings, grading, spec, workbook, worker
-from minilora.exercises.checking import ERROR, FAILED, NOT_STARTED, PASSED, Verdict, check, check_source
+from minilora.exercises import findings, spec, workbook, worker
+from minilora.exercises.checking import ERROR, FAILED, NOT_STARTED, Verdict, check, check_source
 from minilora.exercises.sandbox import LIMITS, Gone, Limits, Local, read_source
 from tests.exercises import matrix
 
@@ -203,7 +200,6 @@ def test_what_is_not_an_exercise_file_is_not_read(kind, tmp_path):
         file.write_bytes(b"#" * 300_000)
     with pytest.raises(Gone):
         read_source(file)
-    assert grading.grade_one(file, "ann", FIRST, LIMITS).status == (grading.MISSING if kind == "missing" else ERROR)
 
 
 def test_a_binary_file_is_an_error_and_leaves_nothing_behind(tmp_path, monkeypatch):
@@ -312,7 +308,7 @@ def test_a_spoiled_state_file_is_made_anew(started):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["check", "99"], ["hint", "none"], ["exercises", "reset", "0"], ["grade", "."], ["grade", "nowhere"]]
+    "arguments", [["check", "99"], ["hint", "none"], ["exercises", "reset", "0"], ["grade", "nowhere"]]
 )
 def test_a_mistaken_command_is_one_line(arguments, started, capsys):
     assert main(arguments) == 2
@@ -350,57 +346,3 @@ def test_watching_checks_what_is_saved_until_ctrl_c(started):
     watching.send_signal(signal.SIGINT)
     assert "stopped watching" in watching.communicate(timeout=60)[0]
     assert watching.returncode == 0
-
-
-# --------------------------------------------------------------------------------------------------- grading
-
-
-@pytest.fixture
-def submissions(tmp_path, monkeypatch):
-    """Three students, and only three exercises to keep it short."""
-    names = spec.names()[:3]
-    monkeypatch.setattr(spec, "names", lambda: names)
-    for student in ("ann", "=bob", "eve"):
-        (tmp_path / "handed in" / student).mkdir(parents=True)
-        for name in names:
-            shutil.copyfile(spec.unsolved(name), tmp_path / "handed in" / student / f"{name}.py")
-    (tmp_path / "handed in" / "ann" / f"{FIRST}.py").write_text(RIGHT)
-    (tmp_path / "handed in" / "=bob" / f"{FIRST}.py").unlink()
-    first_exercise(tmp_path / "handed in" / "eve", "import os; os._exit(0)")
-    return tmp_path / "handed in"
-
-
-def test_the_table_says_what_each_student_did(submissions, tmp_path, capsys):
-    assert main(["grade", str(submissions), "--csv", str(tmp_path / "g.csv"), "--jobs", "2"]) == 0
-    with open(tmp_path / "g.csv", encoding="utf-8") as table:
-        rows = {(row["student"], row["exercise"]): row for row in csv.DictReader(table)}
-    assert len(rows) == 9
-    assert rows["ann", FIRST]["status"] == PASSED and float(rows["ann", FIRST]["seconds"]) > 0
-    assert rows["'=bob", FIRST]["status"] == grading.MISSING  # quoted, so that no spreadsheet computes it
-    assert rows["eve", FIRST]["status"] == ERROR and "exit code 0" in rows["eve", FIRST]["detail"]
-    assert rows["ann", "ex02_gradient_check"]["status"] == NOT_STARTED
-    assert "1 of 3" in capsys.readouterr().out
-
-
-def test_a_killed_run_is_continued(submissions, tmp_path):
-    log = tmp_path / "log.jsonl"
-    first = grading.grade(submissions, log, 2, Limits())
-    lines = log.read_text().splitlines(keepends=True)
-    assert len(lines) == 9
-    log.write_text("".join(lines[:6]) + lines[6][:20])  # killed in the middle of a line
-    again = grading.grade(submissions, log, 2, Limits())
-    kept = {(r["student"], r["exercise"]) for r in map(json.loads, lines[:6])}
-    added = {(r["student"], r["exercise"]) for r in map(json.loads, log.read_text().splitlines()[7:])}
-    missing = {(r.student, r.exercise) for r in first if not r.digest}  # there is no file whose result could be kept
-    assert added == {(r.student, r.exercise) for r in first} - kept | missing
-    assert [(r.student, r.exercise, r.status, r.detail) for r in again] == [
-        (r.student, r.exercise, r.status, r.detail) for r in first
-    ]
-
-
-def test_a_new_file_is_graded_anew(submissions, tmp_path):
-    log = tmp_path / "log.jsonl"
-    grading.grade(submissions, log, 2, Limits())
-    (submissions / "=bob" / f"{FIRST}.py").write_text(RIGHT)
-    results = {(r.student, r.exercise): r.status for r in grading.grade(submissions, log, 2, Limits())}
-    assert results["=bob", FIRST] == PASSED and results["ann", FIRST] == PASSED

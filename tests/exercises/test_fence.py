@@ -19,8 +19,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minilora.exercises import fence, grading, sandbox, spec
+from minilora.exercises import fence, grading, sandbox
 from minilora.exercises.checking import ERROR, FAILED, PASSED, check_source
+from minilora.exercises.handins import Collected, HandIn
 from minilora.exercises.sandbox import LIMITS
 from tests.exercises.attacks import ATTACKS
 
@@ -63,6 +64,8 @@ class Targets:
         self.victim.wait()
 
     def untouched(self) -> bool:
+        if not self.secret.exists():
+            return False
         status = self.secret.stat()
         heard = False
         for listen in (self.listener.accept, lambda: self.datagrams.recv(9)):
@@ -78,56 +81,51 @@ class Targets:
         )
 
 
-@pytest.fixture
-def targets(tmp_path, monkeypatch):
-    monkeypatch.setenv("A_TEACHERS_PASSWORD", "SECRET = 42")
-    with contextlib.closing(Targets(tmp_path)) as targets:
-        yield targets
+def made(folder: Path) -> dict[str, tuple[str, bool]]:
+    """Every attack, made by a hand-in of its own: what that printed and what ended it; whether all is as it was."""
+
+    def make(name: str) -> tuple[str, bool]:
+        (folder / name).mkdir()
+        with contextlib.closing(Targets(folder / name)) as targets:
+            source = targets.hand_in(name)
+            with pytest.raises(sandbox.Trouble) as ended, sandbox.Sandbox("hand_in.py", source) as student:
+                student.call("a function that it does not have")
+            return f"{student.output.decode(errors='replace')}\n{ended.value}", targets.untouched()
+
+    os.environ["A_TEACHERS_PASSWORD"] = "SECRET = 42"
+    with ThreadPoolExecutor(2) as pool:
+        return dict(zip(ATTACKS, pool.map(make, ATTACKS), strict=True))
 
 
-def printed(source: bytes) -> str:
-    """What a hand-in prints, and what ended it."""
-    with pytest.raises(sandbox.Trouble) as ended, sandbox.Sandbox("hand_in.py", source) as student:
-        student.call("a function that it does not have")
-    return f"{student.printed.decode(errors='replace')}\n{ended.value}"
+@pytest.fixture(scope="module")
+def fenced(tmp_path_factory):
+    return made(tmp_path_factory.mktemp("fenced"))
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_an_attack_is_stopped(name, targets):
-    text = printed(targets.hand_in(name))
+def test_an_attack_is_stopped(name, fenced):
+    text, untouched = fenced[name]
     assert ("SUCCEEDED" not in text and "SECRET" not in text) or "FAILED AFTER ALL" in text
-    assert targets.untouched()
+    assert untouched
 
 
 def test_attacks_succeed_where_there_is_no_fence(tmp_path, monkeypatch):
     monkeypatch.setattr(sandbox, "START", UNFENCED)
-
-    def succeeds(name: str) -> bool:
-        (tmp_path / name).mkdir()
-        with contextlib.closing(Targets(tmp_path / name)) as targets:
-            return "SUCCEEDED" in printed(targets.hand_in(name))
-
-    with ThreadPoolExecutor(2) as pool:
-        worked = dict(zip(ATTACKS, pool.map(succeeds, ATTACKS), strict=True))
-    print([name for name in ATTACKS if not worked[name]])  # here without a fence too: by the kernel's settings, say
-    assert sum(worked.values()) >= 45
+    failed = [name for name, (text, _) in made(tmp_path).items() if "SUCCEEDED" not in text]
+    print(failed)  # for other reasons: the environment is clean without a fence too, the kernel's settings forbid it
+    assert len(ATTACKS) - len(failed) >= 45
 
 
-def test_a_class_of_attackers_changes_nobody_elses_verdict(targets, tmp_path, monkeypatch):
-    names = spec.names()[:2]
-    monkeypatch.setattr(spec, "names", lambda: names)
-    hand_ins = {name: targets.hand_in(name) for name in ATTACKS} | {
-        "ann": RIGHT,
-        "zoe": RIGHT.replace(b"dy @ W", b"dy"),
-    }
-    for student, source in hand_ins.items():
-        (tmp_path / "class" / student).mkdir(parents=True)
-        (tmp_path / "class" / student / f"{FIRST}.py").write_bytes(source)
-    log = tmp_path / "class" / "log.jsonl"
-    verdicts = {r.student: r.status for r in grading.grade(tmp_path / "class", log, 2, LIMITS) if r.exercise == FIRST}
+def test_a_class_of_attackers_changes_nobody_elses_verdict(tmp_path):
+    with contextlib.closing(Targets(tmp_path)) as targets:
+        sources = {name: targets.hand_in(name) for name in ATTACKS}
+        sources |= {"ann": RIGHT, "zoe": RIGHT.replace(b"dy @ W", b"dy")}
+        found = Collected(sorted(sources), {(name, FIRST): HandIn(source) for name, source in sources.items()}, {})
+        results, _ = grading.grade(found, [FIRST], grading.Log(tmp_path / "log", b"key"), 2, LIMITS)
+        assert targets.untouched()
+    verdicts = {result.student: result.outcome.status for result in results}
     assert (verdicts.pop("ann"), verdicts.pop("zoe")) == (PASSED, FAILED)
     assert set(verdicts.values()) == {ERROR} and len(verdicts) == len(ATTACKS)
-    assert targets.untouched()
 
 
 # --------------------------------------------------------------------------------------------- what honest code needs
