@@ -149,7 +149,7 @@ def _allow_reading(libc: ctypes.CDLL, folders: Sequence[str]) -> None:
     ruleset = _checked(libc.syscall(CREATE_RULESET, struct.pack("Q", RIGHTS), ctypes.c_size_t(8), 0))
     entries = [entry for folder in folders if os.path.isdir(folder) for entry in os.scandir(folder)]
     for entry in entries:
-        if entry.name in ("site-packages", "dist-packages"):
+        if entry.name in ("site-packages", "dist-packages") or (entry.is_symlink() and entry.is_dir()):
             continue
         handle = os.open(entry.path, os.O_PATH | os.O_CLOEXEC)
         rights = READ_FILE | READ_DIR if entry.is_dir() else READ_FILE

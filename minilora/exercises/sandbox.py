@@ -108,6 +108,7 @@ class Sandbox:
         self._answered = 0  # bytes
         self._asked = False  # is it the process's turn?
         self._ended = threading.Event()
+        self._reaping = threading.Lock()
 
     def __enter__(self) -> Sandbox:
         folders = [Path(worker.__file__).parent, Path(worker.np.__path__[0]).parent]
@@ -130,9 +131,8 @@ class Sandbox:
             self._exchange(None)
         except Gone as trouble:
             self.__exit__()
-            raise RuntimeError(
-                f"a student's process did not start: {trouble}; {one_line(self.output.decode(errors='replace'))}"
-            ) from None
+            why = f"{trouble}; {one_line(self.output.decode(errors='replace'))}"
+            raise RuntimeError(f"a student's process did not start: {why}") from None
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -141,18 +141,28 @@ class Sandbox:
         for stream in (self._questions, self._answers):
             with contextlib.suppress(OSError):
                 stream.close()
-        self._process.wait()
+        self._reap()
         for thread in self._threads:
             thread.join(timeout=1)
 
     def _kill(self, why: str = "") -> None:
-        """End the process and its group, which holds any children."""
+        """End the process and its group, which holds any children.  Nothing happens once it is reaped."""
         self._killed = self._killed or why
-        with contextlib.suppress(OSError):
+        with self._reaping, contextlib.suppress(OSError):
+            if self._process.returncode is not None:
+                return  # another process may have its number by now
             if hasattr(os, "killpg"):
                 os.killpg(self._process.pid, signal.SIGKILL)
             else:
                 self._process.kill()
+
+    def _reap(self) -> int:
+        """Wait for the end of the process, end what it left behind, and return its exit code."""
+        if hasattr(os, "waitid") and self._process.returncode is None:
+            os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
+        self._kill()
+        with self._reaping:
+            return self._process.wait()
 
     def _read_output(self) -> None:
         """Keep the end of the output and drop the rest; kill a process that never stops printing."""
@@ -214,7 +224,7 @@ class Sandbox:
         try:
             if question is not None:
                 worker.send(self._questions, question)
-            self._asked = True
+            self._asked = question is not None
             frame = worker.receive(self._answers, MOST_ANSWER)
             self._asked = False
             self._answered += len(frame)
@@ -232,7 +242,7 @@ class Sandbox:
         raise Gone("the answer cannot be read: return arrays and numbers of moderate size") from None
 
     def _cause_of_death(self) -> str:
-        code = self._process.wait()
+        code = self._reap()
         if self._killed:
             return self._killed
         if code >= 0:
