@@ -151,7 +151,7 @@ def card(
         cores=os.cpu_count(),
         python=platform.python_version(),
         numpy=np.__version__,
-        command=f"minilora pretrain {cut}--seed {seed} --workers {workers} --out base.npz",
+        command=f"minilora pretrain {cut}--seed {seed} --threads {workers} --out base.npz",
     )
 
 

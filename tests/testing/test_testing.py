@@ -70,11 +70,7 @@ RIGHT = {
         "forward": lambda x, W0, A, B, s: x @ W0.T + (x @ A.T) @ (s * B).T,
         "merge": lambda W0, A, B, s: W0 + (s * B) @ A,
         "unmerge": lambda W, A, B, s: W - B @ (s * A),
-        "backward": lambda dy, x, W0, A, B, s: (
-            dy @ (W0 + s * B @ A),
-            (s * B).T @ (dy.T @ x),
-            (dy.T @ x) @ A.T * s,
-        ),
+        "backward": lambda dy, x, W0, A, B, s: (dy @ (W0 + s * B @ A), (s * B).T @ (dy.T @ x), (dy.T @ x) @ A.T * s),
     },
     "einsum": {
         "forward": lambda x, W0, A, B, s: x @ W0.T + s * np.einsum("nk,rk,dr->nd", x, A, B),
@@ -152,24 +148,15 @@ def transposed_where_square(W0, A, B, s):
 FORWARD, GRADIENTS = "forward is equation 3", "gradients match finite differences"
 MISSING, TWICE = "the scaling alpha / r is missing", "the scaling alpha / r is applied twice"
 WRONG = {
-    "forward without alpha / r": (
-        changing(forward=lambda x, W0, A, B, s: forward(x, W0, A, B, 1.0)),
-        FORWARD,
-        MISSING,
-    ),
+    "forward without alpha / r": (changing(forward=lambda x, W0, A, B, s: forward(x, W0, A, B, 1.0)), FORWARD, MISSING),
     "forward and merge without alpha / r": (
         changing(
-            forward=lambda x, W0, A, B, s: forward(x, W0, A, B, 1.0),
-            merge=lambda W0, A, B, s: merge(W0, A, B, 1.0),
+            forward=lambda x, W0, A, B, s: forward(x, W0, A, B, 1.0), merge=lambda W0, A, B, s: merge(W0, A, B, 1.0)
         ),
         FORWARD,
         MISSING,
     ),
-    "forward scales twice": (
-        changing(forward=lambda x, W0, A, B, s: forward(x, W0, s * A, B, s)),
-        FORWARD,
-        TWICE,
-    ),
+    "forward scales twice": (changing(forward=lambda x, W0, A, B, s: forward(x, W0, s * A, B, s)), FORWARD, TWICE),
     "forward divides by s": (
         changing(forward=lambda x, W0, A, B, s: forward(x, W0, A, B, 1 / s)),
         FORWARD,
@@ -215,17 +202,9 @@ WRONG = {
         FORWARD,
         "float16 is used on the way",
     ),
-    "forward returns NaN": (
-        changing(forward=lambda *a: forward(*a) * np.nan),
-        "zero-init identity",
-        "got nan",
-    ),
+    "forward returns NaN": (changing(forward=lambda *a: forward(*a) * np.nan), "zero-init identity", "got nan"),
     "forward adds a bias": (changing(forward=lambda *a: forward(*a) + 1), "zero-init identity", "got 1.0"),
-    "forward transposed": (
-        changing(forward=lambda *a: forward(*a).T),
-        "shapes fit",
-        "forward(...) has shape",
-    ),
+    "forward transposed": (changing(forward=lambda *a: forward(*a).T), "shapes fit", "forward(...) has shape"),
     "forward not the base's to the bit": (
         changing(base_forward=lambda x, W0: (x @ W0.T) * x.dtype.type(1 + 2e-7)),
         "zero-init identity",
@@ -241,21 +220,13 @@ WRONG = {
         "merged equals unmerged",
         "the low-rank part is transposed",
     ),
-    "merge in place": (
-        changing(merge=in_place_merge),
-        "inputs are left alone",
-        "merge(...) changed its argument W0",
-    ),
+    "merge in place": (changing(merge=in_place_merge), "inputs are left alone", "merge(...) changed its argument W0"),
     "merge with too high a rank": (
         changing(merge=lambda W0, A, B, s: merge(W0, A, B, s) + 0.001 * np.eye(*W0.shape)),
         "rank(dW) <= r",
         "singular value 2",
     ),
-    "merge in float32 inside": (
-        changing(merge=in_dtype(np.float32, merge)),
-        "rank(dW) <= r",
-        "float64",
-    ),
+    "merge in float32 inside": (changing(merge=in_dtype(np.float32, merge)), "rank(dW) <= r", "float64"),
     "unmerge forgets alpha / r": (
         changing(unmerge=lambda W, A, B, s: unmerge(W, A, B, 1.0)),
         "unmerge restores",
@@ -281,16 +252,8 @@ WRONG = {
         GRADIENTS,
         "the base's part dy W0 is missing",
     ),
-    "dA and dB swapped where they can be": (
-        changing(backward=swapping_backward),
-        GRADIENTS,
-        "dA and dB are swapped",
-    ),
-    "backward without dx": (
-        changing(backward=lambda *a: backward(*a)[1:]),
-        "shapes fit",
-        "backward(...) has shape",
-    ),
+    "dA and dB swapped where they can be": (changing(backward=swapping_backward), GRADIENTS, "dA and dB are swapped"),
+    "backward without dx": (changing(backward=lambda *a: backward(*a)[1:]), "shapes fit", "backward(...) has shape"),
     "backward returns nothing": (changing(backward=lambda *a: None), "every case is accepted", "TypeError"),
     "backward in place": (
         changing(backward=in_place_backward),
@@ -481,7 +444,7 @@ def test_bounds_hold_when_everything_underflows(dtype, tiny):
         right = exact_forward(*layer)
         outputs = [order(*layer) for order in ORDERS.values()]
         assert all(excess(y, right, forward_error_bound(*layer)) <= 1 for y in outputs)
-        lost |= any((y == 0).all() for y in outputs) and right.any()
+        lost |= any((y == 0).all() for y in outputs) and bool(right.any())
     assert lost  # an error of 100 per cent: no relative bound would have held
 
 
