@@ -154,9 +154,12 @@ def _parameters(function: Callable) -> tuple[str, ...]:
 
 def names() -> list[str]:
     """The exercises in order, as `ex01_linear_backward`."""
-    from minilora.exercises import catalogue
+    return sorted(module.name for module in pkgutil.iter_modules(_catalogue().__path__))
 
-    return sorted(module.name for module in pkgutil.iter_modules(catalogue.__path__))
+
+def _catalogue() -> ModuleType:
+    """The package that holds the exercises.  It is found by name, because its modules import this one."""
+    return importlib.import_module("minilora.exercises.catalogue")
 
 
 @cache
@@ -168,9 +171,7 @@ def load(name: str) -> Exercise:
 
 def unsolved(name: str) -> Path:
     """The file that students start from."""
-    from minilora.exercises import catalogue
-
-    return Path(catalogue.__path__[0]).parent / "unsolved" / f"{name}.py"
+    return Path(_catalogue().__path__[0]).parent / "unsolved" / f"{name}.py"
 
 
 def use(folder: Path) -> None:
@@ -178,15 +179,13 @@ def use(folder: Path) -> None:
 
     ValueError if there are none, or one is not in order.
     """
-    from minilora.exercises import catalogue
-
     modules = [module.name for module in pkgutil.iter_modules([str(folder / "catalogue")])]
     if not modules:
         raise ValueError(f"{folder} has no exercises: put ex01_NAME.py into {folder / 'catalogue'}")
     for name in modules:
         if not re.fullmatch(r"ex\d\d_\w+", name) or not (folder / "unsolved" / f"{name}.py").is_file():
             raise ValueError(f"{folder}: {name} needs a name like ex01_softmax, and a file in {folder / 'unsolved'}")
-    catalogue.__path__[:] = [str(folder / "catalogue")]
+    _catalogue().__path__[:] = [str(folder / "catalogue")]
 
 
 def number(name: str) -> str:
