@@ -131,8 +131,8 @@ class Sandbox:
             self._exchange(None)
         except Gone as trouble:
             self.__exit__()
-            why = f"{trouble}; {one_line(self.output.decode(errors='replace'))}"
-            raise RuntimeError(f"a student's process did not start: {why}") from None
+            last = self.output.decode(errors="replace").strip().splitlines()[-1:]  # of a traceback
+            raise RuntimeError(f"a student's process did not start: {'; '.join([str(trouble), *last])}") from None
         return self
 
     def __exit__(self, *_: object) -> None:
