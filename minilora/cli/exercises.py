@@ -221,20 +221,36 @@ def run_hint(a: argparse.Namespace) -> None:
 
 def run_grade(a: argparse.Namespace) -> None:
     """Collect, grade, print the table, write the files.  After an interruption, the same command continues."""
-    from minilora.exercises import feedback, fence, grading, handins, marks
-    from minilora.exercises.sandbox import Limits
+    from minilora.exercises import fence, handins, marks
 
     _use_exercises(a)
     weights = marks.weights(a.weights)
     exercises = marks.select(a.only) if a.only else spec.names()
-    log_file, details = a.csv.with_name(f"{a.csv.name}.jsonl"), a.csv.with_suffix(f".details{a.csv.suffix}")
-    written = [path for path in (a.csv, log_file, details, a.gradescope, a.feedback) if path]
-    for path in written[:-1] if a.feedback else written:
+    written = {kind: a.csv.with_suffix(f".{kind}") for kind in ("details.csv", "import.csv", "log")}
+    for path in filter(None, (a.csv, *written.values(), a.gradescope)):
         check_out(path)
-    found = handins.collect(a.submissions, bool(a.gradescope), [*written, *([a.gradebook] if a.gradebook else [])])
+    if a.feedback:
+        a.feedback.mkdir(parents=True, exist_ok=True)
     exported = a.gradebook.read_text("utf-8-sig", "replace") if a.gradebook else ""
+    ours = [path for path in (a.csv, *written.values(), a.gradescope, a.gradebook, a.feedback) if path]
+    found = handins.collect(a.submissions, bool(a.gradescope), ours)
     if lacking := fence.lacking():
         print(f"minilora: warning: {lacking}", file=sys.stderr)
+    results = _graded(a, found, exercises, written["log"])
+    marked = marks.marked(results, weights, found.unread)
+    print(marks.table(marked))
+    for line in _notes(found, exercises, results):
+        print(line)
+    _write(a, marked, found, written["details.csv"])
+    if a.gradebook:
+        _fill_gradebook(a, marked, exported, written["import.csv"])
+
+
+def _graded(a: argparse.Namespace, found: Collected, exercises: list[str], log_file: Path) -> list[Result]:
+    """The results, from the log or new."""
+    from minilora.exercises import grading
+    from minilora.exercises.sandbox import Limits
+
     start = time.monotonic()
 
     def progress(done: int, all: int) -> None:
@@ -249,23 +265,9 @@ def run_grade(a: argparse.Namespace) -> None:
         print(f"\nresults so far are in {log_file}: the same command continues from there", file=sys.stderr)
         raise
     print(file=sys.stderr)
-    marked = marks.marked(results, weights, found.unread)
-    grading.replace_file(a.csv, marks.grades(marked).encode())
-    grading.replace_file(details, marks.details(marked, found.unread).encode())
-    print(marks.table(marked))
     if reused:
         print(f"{reused} of {len(results)} results are from {log_file}; --fresh runs everything again")
-    for line in _notes(found, exercises, results):
-        print(line)
-    print(f"wrote {a.csv} (one row per student) and {details} (one row per exercise)")
-    if a.feedback:
-        feedback.write_pages(marked, a.feedback)
-        print(f"wrote a page for each student, as .html and .md, into {a.feedback}")
-    if a.gradescope:
-        grading.replace_file(a.gradescope, feedback.gradescope(marked[0]).encode())
-        print(f"wrote {a.gradescope}")
-    if a.gradebook:
-        _fill_gradebook(a, marked, exported)
+    return results
 
 
 def _notes(found: Collected, exercises: list[str], results: list[Result]) -> list[str]:
@@ -287,15 +289,26 @@ def _notes(found: Collected, exercises: list[str], results: list[Result]) -> lis
     return lines
 
 
-def _fill_gradebook(a: argparse.Namespace, marked: list[Marks], exported: str) -> None:
-    """Write a copy of the learning platform's gradebook with the totals in it, and name those it could not match."""
+def _write(a: argparse.Namespace, marked: list[Marks], found: Collected, details: Path) -> None:
+    from minilora.exercises import feedback, grading, marks
+
+    grading.replace_file(a.csv, marks.grades(marked).encode())
+    grading.replace_file(details, marks.details(marked, found.unread).encode())
+    print(f"wrote {a.csv} (one row per student) and {details} (one row per exercise)")
+    if a.feedback:
+        feedback.write_pages(marked, a.feedback)
+        print(f"wrote a page for each student, as .html and .md, into {a.feedback}")
+    if a.gradescope:
+        grading.replace_file(a.gradescope, feedback.gradescope(marked[0]).encode())
+        print(f"wrote {a.gradescope}")
+
+
+def _fill_gradebook(a: argparse.Namespace, marked: list[Marks], exported: str, filled: Path) -> None:
     from minilora.exercises import grading, marks
     from minilora.exercises.sandbox import one_line
 
     text, unknown, absent = marks.gradebook(marked, exported, a.column)
-    filled = a.csv.with_suffix(f".import{a.csv.suffix}")
     grading.replace_file(filled, text.encode())
     print(f"wrote {filled}: {a.gradebook} with the totals in the column {a.column!r}")
     for title, names in (("not in the gradebook", unknown), ("handed in nothing", absent)):
-        if names:
-            print(f"{title}: {one_line('; '.join(names), 2000)}")
+        print(one_line(f"{title}: {'; '.join(names) or 'nobody'}", 2000))

@@ -34,8 +34,7 @@ pre { background: #f6f8fa; border-left: 3px solid #d0d7de; padding: .7rem 1rem; 
 
 
 def write_pages(marks: Sequence[Marks], folder: Path) -> None:
-    """NAME.md and NAME.html for each student, in a folder that is made if need be."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """NAME.md and NAME.html for each student, in a folder."""
     taken: set[str] = set()
     for each in marks:
         stem = base = re.sub(r"\W+", "-", each.student).strip("-")[:60] or "student"

@@ -84,8 +84,8 @@ class Log:
 
 def seal_key() -> bytes:
     """This user's key for sealing logs, made at its first use; one for this run only if it cannot be kept."""
-    file = Path.home() / ".minilora" / "grading.key"
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, RuntimeError):  # a home that is read-only, or none
+        file = Path.home() / ".minilora" / "grading.key"
         file.parent.mkdir(mode=0o700, exist_ok=True)
         with contextlib.suppress(FileExistsError), open(file, "xb", opener=lambda p, f: os.open(p, f, 0o600)) as new:
             new.write(secrets.token_bytes(32))

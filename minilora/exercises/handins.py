@@ -115,7 +115,7 @@ def collect(submissions: Path, one_student: bool = False, ignored: Collection[Pa
         owned = [Owned(own_name, file.parts[-1], file) for file in files]
     else:
         owned = _owned(_unwrapped(files), own_name)
-    students = sorted({each.student for each in owned} - {""})
+    students = sorted({each.student for each in owned} - {""}, key=lambda name: (name.casefold(), name))
     if not students:
         raise ValueError(f"{submissions} holds nothing to grade: put each student's files in a folder of their own")
     answers: dict[tuple[str, str], list[File]] = {}
