@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from minilora.machine.backend import to_host
-from minilora.transformer import GPT
+from minilora.nn import Decoder
 
 
 def generate(
-    model: GPT,
+    model: Decoder,
     tokens: Any,
     max_new_tokens: int | None = None,
     *,
@@ -20,13 +20,12 @@ def generate(
     stop: int | None = None,
     seed: int | np.random.Generator = 0,
 ) -> np.ndarray:
-    """Continue `tokens` (T,) or (B, T); returns them with the new ones behind, (T + n,) or (B, T + n).
+    """Continue `tokens` (T,) or (B, T); returns them followed by the new ones, (T + n,) or (B, T + n).
 
-    Each step draws from softmax(logits / temperature), restricted to the `top_k` likeliest tokens;
-    temperature 0 takes the likeliest. A position needs an embedding, so the text ends at `model.max_tokens` at
-    the latest, prompt included; before that after `max_new_tokens`, or when every row has drawn the token
-    `stop` (a row that has is filled up with it).
-    ValueError if the prompt is empty, does not leave room for one token, or a setting is out of range.
+    Each step draws from softmax(logits / temperature), restricted to the `top_k` likeliest tokens; temperature 0 takes
+    the likeliest. The text ends after `max_new_tokens`, or when every row has drawn the token `stop` (which fills up a
+    row that has drawn it already), or at `model.max_tokens`, prompt included.
+    ValueError if the prompt is empty or leaves no room for one token, or if a setting is out of range.
     """
     prompt = np.asarray(tokens)
     rows = np.atleast_2d(prompt).astype(np.int64)
@@ -40,12 +39,14 @@ def generate(
         raise ValueError(f"temperature={temperature} must be at least 0 and top_k={top_k} at least 1, or None")
     if max_new_tokens is not None and max_new_tokens < 0:
         raise ValueError(f"max_new_tokens={max_new_tokens} must not be negative")
-    room = most - rows.shape[1]
+    steps = most - rows.shape[1]
+    if max_new_tokens is not None:
+        steps = min(steps, max_new_tokens)
     rng = np.random.default_rng(seed)
-    past = model.new_past(len(rows))
+    past = model.new_past(len(rows), rows.shape[1] + steps)
     finished = np.zeros(len(rows), dtype=bool)
     fresh = rows
-    for _ in range(room if max_new_tokens is None else min(room, max_new_tokens)):
+    for _ in range(steps):
         logits, _ = model.forward(fresh, past=past, keep=False)
         fresh = sample_token(to_host(logits[:, -1]), temperature, top_k, rng)[:, None]
         if stop is not None:
@@ -58,7 +59,7 @@ def generate(
 
 
 def sample_token(logits: np.ndarray, temperature: float, top_k: int | None, rng: np.random.Generator) -> np.ndarray:
-    """One token a row from softmax(logits / temperature) over its `top_k` likeliest.  (B, V) -> (B,) int.
+    """A token for each row, from softmax(logits / temperature) over its `top_k` likeliest.  (B, V) -> (B,) int.
 
     The Gumbel-max trick: argmax(logits / temperature + Gumbel noise) is a draw from that softmax.
     """

@@ -1,4 +1,4 @@
-"""Parameters, modules, the layers of a transformer, and the decoder that every architecture here is.
+"""Parameters, modules, the layers of a transformer, and the decoder that all architectures share.
 
 The contract of every layer, here and in the rest of the package:
 
@@ -22,12 +22,13 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 import numpy as np
 
 from minilora import ops
-from minilora.machine.backend import Array, array_module, load_cupy, to_host
+from minilora.machine.backend import Array, array_module, mover, to_host
 
 Gradients = dict[str, Array]
 Rng: TypeAlias = "np.random.Generator | None"  # or CuPy's generator, for a model on a GPU
 Cache = Any  # what a layer's forward leaves for its own backward: nothing else looks inside
 Self = TypeVar("Self", bound="Module")
+Model = TypeVar("Model", bound="Decoder")  # of functions that return the model they were given
 
 
 class Parameter:
@@ -58,7 +59,7 @@ class Parameter:
 
 
 def accumulate(grads: Gradients, parameter: Parameter, gradient: Array) -> None:
-    """Add a gradient to what other uses of the same parameter have left (the tied head, another piece)."""
+    """Add a gradient to what other uses of the same parameter have contributed (the tied head, other pieces)."""
     if parameter.name in grads:
         grads[parameter.name] += gradient
     else:
@@ -70,14 +71,17 @@ class Module:
 
     _parameters: tuple[Parameter, ...] | None = None
 
-    def children(self) -> Iterator[tuple[str, Any]]:
-        """(attribute name, Parameter or Module) in the order of definition; lists count as name.0, name.1, ..."""
+    def _places(self) -> Iterator[tuple[str, Any, Any]]:
+        """(name, holder, key) of each child, which is `holder[key]`: of this module's attributes, or of a list."""
         for name, value in vars(self).items():
             if isinstance(value, (Parameter, Module)):
-                yield name, value
+                yield name, vars(self), name
             elif isinstance(value, list):
-                for i, item in enumerate(value):
-                    yield f"{name}.{i}", item
+                yield from ((f"{name}.{i}", value, i) for i in range(len(value)))
+
+    def children(self) -> Iterator[tuple[str, Any]]:
+        """(attribute name, Parameter or Module) in the order of definition; lists count as name.0, name.1, ..."""
+        return ((name, holder[key]) for name, holder, key in self._places())
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         """Every module below this one with its dotted path; this one first, under the path ""."""
@@ -100,16 +104,19 @@ class Module:
         return {name: parameter.shape for name, parameter in self.named_parameters().items()}
 
     def assign_names(self) -> None:
-        """Write each parameter's path from here into its `name`, the key of its gradient.  Call it on the root when
-        modules or parameters have come or gone."""
+        """Write each parameter's path from here into its `name`, the key of its gradient.  Call it on the root after
+        adding or removing modules or parameters."""
         for _, module in self.named_modules():
-            module._parameters = tuple(module.named_parameters().values())
+            module._note_parameters()
         for name, parameter in self.named_parameters().items():
             parameter.name = name
 
+    def _note_parameters(self) -> None:
+        self._parameters = tuple(self.named_parameters().values())
+
     @property
     def parameters(self) -> tuple[Parameter, ...]:
-        """Every parameter at or below this module, as `assign_names` found them: a step asks some fifty times."""
+        """Every parameter at or below this module, as `assign_names` found them: a step asks about fifty times."""
         return tuple(self.named_parameters().values()) if self._parameters is None else self._parameters
 
     @property
@@ -121,16 +128,16 @@ class Module:
         """The module at a dotted path such as `blocks.0.attn.q_proj`.  KeyError if there is none."""
         return dict(self.named_modules())[path]
 
-    def set_submodule(self, path: str, module: Module) -> None:
-        """Put `module` in the place of the one at `path`: the way every method wraps a layer."""
-        parent_path, _, name = path.rpartition(".")
-        parent: Any = self
-        for part in parent_path.split(".") if parent_path else []:
-            parent = parent[int(part)] if isinstance(parent, list) else getattr(parent, part)
-        if isinstance(parent, list):
-            parent[int(name)] = module
-        else:
-            setattr(parent, name, module)
+    def replace(self, modules: Mapping[str, Module]) -> None:
+        """Put each module in the place of the one at its dotted path: the way every method wraps layers.
+        KeyError, before any change, if there is none at a path."""
+        places = {
+            f"{path}.{name}" if path else name: (holder, key)
+            for path, parent in self.named_modules()
+            for name, holder, key in parent._places()
+        }
+        for holder, key, module in [(*places[path], module) for path, module in modules.items()]:
+            holder[key] = module
         self.assign_names()
 
     def freeze(self) -> None:
@@ -173,9 +180,7 @@ class Module:
 
         DeviceError, before any change, if there is no CuPy or no GPU.
         """
-        if device not in ("numpy", "cupy"):
-            raise ValueError(f'device {device!r} is unknown: use "numpy" (the host) or "cupy" (a GPU)')
-        move = to_host if device == "numpy" else load_cupy().asarray
+        move = mover(device)
         for parameter in self.parameters:
             parameter.data = move(parameter.data)
         for _, module in self.named_modules():
@@ -183,18 +188,52 @@ class Module:
         return self
 
     def move_kept(self, move: Callable[[Array], Array]) -> None:
-        """Move arrays of this module that are no parameters; most modules have none."""
+        """Move the arrays of this module that are not parameters; most modules have none."""
+
+
+class Wrapper(Module):
+    """A layer in the place of another, its `base`, with the same forward and backward: nothing else notices.
+
+    The base's parameters and layers are listed under the names they had without the wrapper, so that wrapping
+    renames nothing. What a wrapper adds comes after them. Wrappers may wrap wrappers.
+    """
+
+    base: Any
+
+    def __init__(self, base: Module) -> None:
+        self.base = base
+
+    def _places(self) -> Iterator[tuple[str, Any, Any]]:
+        for name, holder, key in super()._places():
+            if name == "base":
+                yield from self.base._places()
+            else:
+                yield name, holder, key
+
+    def _note_parameters(self) -> None:
+        super()._note_parameters()
+        self.base._note_parameters()
+
+    def move_kept(self, move: Callable[[Array], Array]) -> None:
+        self.base.move_kept(move)
+
+
+def unwrapped(module: Module) -> Module:
+    """The layer inside all its wrappers; a plain layer itself."""
+    while isinstance(module, Wrapper):
+        module = module.base
+    return module
 
 
 def _some(names: list[str], most: int = 3) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def cache_bytes(cache: Any) -> int:
-    """Bytes of the arrays that a cache keeps alive for backward; one that stands in it twice counts once."""
+def cache_bytes(cache: Cache) -> int:
+    """Bytes of the arrays that a cache keeps alive for backward; one that is in it twice counts once."""
     buffers: dict[int, int] = {}
 
-    def visit(item: Any) -> None:
+    def visit(item: Cache) -> None:
         if isinstance(item, (tuple, list)):
             for part in item:
                 visit(part)
@@ -213,14 +252,14 @@ class Linear(Module):
     def __init__(self, weight: Parameter, bias: Parameter | None = None) -> None:
         self.weight, self.bias = weight, bias
 
-    def forward(self, x: Array, rng: Any = None) -> tuple[Array, Any]:
+    def forward(self, x: Array, rng: Rng = None) -> tuple[Array, Array | None]:
         """x (..., k) -> y (..., d).  The cache is x, and only if the weight trains."""
         y = ops.linear(x, self.weight.data, None if self.bias is None else self.bias.data)
         return y, x if self.weight.trainable else None
 
-    def backward(self, dy: Array, cache: Any, grads: Gradients, need_dx: bool = True) -> Array | None:
+    def backward(self, dy: Array, cache: Array | None, grads: Gradients, need_dx: bool = True) -> Array | None:
         """dy (..., d) -> dx (..., k)."""
-        if self.weight.trainable:
+        if cache is not None:
             accumulate(grads, self.weight, ops.linear_dW(dy, cache))
         if self.bias is not None and self.bias.trainable:
             accumulate(grads, self.bias, ops.linear_db(dy))
@@ -232,6 +271,13 @@ def gaussian_linear(rng: np.random.Generator | None, d: int, k: int, std: float,
     return Linear(Parameter(normal(rng, (d, k), std, dtype)), Parameter(np.zeros(d, dtype)))
 
 
+class NormCache(NamedTuple):
+    """What a norm's backward reads."""
+
+    xhat: Array  # (..., d) x, normalized
+    rstd: Array  # (..., 1) what it was multiplied by
+
+
 class LayerNorm(Module):
     """y = weight * (x - mean) / sqrt(var + eps) + bias over the last axis; weight and bias (d,)."""
 
@@ -240,47 +286,48 @@ class LayerNorm(Module):
         self.bias = Parameter(np.zeros(d, dtype))
         self.eps = eps
 
-    def forward(self, x: Array, rng: Any = None) -> tuple[Array, Any]:
-        """x (..., d) -> y (..., d).  The cache is xhat (..., d) and rstd (..., 1)."""
+    def forward(self, x: Array, rng: Rng = None) -> tuple[Array, NormCache]:
+        """x (..., d) -> y (..., d)."""
         y, xhat, rstd = ops.layer_norm(x, self.weight.data, self.bias.data, self.eps)
-        return y, (xhat, rstd)
+        return y, NormCache(xhat, rstd)
 
-    def backward(self, dy: Array, cache: Any, grads: Gradients, need_dx: bool = True) -> Array | None:
+    def backward(self, dy: Array, cache: NormCache, grads: Gradients, need_dx: bool = True) -> Array | None:
         """dy (..., d) -> dx (..., d)."""
-        xhat, rstd = cache
         if self.weight.trainable:
-            accumulate(grads, self.weight, ops.layer_norm_dgamma(dy, xhat))
+            accumulate(grads, self.weight, ops.layer_norm_dgamma(dy, cache.xhat))
         if self.bias.trainable:
             accumulate(grads, self.bias, ops.linear_db(dy))
-        return ops.layer_norm_dx(dy, xhat, rstd, self.weight.data) if need_dx else None
+        return ops.layer_norm_dx(dy, cache.xhat, cache.rstd, self.weight.data) if need_dx else None
 
 
 class Embedding(Module):
-    """A table W (V, d): a token in, its row out; and, when the output head is tied to it, a row of scores.
+    """A table W (V, d): a token in, its row out; and, where the output head is tied to it, a score for each row.
 
-    The same W serves twice in GPT-2: `forward` looks a row up, `unembed` compares a vector with every row.
+    The same W is used twice in GPT-2: `forward` looks a row up, `unembed` compares a vector with every row.
     Its gradient is therefore a sum of two terms, one from each use.
     """
 
     def __init__(self, weight: Parameter) -> None:
         self.weight = weight
 
-    def forward(self, tokens: Array, rng: Any = None) -> tuple[Array, Any]:
+    def forward(self, tokens: Array, rng: Rng = None) -> tuple[Array, Array | None]:
         """tokens (...) int -> y (..., d).  The cache is the tokens, and only if the table trains."""
         return ops.embedding(tokens, self.weight.data), tokens if self.weight.trainable else None
 
-    def backward(self, dy: Array, cache: Any, grads: Gradients) -> None:
+    def backward(self, dy: Array, cache: Array | None, grads: Gradients) -> None:
         """dy (..., d).  Tokens have no gradient, so there is nothing to return."""
-        if self.weight.trainable:
+        if cache is not None:
             accumulate(grads, self.weight, ops.embedding_dW(dy, cache, self.weight.shape[0]))
 
-    def unembed(self, x: Array, rng: Any = None) -> tuple[Array, Any]:
+    def unembed(self, x: Array, rng: Rng = None) -> tuple[Array, Array | None]:
         """x (..., d) -> logits (..., V) = x W^T.  The cache is x, and only if the table trains."""
         return ops.linear(x, self.weight.data), x if self.weight.trainable else None
 
-    def unembed_backward(self, dlogits: Array, cache: Any, grads: Gradients, need_dx: bool = True) -> Array | None:
+    def unembed_backward(
+        self, dlogits: Array, cache: Array | None, grads: Gradients, need_dx: bool = True
+    ) -> Array | None:
         """dlogits (..., V) -> dx (..., d)."""
-        if self.weight.trainable:
+        if cache is not None:
             accumulate(grads, self.weight, ops.linear_dW(dlogits, cache))
         return ops.linear_dx(dlogits, self.weight.data) if need_dx else None
 

@@ -1,13 +1,13 @@
 """The mathematics: one pure function per forward, one per partial derivative.
 
-Read this file beside a pencil. Each forward is followed by its derivatives; `dy` always stands for
-dL/dy, the gradient of the scalar loss L with respect to the forward's result y, and a function named
-`f_dx` turns it into dL/dx by the chain rule. A result depends on the arguments only, and no function changes
-an array that it was given.
+Read this file with a pencil. Each forward is followed by its derivatives: `dy` is always dL/dy, the gradient of
+the scalar loss L with respect to the forward's result y, and a function named `f_dx` turns it into dL/dx by the
+chain rule. A result depends only on the arguments, and no function changes an array that it was given. (What
+`functools.cache` keeps are constants.)
 
-Shapes: N is any number of rows (batch x time, flattened or not: `...` below), B the batch, T the time
-steps, H the heads, D the size of a head, V the vocabulary. Vectors are rows, so a linear map with
-weight W (d, k) = (out, in) reads y = x W^T, as in the LoRA paper's h = W x for a column x.
+Shapes: N is any number of rows (batch x time, flattened or not: `...` below), B the batch, T the time steps, H the
+heads, D the size of a head, V the vocabulary. Vectors are rows, so a linear map with weight W (d, k) = (out, in)
+reads y = x W^T where the LoRA paper, with columns, has h = W x.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def embedding(tokens: Array, W: Array) -> Array:
 
 
 def embedding_dW(dy: Array, tokens: Array, vocab_size: int) -> Array:
-    """Row v of dW is the sum of dy over the places where token v stood.  dy (B, T, d) -> (V, d)."""
+    """Row v of dW is the sum of dy over the places where the token is v.  dy (B, T, d) -> (V, d)."""
     xp = array_module(dy)
     dW = xp.zeros((vocab_size, dy.shape[-1]), dtype=dy.dtype)
     # Unbuffered add: a token that occurs twice must be added twice, which dW[tokens] += dy would not do.
@@ -67,7 +67,7 @@ def embedding_dW(dy: Array, tokens: Array, vocab_size: int) -> Array:
 
 
 def _mean(x: Array) -> Array:
-    """Mean over the last axis, kept as an axis of 1.  A product sums short rows in a fifth of the time of x.mean."""
+    """Mean over the last axis, kept as an axis of 1.  For short rows a product takes a fifth of x.mean's time."""
     return x @ _averaging_column(array_module(x), x.shape[-1], x.dtype)
 
 
@@ -78,7 +78,7 @@ def _averaging_column(xp: ModuleType, d: int, dtype: Any) -> Array:
 
 
 def _mean_product(x: Array, y: Array) -> Array:
-    """Mean of x * y over the last axis, kept as an axis of 1, without forming x * y: a product a row."""
+    """Mean of x * y over the last axis, kept as an axis of 1, without forming x * y: one dot product per row."""
     return (x[..., None, :] @ y[..., :, None])[..., 0] * (1 / x.shape[-1])
 
 

@@ -18,8 +18,8 @@ class Adam:
         v <- beta2 v + (1 - beta2) g^2           vhat = v / (1 - beta2^t)
         w <- w - lr * weight_decay * w - lr * mhat / (sqrt(vhat) + eps)
 
-    State is two arrays for each *trainable* parameter and none for a frozen one: LoRA's saving of memory
-    (section 4.2). `lr` may be set before any step. m and v start with a parameter's first gradient.
+    The state is two arrays for each *trainable* parameter and none for a frozen one: this is how LoRA saves memory
+    (section 4.2). m and v start with a parameter's first gradient. `lr` may be changed before any step.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Adam:
         v += (1 - beta2) * g * g
         if self.weight_decay:
             w *= 1 - self.lr * self.weight_decay
-        # mhat / (sqrt(vhat) + eps), the corrections taken out of the arrays into two numbers.
+        # mhat / (sqrt(vhat) + eps), with the corrections as two numbers instead of two arrays.
         root = xp.sqrt(v)
         root *= 1 / math.sqrt(1 - beta2**self.t)
         root += self.eps
@@ -69,14 +69,14 @@ class Adam:
         w -= root
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Copies, on the host: "t", and "m.NAME" and "v.NAME" for each parameter that has been updated."""
+        """Copies on the host: "t", and "m.NAME" and "v.NAME" for each parameter that has been updated."""
         state = {"t": np.array(self.t)}
         for prefix, moments in (("m", self.m), ("v", self.v)):
             state |= {f"{prefix}.{name}": to_host(array).copy() for name, array in moments.items()}
         return state
 
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
-        """Take over what `state_dict` gave."""
+        """Continue from what `state_dict` returned."""
         parameters = self.model.named_parameters()
         self.t, self.m, self.v = int(state["t"]), {}, {}
         for key, array in state.items():
@@ -88,7 +88,7 @@ class Adam:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of m and v: twice those of the trainable parameters."""
+        """Bytes of m and v: twice those of the parameters that have been updated."""
         return sum(a.nbytes for moments in (self.m, self.v) for a in moments.values())
 
 
@@ -101,9 +101,9 @@ def global_norm(grads: Gradients) -> Scalar:
 
 
 def clip_grad_norm(grads: Gradients, max_norm: float) -> Scalar:
-    """Scale all gradients, in place, by one factor so that their global norm is at most `max_norm`.
+    """Scale all gradients in place by one factor, so that their global norm is at most `max_norm`.
 
-    Returns the norm before clipping. Pascanu, Mikolov and Bengio 2013, algorithm 1.
+    Returns the norm before clipping.  Pascanu, Mikolov and Bengio 2013, algorithm 1.
     """
     norm = global_norm(grads)
     if not grads or math.isinf(max_norm):

@@ -16,7 +16,8 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import cast
 
 import numpy as np
 
@@ -25,29 +26,29 @@ from minilora.files.training import load_training, save_training
 from minilora.lora import LoraError, is_merged
 from minilora.machine.backend import Array, Scalar, number
 from minilora.machine.pieces import sum_over_pieces
+from minilora.machine.processes import Comm
 from minilora.machine.progress import Progress
 from minilora.machine.watch import NonFiniteLossError, Watch
-from minilora.nn import Gradients
+from minilora.nn import Decoder, Gradients, Rng
 from minilora.optim import Adam, clip_grad_norm
-from minilora.text import TextData
-from minilora.transformer import GPT
+from minilora.text import Data, TextData
 
 __all__ = ["FitResult", "NonFiniteLossError", "evaluate", "fit", "loss_and_grads"]
 
 
 def loss_and_grads(
-    model: GPT,
+    model: Decoder,
     tokens: Array,
     targets: Array,
     weights: Array | None = None,
     workers: int = 1,
     rng: np.random.Generator | None = None,
-    comm: Any = None,
+    comm: Comm | None = None,
 ) -> tuple[Scalar, Gradients]:
     """The loss sum(w * NLL) / sum(w), in nats, and the gradient of every trainable parameter by name.
 
     tokens   (B, T) int, as targets; both and the weights on the host
-    weights  (B, T), or None for all ones
+    weights  (B, T), or None for all ones; a target of weight 0 gets no logits
     workers  threads; equal inputs and an equal number of workers give equal bits, a different number agrees to rounding
     rng      turns dropout on
     comm     an MPI communicator whose processes all make this call with equal arguments; each gets the result
@@ -62,17 +63,17 @@ def loss_and_grads(
     trained = {p.name: p.data for p in model.parameters if p.trainable}
     if not trained:
         raise ValueError("no parameter trains: call model.unfreeze() or add_lora(model, config) first")
-    xp, weights = model.xp, weights / weights.sum()
+    weights = (weights / weights.sum()).astype(model.dtype)
 
-    def piece(rows: slice, rng: np.random.Generator | None, grads: Gradients) -> Scalar:
+    def piece(rows: slice, rng: Rng, grads: Gradients) -> Scalar:
         """The part of some rows in the loss, sum(w * NLL); their part in each gradient is added to `grads`."""
-        logits, cache = model.forward(tokens[rows], rng)
-        y, w = xp.asarray(targets[rows].reshape(-1)), xp.asarray(weights[rows].reshape(-1), dtype=logits.dtype)
-        nll, P = ops.cross_entropy(logits.reshape(len(y), -1), y)
+        positions, y, w = _counted(targets[rows], weights[rows], model.xp)
+        logits, cache = model.forward(tokens[rows], rng, positions=positions)
+        nll, P = ops.cross_entropy(logits.reshape(-1, model.vocab_size), y)
         model.backward(ops.cross_entropy_dlogits(P, y, w).reshape(logits.shape), cache, grads)
         return number(w @ nll)
 
-    return sum_over_pieces(piece, trained, (*tokens.shape, model.width), xp, workers, rng, comm)
+    return sum_over_pieces(piece, trained, (*tokens.shape, model.width), model.xp, workers, rng, comm)
 
 
 def checked_batch(
@@ -95,11 +96,13 @@ def checked_batch(
     return tokens, targets, weights
 
 
-def evaluate(model: GPT, data: Any, *, batch_size: int = 16, max_batches: int | None = None, workers: int = 1) -> float:
+def evaluate(
+    model: Decoder, data: Data | Array, *, batch_size: int = 16, max_batches: int | None = None, workers: int = 1
+) -> float:
     """The loss over `data`, sum(w * NLL) / sum(w) in nats per token, without dropout.
 
     data         anything with `batches(batch_size)`, such as `TextData`, or a 1-D array of tokens
-    max_batches  the first so many only, for a quick estimate
+    max_batches  how many batches to evaluate, for a quick estimate; None for all
     ValueError if there is nothing to evaluate.
     """
     batches = islice(as_data(data, model).batches(batch_size), max_batches)
@@ -111,24 +114,33 @@ def evaluate(model: GPT, data: Any, *, batch_size: int = 16, max_batches: int | 
 
 
 def _weighted_nll(
-    model: GPT, tokens: Array, targets: Array, weights: Array | None, workers: int
+    model: Decoder, tokens: Array, targets: Array, weights: Array | None, workers: int
 ) -> tuple[Scalar, float]:
     """sum(w * NLL) of a batch, and sum(w)."""
     tokens, targets, weights = checked_batch(tokens, targets, weights, model.vocab_size)
-    xp = model.xp
 
-    def piece(rows: slice, rng: np.random.Generator | None, grads: Gradients) -> Scalar:
-        logits = model(tokens[rows])
-        nll, _ = ops.cross_entropy(logits.reshape(-1, logits.shape[-1]), xp.asarray(targets[rows].reshape(-1)))
-        return number(xp.asarray(weights[rows].reshape(-1)) @ nll)
+    def piece(rows: slice, rng: Rng, grads: Gradients) -> Scalar:
+        positions, y, w = _counted(targets[rows], weights[rows], model.xp)
+        logits, _ = model.forward(tokens[rows], keep=False, positions=positions)
+        return number(w @ ops.cross_entropy(logits.reshape(-1, model.vocab_size), y)[0])
 
-    total, _ = sum_over_pieces(piece, {}, (*tokens.shape, model.width), xp, workers)
+    total, _ = sum_over_pieces(piece, {}, (*tokens.shape, model.width), model.xp, workers)
     return total, float(weights.sum())
 
 
-def as_data(data: Any, model: GPT) -> Any:
+def _counted(targets: np.ndarray, weights: np.ndarray, xp: ModuleType) -> tuple[Array | None, Array, Array]:
+    """Where the weight is not 0: positions (n,) in the (B, T) grid laid flat, or None for all of them; targets and
+    weights there (n,). In the arrays of `xp`, positions and targets moved as one."""
+    positions, y, w = np.flatnonzero(weights), targets.reshape(-1), weights.reshape(-1)
+    if len(positions) == len(w):
+        return None, xp.asarray(y), xp.asarray(w)
+    at, y = xp.asarray(np.stack([positions, y[positions]]))
+    return at, y, xp.asarray(w[positions])
+
+
+def as_data(data: Data | Array, model: Decoder) -> Data:
     """A 1-D array of tokens as `TextData`; a data set as it is."""
-    return data if hasattr(data, "batches") else TextData(data, model.max_tokens)
+    return cast(Data, data) if hasattr(data, "batches") else TextData(data, model.max_tokens)
 
 
 @dataclass
@@ -158,15 +170,15 @@ class FitResult:
 
 
 def fit(
-    model: GPT,
-    data: Any,
+    model: Decoder,
+    data: Data | Array,
     *,
     steps: int,
     lr: float | Callable[[int], float] = 1e-3,
     batch_size: int = 16,
     weight_decay: float = 0.0,
     clip: float | None = 1.0,
-    validation: Any = None,
+    validation: Data | Array | None = None,
     eval_every: int = 100,
     eval_batches: int | None = None,
     patience: int | None = None,
@@ -177,7 +189,7 @@ def fit(
     resume: bool = False,
     progress: bool = True,
     label: str = "step",
-    comm: Any = None,
+    comm: Comm | None = None,
 ) -> FitResult:
     """Train the model's trainable parameters with Adam for `steps` steps, in place.
 
@@ -200,14 +212,14 @@ def fit(
     trained = {p.name: p.data for p in model.parameters if p.trainable}
     watch = Watch(trained, result.losses, model.xp)
     leads = comm is None or comm.rank == 0
-    bar = Progress(steps, label) if progress and leads else None
+    bar = Progress(steps, label, shown=progress and leads)
     first, tokens_seen, started, before = len(result.losses), 0, time.perf_counter(), result.seconds
     for done in range(first, steps + 1):
         fresh = not result.val_losses or result.val_losses[-1][0] < done
         if validation is not None and fresh and (done % eval_every == 0 or done == steps):
             watch.look()
-            loss = evaluate(model, validation, batch_size=batch_size, max_batches=eval_batches, workers=workers)
-            if result.note_validation(done, loss, patience):
+            val_loss = evaluate(model, validation, batch_size=batch_size, max_batches=eval_batches, workers=workers)
+            if result.note_validation(done, val_loss, patience):
                 best = {name: w.copy() for name, w in trained.items()}
         ends = done == steps or result.stopped_early
         if done > first and (done % checkpoint_every == 0 or ends):
@@ -225,10 +237,8 @@ def fit(
         tokens_seen += batch.tokens.size
         elapsed = time.perf_counter() - started
         result.seconds = before + elapsed
-        if bar:
-            bar.update(done + 1, partial(_progress_note, watch, tokens_seen / elapsed))
-    if bar:
-        bar.close()
+        bar.update(done + 1, partial(_progress_note, watch, tokens_seen / elapsed))
+    bar.close()
     if patience is not None:
         for name, w in best.items():
             trained[name][...] = w
@@ -240,7 +250,7 @@ def _progress_note(watch: Watch, tokens_per_second: float) -> str:
 
 
 def _begin(
-    checkpoint: str | Path | None, resume: bool, model: GPT, optimizer: Adam, rng: np.random.Generator
+    checkpoint: str | Path | None, resume: bool, model: Decoder, optimizer: Adam, rng: np.random.Generator
 ) -> tuple[FitResult, dict[str, Array]]:
     """History and best weights of a run: empty, or a checkpoint's with model, optimizer and `rng` as they were then."""
     if checkpoint is None or not Path(checkpoint).exists():

@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
+from hypothesis import strategies as st
 
 from minilora import GPT, GPTConfig, ops
 
+seeds = st.integers(0, 2**32 - 1)
+
 # Every size is another number, so that an axis taken for another is an error of shape.
 TINY = GPTConfig(vocab_size=7, block_size=5, n_layer=2, n_head=2, n_embd=6, dtype="float64")
+
+
+@st.composite
+def configs(draw, min_block_size: int = 1) -> GPTConfig:
+    """A shape of any small size, in either precision, at least 4 wide."""
+    n_head = draw(st.integers(1, 3))
+    return GPTConfig(
+        vocab_size=draw(st.integers(1, 9)),
+        block_size=draw(st.integers(min_block_size, 9)),
+        n_layer=draw(st.integers(1, 3)),
+        n_head=n_head,
+        n_embd=n_head * draw(st.integers(-(-4 // n_head), 4)),
+        dtype=draw(st.sampled_from(("float32", "float64"))),
+    )
 
 
 def gpt(config: GPTConfig = TINY, seed: int = 0) -> GPT:
@@ -46,3 +65,10 @@ def loss_of(model: GPT, tokens: np.ndarray, targets: np.ndarray, weights: np.nda
 def bits(model: GPT) -> dict[str, bytes]:
     """Name -> the bytes of each parameter: equal exactly when no bit has moved."""
     return {name: array.tobytes() for name, array in model.state_dict().items()}
+
+
+def assert_same(found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> None:
+    """The same arrays under the same names, bit for bit."""
+    assert found.keys() == expected.keys()
+    for name, array in expected.items():
+        np.testing.assert_array_equal(found[name], array, err_msg=name, strict=True)

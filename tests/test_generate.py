@@ -1,18 +1,18 @@
 """The cache changes no logit, the seed decides every token, and the text ends where the rule says."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minilora import GPT, GPTConfig, LoraConfig, add_lora, generate, merge
+from minilora import GPT, LoraConfig, add_lora, generate, merge
 from minilora.generate import sample_token
-from tests.models import TINY, gpt, scramble
+from tests.models import TINY, gpt, scramble, seeds
 from tests.reference import reference_logits
 
-seeds = st.integers(0, 2**32 - 1)
 PROMPT = np.array([1, 2])
 
 
@@ -26,7 +26,7 @@ def adapted() -> GPT:
 @given(seeds, st.sampled_from(("float32", "float64")), st.lists(st.integers(1, 3), min_size=1, max_size=3))
 def test_cached_logits_are_the_uncached_ones(seed, dtype, chunks):
     """Fed a few tokens at a time, the model computes what it does with all of them, up to rounding."""
-    model = gpt(GPTConfig(**{**TINY.__dict__, "dtype": dtype, "block_size": 9}), seed)
+    model = gpt(replace(TINY, dtype=dtype, block_size=9), seed)
     tokens = np.random.default_rng(seed).integers(7, size=(2, sum(chunks)))
     expected, past = reference_logits(model, tokens), model.new_past(2)
     ends = np.cumsum(chunks)

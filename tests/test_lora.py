@@ -1,6 +1,7 @@
 """LoRA as the paper has it: an identity at first, of rank r, merged without a difference, undone without a trace."""
 
 import re
+from dataclasses import replace
 from unittest.mock import Mock
 
 import numpy as np
@@ -26,10 +27,10 @@ from minilora import (
 )
 from minilora.lora import LoraLayer, LoraLinear, is_merged
 from minilora.nn import Embedding, Linear, Parameter
-from minilora.testing.bounds import gamma, unmerge_drift_bound
+from minilora.testing.bounds import gamma
 from minilora.testing.check import check_lora
 from tests.finite_differences import assert_gradient
-from tests.models import TINY, batch, bits, gpt, loss_of, scramble
+from tests.models import TINY, batch, bits, gpt, loss_of, scramble, seeds
 from tests.reference import reference_logits, reference_loss
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "up_proj", "down_proj")
@@ -62,8 +63,8 @@ def lora_configs(draw) -> LoraConfig:
 def adapted_models(draw) -> GPT:
     """A model with a LoRA somewhere, in either precision, as after some training."""
     dtype = draw(st.sampled_from(("float32", "float64")))
-    model = add_lora(gpt(GPTConfig(**{**TINY.__dict__, "dtype": dtype})), draw(lora_configs()))
-    return scramble(model, seed=draw(st.integers(0, 2**32 - 1)))
+    model = add_lora(gpt(replace(TINY, dtype=dtype)), draw(lora_configs()))
+    return scramble(model, seed=draw(seeds))
 
 
 def adapted(seed: int = 0, **config) -> GPT:
@@ -144,7 +145,7 @@ def test_our_layer_obeys_the_laws_the_papers_way():
 
 @given(lora_configs(), st.sampled_from(("float32", "float64")))
 def test_adding_a_lora_changes_no_bit_of_the_logits(config, dtype):
-    model, tokens = gpt(GPTConfig(**{**TINY.__dict__, "dtype": dtype})), batch()[0]
+    model, tokens = gpt(replace(TINY, dtype=dtype)), batch()[0]
     before = model(tokens)
     np.testing.assert_array_equal(add_lora(model, config)(tokens), before)
 
@@ -329,18 +330,6 @@ def test_training_never_moves_a_bit_of_a_frozen_weight(config):
     assert any(name.endswith("lora_B") for name in moved)
 
 
-@given(adapted_models())
-def test_the_update_has_rank_at_most_r(model):
-    """dW = s B A + E, E its rounding: by Weyl singular value r + 1 is at most ||E||_F, and the SVD's own error."""
-    for _, layer in lora_layers(model):
-        dW, A, B = (a.astype(np.float64) for a in (layer.delta(), layer.lora_A.data, layer.lora_B.data))
-        if layer.r < min(dW.shape):
-            rounding = gamma(layer.r + 3, model.config.dtype) * abs(layer.scaling) * np.abs(B) @ np.abs(A)
-            sigma = np.linalg.svd(dW, compute_uv=False)
-            own = max(dW.shape) * np.finfo(np.float64).eps * sigma[0]
-            assert sigma[layer.r] <= np.linalg.norm(rounding) + own
-
-
 # --------------------------------------------------------------------------------------------- merging
 
 
@@ -375,17 +364,6 @@ def test_unmerging_puts_every_bit_back(model):
         merge(model)
         unmerge(model)
     assert bits(model) == before
-
-
-@given(adapted_models(), st.integers(1, 20))
-def test_unmerging_the_papers_way_drifts_within_its_bound(model, cycles):
-    before = weights(model)
-    for _ in range(cycles):
-        merge(model, keep_base=False)
-        unmerge(model)
-    for path, layer in lora_layers(model):
-        bound = unmerge_drift_bound(before[path], layer.lora_A.data, layer.lora_B.data, layer.scaling, cycles)
-        assert (np.abs(layer.weight.data.astype(np.float64) - before[path]) <= bound).all()
 
 
 def test_the_papers_way_does_drift():

@@ -59,3 +59,8 @@ def test_without_matplotlib_the_error_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ImportError, match="pip install"):
         plots.subplots()
+
+
+def test_moving_averages():
+    assert plots.moving_average([1, 2, 3, 6], 2).tolist() == [1.5, 2.5, 4.5]
+    assert plots.moving_average([1, 3], 8).tolist() == [2]

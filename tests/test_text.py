@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from minilora import ByteTokenizer, TextData, python_docs, python_source
 from minilora.pretrain.corpus import python_docstrings
 from minilora.text import read_text, split
+from tests.models import seeds
 
-seeds = st.integers(0, 2**32 - 1)
 lengths = st.integers(2, 40)
 texts = st.text(st.characters(exclude_categories=["Cs"]))  # surrogates are not text: UTF-8 has no bytes for them
 
@@ -69,9 +69,9 @@ def test_docstrings_are_those_of_packages_alone_in_order(monkeypatch, tmp_path):
     assert python_docstrings(min_length=5) == ["First.", "Second, over\ntwo lines.", "Third.", "Fifth."]
 
 
-def test_docstrings_are_english_and_always_the_same():
+def test_docstrings_are_english_and_each_is_there_once():
     found = python_docstrings()
-    assert found == python_docstrings() and len(set(found)) == len(found)
+    assert len(set(found)) == len(found)
     assert sum(map(len, found)) > 300_000 and "\n".join(found).count(" the ") > 1000
 
 
@@ -153,5 +153,5 @@ def test_batches_hold_every_next_token_once_and_in_order(length, block_size, bat
 
 @pytest.mark.parametrize("tokens", [np.zeros(1, int), np.zeros((3, 3), int), np.zeros(5), "text"])
 def test_what_is_no_text_of_tokens_is_refused(tokens):
-    with pytest.raises(ValueError, match=r"at least 2 tokens|encode the text first"):
+    with pytest.raises(ValueError, match=r"give at least 2|encode the text first"):
         TextData(tokens, 4)

@@ -27,10 +27,9 @@ from minilora.machine.blas import single_threaded_blas
 from minilora.machine.pieces import piece_slices
 from minilora.testing.bounds import gamma
 from minilora.text import Batch
-from tests.models import TINY, batch, bits, gpt
+from tests.models import TINY, assert_same, batch, bits, gpt, seeds
 from tests.reference import Reference, reference_logits, reference_loss
 
-seeds = st.integers(0, 2**32 - 1)
 TEXT = np.array([0, 1, 2, 3, 4, 5] * 10)
 NOISE = np.random.default_rng(0).integers(7, size=60)
 
@@ -59,8 +58,7 @@ def test_without_weights_every_target_counts_the_same():
     tokens, targets, weights = batch()
     plain, weighted = (loss_and_grads(gpt(), tokens, targets, w) for w in (None, np.full_like(weights, 4.0)))
     assert plain[0] == weighted[0]
-    for name, g in plain[1].items():
-        np.testing.assert_array_equal(g, weighted[1][name])
+    assert_same(plain[1], weighted[1])
 
 
 def test_a_target_of_weight_zero_does_not_count():
@@ -70,8 +68,23 @@ def test_a_target_of_weight_zero_does_not_count():
     loss, grads = loss_and_grads(gpt(), tokens, targets, weights)
     other_loss, other_grads = loss_and_grads(gpt(), tokens, other, weights)
     assert loss == other_loss
-    for name, g in grads.items():
-        np.testing.assert_array_equal(g, other_grads[name])
+    assert_same(grads, other_grads)
+
+
+@pytest.mark.parametrize("empty", [[], [0], [0, 1]], ids=["one position", "a row", "a piece"])
+def test_positions_of_weight_zero_get_no_logits_and_nothing_else_changes(many_pieces, monkeypatch, empty):
+    """Gradients are a few dozen sums deep, of at most 4 C = 24 or B T = 20 terms."""
+    model, (tokens, targets, weights), rounding = adapted(), batch(B=5), gamma(64 * 24, "float64")
+    weights[empty] = 0
+    rows, cross_entropy = [], ops.cross_entropy
+    monkeypatch.setattr(ops, "cross_entropy", lambda z, y: rows.append(z.shape) or cross_entropy(z, y))
+    loss, grads = loss_and_grads(model, tokens, targets, weights)
+    assert sum(n for n, _ in rows) == np.count_nonzero(weights) < weights.size
+    monkeypatch.setattr(train, "_counted", lambda y, w, xp: (None, y.reshape(-1), w.reshape(-1)))
+    all_loss, all_grads = loss_and_grads(model, tokens, targets, weights)
+    assert abs(all_loss - loss) <= rounding * loss
+    for name, g in all_grads.items():
+        assert np.abs(g - grads[name]).max() <= rounding * np.abs(g).max()
 
 
 @given(seed=seeds, B=st.integers(2, 7), workers=st.integers(2, 4))
@@ -104,8 +117,7 @@ def test_the_same_number_of_workers_gives_the_same_bits(many_pieces, workers):
         for _ in range(2)
     ]
     assert runs[0][0] == runs[1][0]
-    for name, g in runs[0][1].items():
-        np.testing.assert_array_equal(g, runs[1][1][name])
+    assert_same(runs[0][1], runs[1][1])
 
 
 def test_dropout_masks_do_not_depend_on_the_number_of_workers(many_pieces):

@@ -12,24 +12,8 @@ from minilora.nn import cache_bytes
 from minilora.testing.bounds import gamma
 from minilora.transformer import residual_std, shapes
 from tests.finite_differences import assert_gradient
-from tests.models import TINY, batch, bits, gpt, loss_of
+from tests.models import TINY, batch, bits, configs, gpt, loss_of, seeds
 from tests.reference import reference_logits, reference_loss
-
-seeds = st.integers(0, 2**32 - 1)
-
-
-@st.composite
-def configs(draw) -> GPTConfig:
-    n_head = draw(st.integers(1, 3))
-    return GPTConfig(
-        vocab_size=draw(st.integers(1, 9)),
-        block_size=draw(st.integers(1, 6)),
-        n_layer=draw(st.integers(1, 3)),
-        n_head=n_head,
-        n_embd=n_head * draw(st.integers(-(-4 // n_head), 4)),
-        dtype=draw(st.sampled_from(("float32", "float64"))),
-    )
-
 
 # ------------------------------------------------------------------------------------------- arithmetic
 

@@ -1,11 +1,11 @@
-"""One base, many adapters: add, switch, stack, mix, merge, and keep them in files.
+"""One base, many adapters: add, switch, sum, mix, merge, and keep them in files.
 
-An `AdapterBank` holds adapters over one base (`checkpoint.Adapter`: plain data) and makes models of them. Such a
-model is a view: it shares every array with the base and with its adapters, and has its own handles (`Parameter`:
-name, whether it trains) on them. So switching copies nothing, merging one view leaves all others alone, and many
-threads may use different views at once. W0 is shared read-only: NumPy itself refuses to write to it.
+An `AdapterBank` holds adapters over one base (`files.Adapter`: plain data) and makes models of them. Such a model is a
+view: it shares every array with the base and the adapters, but has modules and `Parameter`s of its own. So switching
+copies no weight, changing one view leaves all others alone, and many threads may use different views at once. W0 is
+shared read-only: NumPy itself refuses to write to it.
 
-Adapters may form a tree. A child is trained on top of its ancestors, which are frozen then:
+Adapters may form a tree. A child is trained on top of its ancestors, which are frozen from then on:
 W = W0 + dW_root + ... + dW_parent + dW_child.
 """
 
@@ -21,13 +21,13 @@ from typing import Any
 import numpy as np
 
 from minilora import lora
-from minilora.adapters.routing import ALL, RoutedEmbedding, RoutedLinear, Rows, graft
+from minilora.adapters.routing import ALL, RoutedEmbedding, RoutedLinear, Rows
 from minilora.files.adapter import Adapter, adapter_of, read_adapter, write_adapter
+from minilora.files.architectures import build
 from minilora.files.container import CheckpointError
 from minilora.files.header import base_hash
 from minilora.lora import LoraBranch, LoraConfig, LoraError, add_lora, is_merged, lora_shapes, mergeable_layers
-from minilora.nn import Embedding, Parameter
-from minilora.transformer import GPT
+from minilora.nn import Decoder, Embedding, Parameter, unwrapped
 
 
 class AdapterBank:
@@ -36,7 +36,7 @@ class AdapterBank:
     The model is taken as the base: it is shared, never written to, and stays usable as it is.
     """
 
-    def __init__(self, model: GPT) -> None:
+    def __init__(self, model: Decoder) -> None:
         """LoraError if the model has a LoRA: save it as an adapter, remove it, and load it into the bank."""
         if any(mergeable_layers(model)):
             raise LoraError("a bank starts from a plain base: call remove_lora(model) first")
@@ -62,6 +62,8 @@ class AdapterBank:
         check_name(name)
         if name in self.adapters:
             raise ValueError(f"the bank has an adapter {name!r} already: call delete_adapter({name!r}) first")
+        if type(adapter.lora) is not LoraConfig:
+            raise ValueError(f"{name!r} is of the variant {adapter.lora.variant!r}: a bank holds plain LoRA only")
         if adapter.lora.bias != "none":
             raise ValueError(
                 f"{name!r} trained the base's biases (bias={adapter.lora.bias!r}), which all adapters of a bank share: "
@@ -76,7 +78,7 @@ class AdapterBank:
             raise CheckpointError(f"{name!r} is for a base of {adapter.config}, this one is {self.base.config}")
         if adapter.base_sha256 != self._trained_on(adapter.parent):
             what = "base" if adapter.parent is None else f"version of its parent {adapter.parent!r}"
-            raise CheckpointError(f"{name!r} was trained on another {what}: its weights' hash differs")
+            raise CheckpointError(f"{name!r} was trained on a different {what}: its weights' hash differs")
         shapes = {tensor: array.shape for tensor, array in adapter.tensors.items()}
         if shapes != lora_shapes(self.base.shapes(), adapter.lora):
             raise CheckpointError(f"{name!r} does not have the tensors that its LoRA config gives on this base")
@@ -122,7 +124,7 @@ class AdapterBank:
 
     # ------------------------------------------------------------------------------------- models of it
 
-    def view(self, *names: str) -> GPT:
+    def view(self, *names: str) -> Decoder:
         """The base with the sum of these adapters and their ancestors, for any batch.
 
         The adapters named train, unless they have children; ancestors are frozen. Their parameters are called
@@ -131,7 +133,7 @@ class AdapterBank:
         used = dict.fromkeys(ancestor for name in names for ancestor in self.lineage(name))
         return self._routed([(ALL, name) for name in used], None, trained=names)
 
-    def mixed(self, names: Sequence[str | None], trained: Iterable[str] = ()) -> GPT:
+    def mixed(self, names: Sequence[str | None], trained: Iterable[str] = ()) -> Decoder:
         """The base with row i of the batch under adapter names[i] (and its ancestors), or none; for such batches only.
 
         Rows of one adapter go through its branches together. Where they stand next to each other nothing is copied
@@ -146,26 +148,24 @@ class AdapterBank:
         routes = [(rows[name], ancestor) for name in rows for ancestor in self.lineage(name)]
         return self._routed(routes, len(names), trained)
 
-    def _routed(self, routes: list[tuple[Rows, str]], n_rows: int | None, trained: Iterable[str]) -> GPT:
+    def _routed(self, routes: list[tuple[Rows, str]], n_rows: int | None, trained: Iterable[str]) -> Decoder:
         branches = {
             name: _branches(self.adapter(name), name in trained and not self.children(name)) for _, name in routes
         }
-        paths = dict.fromkeys(path for by_path in branches.values() for path in by_path)
-        modules = dict(self.base.named_modules())
+        model = _frozen_view(self.base)
+        modules = dict(model.named_modules())
         layers = {}
-        for path in paths:
+        for path in dict.fromkeys(path for by_path in branches.values() for path in by_path):
             here = {name: by_path[path] for name, by_path in branches.items() if path in by_path}
-            layer = _routed_layer(modules[path])
-            layer.init_routes(here, [(rows, name) for rows, name in routes if name in here], n_rows)
-            layers[path] = layer
-        model = graft(self.base, layers)
-        model.assign_names()
+            kind = RoutedEmbedding if isinstance(unwrapped(modules[path]), Embedding) else RoutedLinear
+            layers[path] = kind(modules[path], here, [(rows, name) for rows, name in routes if name in here], n_rows)
+        model.replace(layers)
         return model
 
-    def merged_copy(self, *names: str) -> GPT:
+    def merged_copy(self, *names: str) -> Decoder:
         """A plain model with W = W0 + the sum of these adapters and their ancestors, in arrays of its own."""
         merged = lora.merge(self.view(*names)).state_dict()
-        plain = GPT(self.base.config)
+        plain = build(self.base.config)
         plain.load_state_dict({name: merged[name] for name in plain.named_parameters()})
         return plain
 
@@ -221,7 +221,7 @@ def check_name(name: str) -> None:
         raise ValueError(f"{name!r} cannot name an adapter: use letters, digits, _ and -")
 
 
-def _frozen_view(model: GPT) -> GPT:
+def _frozen_view(model: Decoder) -> Decoder:
     """The same model over the same arrays, with handles of its own: frozen, and read-only where NumPy can tell."""
     handles: dict[int, Any] = {}
     for parameter in model.named_parameters().values():
@@ -245,10 +245,6 @@ def _branches(adapter: Adapter, trainable: bool) -> dict[str, LoraBranch]:
         )
         for path in adapter.paths
     }
-
-
-def _routed_layer(base: Any) -> RoutedLinear | RoutedEmbedding:
-    return RoutedEmbedding(base) if isinstance(base, Embedding) else RoutedLinear(base)
 
 
 def _as_slice(indices: list[int]) -> slice | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from minilora.adapters.bank import AdapterBank, check_name
 from minilora.files.adapter import read_adapter
 from minilora.files.container import CheckpointError
-from minilora.transformer import GPT
+from minilora.nn import Decoder
 
 
 class AdapterFolder:
@@ -21,7 +21,7 @@ class AdapterFolder:
     for a child asks for its ancestors. A view in use keeps its own adapters alive. Threads may share a folder.
     """
 
-    def __init__(self, model: GPT, folder: str | Path, max_bytes: int) -> None:
+    def __init__(self, model: Decoder, folder: str | Path, max_bytes: int) -> None:
         self.folder, self.max_bytes = Path(folder), max_bytes
         self.hits = self.misses = self.evictions = 0
         self._bank = AdapterBank(model)
@@ -37,7 +37,7 @@ class AdapterFolder:
         """Bytes of A and B in memory now."""
         return self._bank.nbytes
 
-    def view(self, *names: str) -> GPT:
+    def view(self, *names: str) -> Decoder:
         """`AdapterBank.view` of these adapters.
 
         ValueError if the folder lacks one, or if together they exceed `max_bytes`; CheckpointError if a file is
@@ -47,7 +47,7 @@ class AdapterFolder:
             self._bring(names)
             return self._bank.view(*names)
 
-    def mixed(self, names: Sequence[str | None]) -> GPT:
+    def mixed(self, names: Sequence[str | None]) -> Decoder:
         """`AdapterBank.mixed` of these adapters; errors as `view`."""
         with self._lock:
             self._bring([name for name in dict.fromkeys(names) if name is not None])

@@ -13,14 +13,14 @@ from typing import Any
 
 from minilora.adapters.arithmetic import compress, weighted_sum
 from minilora.adapters.bank import AdapterBank
-from minilora.cli.arguments import Parser, add_base, add_command, add_group, add_out, positive_int
+from minilora.cli.arguments import Commands, Parser, add_base, add_command, add_group, add_out, positive_int
 from minilora.cli.files import check_out, load_base, size, write_merged
 from minilora.files.adapter import Adapter, read_adapter, write_adapter
 
 Rows = list[dict[str, Any]]
 
 
-def add_commands(commands: Any) -> None:
+def add_commands(commands: Commands) -> None:
     """Add `adapters` and its actions to the command line's subparsers."""
     actions = add_group(commands, "adapters", "list, merge, add, compress and verify adapter files", "ACTION")
 

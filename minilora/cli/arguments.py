@@ -6,9 +6,11 @@ import argparse
 import contextlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn, TypeAlias, TypeVar
 
 from minilora.machine.backend import DEVICES
+
+N = TypeVar("N", int, float)
 
 
 class Parser(argparse.ArgumentParser):
@@ -18,8 +20,11 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
 
 
+Commands: TypeAlias = "argparse._SubParsersAction[Parser]"  # what `add_subparsers` returns
+
+
 def add_command(
-    commands: Any, run: Callable[[argparse.Namespace], None], help: str, example: str, name: str | None = None
+    commands: Commands, run: Callable[[argparse.Namespace], None], help: str, example: str, name: str | None = None
 ) -> Parser:
     """Add a command to `commands` (argparse's subparsers), by default named after its function, `run_NAME`."""
     added = commands.add_parser(
@@ -33,7 +38,7 @@ def add_command(
     return added
 
 
-def add_group(commands: Any, name: str, help: str, metavar: str) -> Any:
+def add_group(commands: Commands, name: str, help: str, metavar: str) -> Commands:
     """Add a command that has commands of its own; returns their subparsers."""
     return commands.add_parser(name, help=help, description=help).add_subparsers(required=True, metavar=metavar)
 
@@ -53,7 +58,8 @@ def add_out(p: Parser, help: str, metavar: str = "FILE") -> None:
 
 
 def add_device(p: Parser) -> None:
-    p.add_argument("--device", choices=DEVICES, default="cpu", help="gpu: CuPy on an NVIDIA GPU (default: cpu)")
+    help = "gpu: CuPy on an NVIDIA GPU (default: cpu)"
+    p.add_argument("--device", type=device, default="cpu", metavar="{cpu,gpu}", help=help)
 
 
 def add_seed_and_threads(p: Parser) -> None:
@@ -70,11 +76,18 @@ def positive_float(text: str) -> float:
     return checked_number(float, text, "a finite number above 0", lambda value: 0 < value < float("inf"))
 
 
+def device(text: str) -> str:
+    """The array library for a device, as `model.to` takes it."""
+    if text not in DEVICES:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a device: choose {' or '.join(DEVICES)}")
+    return DEVICES[text]
+
+
 def seed(text: str) -> int:
     return checked_number(int, text, "a whole number of at least 0", lambda value: value >= 0)
 
 
-def checked_number(kind: Callable[[str], Any], text: str, expected: str, fits: Callable[[Any], bool]) -> Any:
+def checked_number(kind: Callable[[str], N], text: str, expected: str, fits: Callable[[N], bool]) -> N:
     with contextlib.suppress(ValueError):
         if fits(value := kind(text)):
             return value

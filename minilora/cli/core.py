@@ -8,11 +8,11 @@ import io
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import minilora as ml
 from minilora.analysis import reduced_bytes_line
 from minilora.cli.arguments import (
+    Commands,
     add_adapter,
     add_base,
     add_command,
@@ -29,14 +29,13 @@ from minilora.files.container import read_file
 from minilora.files.header import config_of
 from minilora.files.model import BASE_PATH
 from minilora.machine import processes
-from minilora.machine.backend import DEVICES
 from minilora.pretrain import pretrain
 from minilora.text import read_text, split
 
 DATA_MINIMUM = 100  # tokens: a tenth is held out, which must still hold a few targets
 
 
-def add_commands(commands: Any) -> None:
+def add_commands(commands: Commands) -> None:
     """Add the six commands to the command line's subparsers."""
     command = partial(add_command, commands)
 
@@ -49,9 +48,7 @@ def add_commands(commands: Any) -> None:
     add_device(p)
 
     p = command(
-        run_train,
-        "train a LoRA on your own UTF-8 text",
-        "minilora train --data README.md --steps 50 --out a.npz",
+        run_train, "train a LoRA on your own UTF-8 text", "minilora train --data README.md --steps 50 --out a.npz"
     )
     p.add_argument("--data", type=Path, required=True, metavar="FILE", help="UTF-8 text; the last tenth is held out")
     p.add_argument("--out", type=Path, default=Path("adapter.npz"), metavar="FILE", help="default: adapter.npz")
@@ -92,9 +89,7 @@ def add_commands(commands: Any) -> None:
     p.add_argument("file", type=Path, nargs="?", default=BASE_PATH, metavar="FILE", help="default: the shipped base")
 
     p = command(
-        run_pretrain,
-        "make the shipped base again, and a card for it",
-        "minilora pretrain --out base.npz --threads 2",
+        run_pretrain, "make the shipped base again, and a card for it", "minilora pretrain --out base.npz --threads 2"
     )
     add_out(p, "the model, NAME.npz; the card is NAME.md")
     p.add_argument("--steps", type=positive_int, help="at most this many steps in each stage, to try it (default: all)")
@@ -119,12 +114,12 @@ def run_train(a: argparse.Namespace) -> None:
         comm.Abort(2)
 
 
-def train(a: argparse.Namespace, comm: Any = None) -> None:
+def train(a: argparse.Namespace, comm: processes.Comm | None = None) -> None:
     """Train and save; with `comm`, an MPI communicator, its processes split each batch."""
     check_out(a.out, a.data, a.base)
     text = read_text(a.data)
     model, tokenizer = load_base(a.base)
-    model.to(DEVICES[a.device])
+    model.to(a.device)
     tokens = tokenizer.encode(text)
     if len(tokens) < DATA_MINIMUM:
         raise ValueError(
@@ -164,7 +159,7 @@ def train(a: argparse.Namespace, comm: Any = None) -> None:
 
 def run_generate(a: argparse.Namespace) -> None:
     model, tokenizer = load_base(a.base)
-    model.to(DEVICES[a.device])
+    model.to(a.device)
     if a.adapter is not None:
         ml.load_adapter(model, a.adapter)
     tokens = ml.generate(

@@ -8,9 +8,9 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from minilora.cli.arguments import Parser, add_command, positive_int
+from minilora.cli.arguments import Commands, Parser, add_command, positive_int
 from minilora.cli.files import check_out
 from minilora.exercises import spec
 
@@ -25,7 +25,7 @@ POLL_SECONDS = 0.3
 MOST_NOTES = 30  # lines of one kind; the details have them all
 
 
-def add_commands(commands: Any) -> None:
+def add_commands(commands: Commands) -> None:
     """Add the four commands to the subparsers of `minilora`."""
 
     def command(*args: Any) -> Parser:

@@ -7,9 +7,10 @@ from typing import Any
 
 import minilora as ml
 from minilora.adapters.bank import AdapterBank
+from minilora.nn import Decoder
 
 
-def load_base(path: Path | None) -> tuple[ml.GPT, Any]:
+def load_base(path: Path | None) -> tuple[Decoder, Any]:
     """(model, tokenizer): the shipped base, a model file (its tokens are bytes), or a Hugging Face GPT-2 folder.
 
     ValueError if the folder has no tokenizer.
@@ -58,7 +59,7 @@ def write_merged(base: Path | None, adapters: list[Path], out: Path) -> None:
         ml.save_model(merged, out)
 
 
-def write_gpt2(model: ml.GPT, tokenizer: Any, out: Path) -> None:
+def write_gpt2(model: Decoder, tokenizer: Any, out: Path) -> None:
     """Write a GPT-2 folder, with the tokenizer's files if it has any (bytes need none)."""
     from minilora.hf import BPETokenizer, save_gpt2
 

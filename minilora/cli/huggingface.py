@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 import minilora as ml
-from minilora.cli.arguments import add_adapter, add_base, add_command, add_group, add_out
+from minilora.cli.arguments import Commands, add_adapter, add_base, add_command, add_group, add_out
 from minilora.cli.files import load_base, write_gpt2, wrote
 
 
-def add_commands(commands: Any) -> None:
+def add_commands(commands: Commands) -> None:
     """Add `export` and `import` to the command line's subparsers."""
     export = add_group(commands, "export", "write files for Hugging Face's transformers and PEFT", "FORMAT")
     p = add_command(

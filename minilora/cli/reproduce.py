@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from minilora.cli.arguments import add_command, positive_int
+from minilora.cli.arguments import Commands, add_command, positive_int
 
 
-def add_commands(commands: Any) -> None:
+def add_commands(commands: Commands) -> None:
     """Add the command to the command line's subparsers."""
     p = add_command(
         commands,

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import copy
+import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
+
+import numpy as np
 
 from minilora.demo.setup import WRITTEN, Setup, heading
 from minilora.generate import generate
-from minilora.lora import add_lora, lora_layers, merge, remove_lora, unmerge
-from minilora.machine.backend import on_host
-from minilora.machine.timing import interleaved_medians
+from minilora.lora import add_lora, is_lora, lora_layers, merge, remove_lora, unmerge
+from minilora.machine.backend import Array, synchronize
+from minilora.machine.blas import single_threaded_blas
+from minilora.machine.timing import finest_clock, interleaved
 from minilora.transformer import GPT, GPTConfig
 
 
@@ -38,10 +44,8 @@ def merging(base: GPT, model: GPT, setup: Setup) -> Merging:
     }
     deployed = remove_lora(copy.deepcopy(merged))  # plain layers holding W, as `minilora merge` writes them
     models, window = {"base": base, "unmerged": model, "merged": deployed}, tokens[:1]
-    reading = interleaved_medians(models, lambda m: m(window), setup.size.repeats)
-    writing = interleaved_medians(
-        models, lambda m: generate(m, window[:, :1], WRITTEN, temperature=0), setup.size.repeats
-    )
+    reading = milliseconds(models, lambda m: m(window), setup.size.repeats)
+    writing = milliseconds(models, lambda m: generate(m, window[:, :1], WRITTEN, temperature=0), setup.size.repeats)
     writing = {name: ms / WRITTEN for name, ms in writing.items()}
     weights = weight_bits(unmerge(merged))
     subtracted = unmerge(merge(copy.deepcopy(model), keep_base=False))
@@ -49,8 +53,17 @@ def merging(base: GPT, model: GPT, setup: Setup) -> Merging:
         float(abs(a.weight.data - b.weight.data).max())
         for (_, a), (_, b) in zip(lora_layers(subtracted), lora_layers(model), strict=True)
     )
-    where = "one core" if on_host(logits) else "the GPU"
+    where = "one core" if base.xp is np else "the GPU"
     return Merging(difference, float(abs(logits).max()), reading, writing, weights == weight_bits(base), drift, where)
+
+
+def milliseconds(models: dict[str, GPT], run: Callable[[GPT], Array], repeats: int) -> dict[str, float]:
+    """Median milliseconds of run(model); the models take turns. On the host it is the time this thread computes."""
+    on_host = models["base"].xp is np
+    runs = {name: partial(lambda model: synchronize(run(model)), model) for name, model in models.items()}
+    with single_threaded_blas():
+        times = interleaved(runs, rounds=repeats, clock=finest_clock() if on_host else time.perf_counter)
+    return {name: 1000 * seconds for name, seconds in times.items()}
 
 
 def as_float64(model: GPT) -> GPT:
@@ -63,7 +76,7 @@ def as_float64(model: GPT) -> GPT:
 
 def weight_bits(model: GPT) -> dict[str, bytes]:
     """The bytes of every parameter except A and B, by name."""
-    return {n: a.tobytes() for n, a in model.state_dict().items() if not n.endswith((".lora_A", ".lora_B"))}
+    return {n: a.tobytes() for n, a in model.state_dict().items() if not is_lora(n)}
 
 
 def print_merging(result: Merging) -> None:
@@ -73,10 +86,7 @@ def print_merging(result: Merging) -> None:
         print(f"  {dtype:<12}{value:.1e}")
     print("It shrinks with the unit roundoff, so it is rounding error.\n")
     print(f"{f'median milliseconds on {result.where}':<32}" + "".join(f"{name:>10}" for name in result.reading))
-    for title, times in (
-        ("to read a window at once", result.reading),
-        ("to write one more byte", result.writing),
-    ):
+    for title, times in (("to read a window at once", result.reading), ("to write one more byte", result.writing)):
         print(f"{title:<32}" + "".join(f"{ms:>10.2f}" for ms in times.values()))
         print(f"{'':<32}{'':>10}{slower(times, 'unmerged'):>+10.0%}{slower(times, 'merged'):>+10.0%}")
     print("A and B are small: they cost two more products per layer, which matters most for short inputs.")

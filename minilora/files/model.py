@@ -14,12 +14,12 @@ from minilora.text import ByteTokenizer
 
 
 def save_model(model: Decoder, path: str | Path) -> None:
-    """Write config, weights and, if the model has one, its LoRA.
+    """Write the model's config, its weights and its LoRA, if it has one.
 
     LoraError while a LoRA is merged; ValueError if another method has added parameters.
     """
     if is_merged(model):
-        raise LoraError("the LoRA is merged: call remove_lora(model) to save W alone, or unmerge(model) for both")
+        raise LoraError("the LoRA is merged: call remove_lora(model) to save only W, or unmerge(model) to save both")
     base, lora = shapes(model.config), resolved_config(model)
     if model.shapes().keys() != (base if lora is None else base | lora_shapes(base, lora)).keys():
         raise ValueError("a method has added parameters to the model: save them with methods.save_trained")
@@ -52,6 +52,6 @@ BASE_PATH = Path(__file__).parent.parent / "weights" / "base.npz"
 def load_base() -> tuple[Any, ByteTokenizer]:
     """The small byte-level model shipped inside the package, pre-trained by `minilora pretrain`, and its tokenizer.
 
-    `minilora/weights/README.md` says how it was made.
+    See `minilora/weights/README.md`.
     """
     return load_model(BASE_PATH), ByteTokenizer()

@@ -25,6 +25,7 @@ from minilora.hf.bpe import BPETokenizer, load_tokenizer
 from minilora.hf.safetensors_folder import StoredTensor, extra, read_json, stored_model, whole_folder
 from minilora.lora import LoraError, lora_config, lora_layers, lora_shapes
 from minilora.machine.backend import to_host
+from minilora.nn import Decoder
 from minilora.transformer import GPT, GPTConfig, shapes
 
 # Our layer -> GPT-2's, which holds q, k and v in this order.
@@ -73,8 +74,10 @@ def gpt2_layout(config: GPTConfig) -> dict[str, list[str]]:
     return layout
 
 
-def check_is_gpt2(model: GPT) -> None:
-    """ValueError if the model has parts that neither GPT-2 nor a LoRA has, or lacks some."""
+def check_is_gpt2(model: Decoder) -> None:
+    """ValueError if the model is not a GPT-2, or has parts that neither GPT-2 nor a LoRA has."""
+    if not isinstance(model.config, GPTConfig):
+        raise ValueError(f"a {type(model).__name__} cannot be written as a GPT-2: give a GPT")
     expected, lora = shapes(model.config), lora_config(model)
     if lora is not None:
         expected |= lora_shapes(expected, lora)
@@ -171,7 +174,7 @@ def _check_tensors(config: GPTConfig, stored: dict[str, StoredTensor], folder: P
 # ------------------------------------------------------------------------------------------------ writing
 
 
-def save_gpt2(model: GPT, folder: str | Path, tokenizer: BPETokenizer | None = None) -> None:
+def save_gpt2(model: Decoder, folder: str | Path, tokenizer: BPETokenizer | None = None) -> None:
     """Write a folder that `transformers` loads as GPT2LMHeadModel, with the tokenizer if one is given.
 
     A LoRA goes into the weights: `merge(model)` it first, or write it beside them with `save_peft_adapter`.
@@ -190,14 +193,14 @@ def save_gpt2(model: GPT, folder: str | Path, tokenizer: BPETokenizer | None = N
             tokenizer.save(new)
 
 
-def stacked(model: GPT, name: str, parts: list[str]) -> np.ndarray:
+def stacked(model: Decoder, name: str, parts: list[str]) -> np.ndarray:
     """GPT-2's tensor of this name, contiguous, from the parameters that make it."""
     parameters = model.named_parameters()
     array = np.concatenate([to_host(parameters[part].data) for part in parts])
     return np.ascontiguousarray(array.T if is_conv1d(name) else array)
 
 
-def _hf_config(model: GPT, tokenizer: BPETokenizer | None) -> dict[str, Any]:
+def _hf_config(model: Decoder, tokenizer: BPETokenizer | None) -> dict[str, Any]:
     """config.json: dropout is 0, because the miniature trains its base without."""
     c = model.config
     end = None if tokenizer is None else tokenizer.end_of_text

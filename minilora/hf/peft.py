@@ -26,10 +26,10 @@ import numpy as np
 from minilora.files.container import CheckpointError
 from minilora.hf.gpt2 import check_is_gpt2, gpt2_layout, gpt2_name, stacked
 from minilora.hf.safetensors_folder import StoredTensor, extra, read_json, stored_tensors, whole_folder
-from minilora.lora import LoraConfig, LoraError, LoraLayer, add_lora, lora_config, lora_layers
+from minilora.lora import LoraConfig, LoraError, LoraLayer, add_lora, lora_config, lora_layers, matrices
 from minilora.machine.backend import array_module, to_host
-from minilora.nn import Embedding, Linear
-from minilora.transformer import GPT
+from minilora.nn import Decoder, Model
+from minilora.transformer import GPTConfig, shapes
 
 FILES = ("adapter_config.json", "adapter_model.safetensors")
 PREFIX = "base_model.model."  # PEFT's own two wrappers around the model
@@ -88,15 +88,14 @@ def unstack(update: Update, n: int, keep_all: bool) -> list[Update | None]:
     ]
 
 
-def adaptable_layers(model: GPT, root: str = "transformer.") -> dict[str, list[str]]:
-    """GPT-2's path of every layer that a LoRA can adapt -> our layers that stand in it.
+def adaptable_layers(config: GPTConfig, root: str = "transformer.") -> dict[str, list[str]]:
+    """GPT-2's path of every layer that a LoRA can adapt -> our layers that it is made of.
 
-    wte stands in two, because PEFT adapts the table and the head that is tied to it one by one.
+    wte appears twice, because PEFT adapts the table and the head that is tied to it separately.
     """
     layers: dict[str, list[str]] = {}
-    for path, module in model.named_modules():
-        if isinstance(module, (Linear, Embedding)):
-            layers.setdefault(root + gpt2_name(path), []).append(path)
+    for path in matrices(shapes(config)):
+        layers.setdefault(root + gpt2_name(path), []).append(path)
     return layers | {"lm_head": ["wte"]}
 
 
@@ -120,11 +119,13 @@ def is_table(layer: str) -> bool:
     return layer.endswith(("wte", "wpe"))
 
 
-def trained_biases(model: GPT, bias: str, adapted: Collection[str], root: str = "transformer.") -> dict[str, list[str]]:
+def trained_biases(
+    config: GPTConfig, bias: str, adapted: Collection[str], root: str = "transformer."
+) -> dict[str, list[str]]:
     """GPT-2's names of the biases that belong to an adapter -> our parameters that stand in each."""
     return {
         root + name: parts
-        for name, parts in gpt2_layout(model.config).items()
+        for name, parts in gpt2_layout(config).items()
         if name.endswith(".bias")
         and (bias == "all" or (bias == "lora_only" and root + name.removesuffix(".bias") in adapted))
     }
@@ -133,7 +134,7 @@ def trained_biases(model: GPT, bias: str, adapted: Collection[str], root: str = 
 # ------------------------------------------------------------------------------------------------ writing
 
 
-def save_peft_adapter(model: GPT, folder: str | Path, base_model: str | None = None) -> None:
+def save_peft_adapter(model: Decoder, folder: str | Path, base_model: str | None = None) -> None:
     """Write the model's LoRA as an adapter that `peft.PeftModel.from_pretrained(gpt2, folder)` loads.
 
     On the same GPT2LMHeadModel it computes the same function. `base_model`, the base's name or folder, is noted
@@ -145,7 +146,7 @@ def save_peft_adapter(model: GPT, folder: str | Path, base_model: str | None = N
     if config is None:
         raise LoraError("the model has no LoRA to export: call add_lora(model, config), or save_gpt2 for all of it")
     check_is_gpt2(model)
-    layers, adapted = adaptable_layers(model), dict(lora_layers(model))
+    layers, adapted = adaptable_layers(model.config), dict(lora_layers(model))
     updates = {
         name: stack([_update(adapted[path]) if path in adapted else None for path in paths])
         for name, paths in layers.items()
@@ -155,7 +156,7 @@ def save_peft_adapter(model: GPT, folder: str | Path, base_model: str | None = N
     for name, update in updates.items():
         for tensor, array in zip(tensor_names(name), (update.A, update.B), strict=True):
             tensors[tensor] = oriented(name, array)
-    for name, parts in trained_biases(model, config.bias, updates).items():
+    for name, parts in trained_biases(model.config, config.bias, updates).items():
         layer = name.removesuffix(".bias")
         tensors[f"{layer}.base_layer.bias" if layer in updates else name] = stacked(model, name, parts)
     settings = {
@@ -224,7 +225,7 @@ def _pattern(values: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
 # ------------------------------------------------------------------------------------------------ reading
 
 
-def load_peft_adapter(model: GPT, folder: str | Path) -> GPT:
+def load_peft_adapter(model: Model, folder: str | Path) -> Model:
     """Add the LoRA that PEFT saved in a folder to the model, and return the model.
 
     Reads adapters of GPT-2's layers, ranks and alphas by pattern, rsLoRA and trained biases. An adapter of c_attn
@@ -240,7 +241,7 @@ def load_peft_adapter(model: GPT, folder: str | Path) -> GPT:
     settings_path, path = folder / "adapter_config.json", folder / "adapter_model.safetensors"
     settings, stored = _checked_settings(settings_path), _stored_adapter(path)
     root = "transformer." if any(name.startswith("transformer.") for name in stored) else ""  # GPT2Model has none
-    layers = adaptable_layers(model, root)
+    layers = adaptable_layers(model.config, root)
     plan = _planned(settings, layers, settings_path)
     arrays = _checked_tensors(model, stored, plan, root, path)
     updates: dict[str, Update] = {}
@@ -249,7 +250,7 @@ def load_peft_adapter(model: GPT, folder: str | Path) -> GPT:
         parts = unstack(Update(A, B, scaling), len(layers[layer]), keep_all=plan.config.bias == "lora_only")
         updates |= {name: part for name, part in zip(layers[layer], parts, strict=True) if part is not None}
     values = {f"{name}.lora_{which}": getattr(u, which) for name, u in updates.items() for which in "AB"}
-    for name, names in trained_biases(model, plan.config.bias, plan.adapted, root).items():
+    for name, names in trained_biases(model.config, plan.config.bias, plan.adapted, root).items():
         values |= zip(names, np.split(arrays[name], len(names)), strict=True)
     ours = [name for names in layers.values() for name in names]
     add_lora(model, LoraConfig(**_common_settings(plan.config, updates, ours)))
@@ -340,16 +341,16 @@ def _is_targeted(layer: str, settings: Mapping[str, Any], config: LoraConfig) ->
 
 
 def _checked_tensors(
-    model: GPT, stored: dict[str, StoredTensor], plan: _Plan, root: str, path: Path
+    model: Decoder, stored: dict[str, StoredTensor], plan: _Plan, root: str, path: Path
 ) -> dict[str, np.ndarray]:
     """The tensors that the plan asks for.  CheckpointError unless just these are stored, in the model's shapes."""
-    layers, parameters = adaptable_layers(model, root), model.named_parameters()
+    layers, parameters = adaptable_layers(model.config, root), model.named_parameters()
     expected: dict[str, tuple[int, ...]] = {}
     for layer, (r, _) in plan.adapted.items():
         d, k = parameters[f"{layers[layer][0]}.weight"].shape
-        shapes = [(r, k), (len(layers[layer]) * d, r)]
-        expected |= zip(tensor_names(layer), (s[::-1] if is_table(layer) else s for s in shapes), strict=True)
-    for name, parts in trained_biases(model, plan.config.bias, plan.adapted, root).items():
+        pair = [(r, k), (len(layers[layer]) * d, r)]
+        expected |= zip(tensor_names(layer), (s[::-1] if is_table(layer) else s for s in pair), strict=True)
+    for name, parts in trained_biases(model.config, plan.config.bias, plan.adapted, root).items():
         expected[name] = (sum(parameters[part].size for part in parts),)
     # PEFT may store the frozen table beside its adapter: that is another way to say which base it belongs to.
     for table in {f"{root}wte.weight", "lm_head.weight"} & set(stored):

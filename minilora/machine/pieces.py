@@ -9,13 +9,13 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
 from minilora.machine.backend import Array, Scalar
 from minilora.machine.blas import keep_freed_memory, short_turns, single_threaded_blas
-from minilora.machine.processes import all_reduce, process_share
+from minilora.machine.processes import Comm, all_reduce, process_share
 
 # Of a piece's (tokens, width) arrays: half a megabyte in float32, so that a few of them fit a core's cache, and
 # still large enough that a product is worth its call.
@@ -31,7 +31,7 @@ def sum_over_pieces(
     xp: ModuleType,
     workers: int = 1,
     rng: np.random.Generator | None = None,
-    comm: Any = None,
+    comm: Comm | None = None,
 ) -> tuple[Scalar, dict[str, Array]]:
     """The sums, over all rows of a batch, of what piece(rows, rng, grads) returns and of the gradients that it adds.
 

@@ -9,26 +9,29 @@ from typing import TextIO
 
 
 class Progress:
-    """Report `update(done, note)` calls on the way to `total`.
+    """Shows how far a run of `total` steps is.
 
-    Writes to `stream` (stderr), on a terminal ten times a second, else every `plain_every` seconds and at the end.
+    It writes to `stream` (stderr): ten times a second on a terminal, otherwise every `plain_every` seconds and at the
+    end; nothing if not `shown`.
     """
 
-    def __init__(self, total: int, label: str, stream: TextIO | None = None, plain_every: float = 10.0) -> None:
-        self.total, self.label = total, label
+    def __init__(
+        self, total: int, label: str, stream: TextIO | None = None, plain_every: float = 10.0, shown: bool = True
+    ) -> None:
+        self.total, self.label, self.shown = total, label, shown
         self.stream = sys.stderr if stream is None else stream
-        self.live = self.stream.isatty()
+        self.live = shown and self.stream.isatty()
         self.every = 0.1 if self.live else plain_every
         self.start = self.last = time.perf_counter()
         self.first_done: int | None = None
         self.width = 0
 
     def update(self, done: int, note: str | Callable[[], str] = "") -> None:
-        """Say that `done` of `total` are behind us, with a `note`: a function is called only if the line is written."""
+        """Show that `done` of `total` steps are finished. If `note` is a function, it is called only when needed."""
         now = time.perf_counter()
         if self.first_done is None:  # a resumed run starts in the middle
             self.first_done = done - 1
-        if done < self.total and now - self.last < self.every:
+        if not self.shown or (done < self.total and now - self.last < self.every):
             return
         self.last = now
         note = note if isinstance(note, str) else note()
@@ -39,7 +42,7 @@ class Progress:
         self._write(line, end=done >= self.total)
 
     def close(self) -> None:
-        """Leave the line as it is and go to the next: for a run that stops before its total."""
+        """End the line, in case the run stops before its total."""
         if self.live and self.width:
             self.stream.write("\n")
             self.width = 0

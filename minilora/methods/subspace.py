@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 
 from minilora.machine.backend import array_module, to_host
-from minilora.nn import Gradients, Module, Parameter
+from minilora.nn import Decoder, Gradients, Module, Parameter
 from minilora.optim import Adam, clip_grad_norm
 from minilora.train import loss_and_grads
-from minilora.transformer import GPT
 
 
 class RandomSubspace:
@@ -52,7 +51,7 @@ class Coordinates(Module):
 
 
 def fit_in_subspace(
-    model: GPT,
+    model: Decoder,
     data: Any,
     m: int,
     *,
@@ -85,7 +84,7 @@ def fit_in_subspace(
             clip_grad_norm(step_grads, clip)
         optimizer.lr = lr(step) if callable(lr) else lr
         optimizer.step(step_grads)
-        losses.append(loss)
+        losses.append(float(loss))
         offset = subspace.expand(coordinates.z.data)
         for name, parameter in parameters.items():
             part, offset = offset[: parameter.size], offset[parameter.size :]

@@ -14,9 +14,8 @@ from minilora.adapters.arithmetic import compress, update_svd, weighted_sum
 from minilora.adapters.bank import AdapterBank
 from minilora.files.adapter import Adapter, adapter_of, read_adapter, write_adapter
 from minilora.testing.bounds import gamma
-from tests.models import batch, gpt, scramble
+from tests.models import batch, gpt, scramble, seeds
 
-seeds = st.integers(0, 2**32 - 1)
 CONFIGS = (
     LoraConfig(r=2, lora_alpha=3, target_modules=("q_proj", "v_proj")),
     LoraConfig(r=3, lora_alpha=-2, target_modules=("q_proj", "up_proj", "wte"), use_rslora=True),

@@ -379,7 +379,7 @@ def test_an_adapter_file_belongs_to_its_base_and_its_parent(tmp_path):
     bank = full_bank()
     for name in "abd":
         bank.save_adapter(name, tmp_path / f"{name}.npz")
-    with pytest.raises(CheckpointError, match="trained on another base"):
+    with pytest.raises(CheckpointError, match="trained on a different base"):
         AdapterBank(gpt(seed=1)).load_adapter("a", tmp_path / "a.npz")
     other = AdapterBank(gpt())
     with pytest.raises(ValueError, match="no adapter 'b'"):
@@ -390,7 +390,7 @@ def test_an_adapter_file_belongs_to_its_base_and_its_parent(tmp_path):
     moved = AdapterBank(gpt())
     moved.load_adapter("b", tmp_path / "b.npz")
     moved.adapter("b").tensors["wte.lora_A"][0, 0] += 1
-    with pytest.raises(CheckpointError, match="another version of its parent 'b'"):
+    with pytest.raises(CheckpointError, match="a different version of its parent 'b'"):
         moved.load_adapter("d", tmp_path / "d.npz")
     with pytest.raises(CheckpointError, match="on top of the adapter 'b'"):
         load_adapter(gpt(), tmp_path / "d.npz")

@@ -1,4 +1,4 @@
-"""`minilora adapters`: tables for people, JSON for programs, one line and exit code 2 for what cannot be."""
+"""`minilora adapters`: tables for people, JSON for programs, one line and exit code 2 for mistakes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from minilora.files.adapter import read_adapter
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A base, two adapters of it and the child of one, an adapter of the shipped base, and a damaged file."""
+    """A base, two adapters for it, a child of one of them, an adapter for the shipped base, and a damaged file."""
     folder = tmp_path_factory.mktemp("adapters")
     base = GPT(GPTConfig(vocab_size=256, block_size=16, n_layer=1, n_head=2, n_embd=8))
     save_model(base, folder / "base.model")
@@ -35,7 +35,7 @@ def folder(tmp_path_factory):
 
 
 def run(capsys, *arguments) -> str:
-    """What the command prints; it must succeed."""
+    """The output of the command, which must succeed."""
     assert main(["adapters", *map(str, arguments)]) == 0
     captured = capsys.readouterr()
     assert captured.err == ""
@@ -95,7 +95,7 @@ def test_compress_says_what_each_layer_lost(folder, tmp_path, capsys):
     assert read_adapter(tmp_path / "small.npz").lora == smaller.lora
 
 
-def test_verify_tells_whole_files_of_this_base_from_others(folder, capsys):
+def test_verify_accepts_only_intact_files_made_for_the_base(folder, capsys):
     whole = [folder / f"{name}.npz" for name in ("a", "b", "child", "shipped")]
     assert [row["state"] for row in rows(capsys, "verify", *whole)] == ["ok"] * 4
     assert main(["adapters", "verify", "--json", *map(str, [*whole, folder / "cut.npz"])]) == 2
@@ -124,7 +124,7 @@ def test_verify_tells_whole_files_of_this_base_from_others(folder, capsys):
         (["compress", "a.npz", "--r", "1", "--out", "none/s"], "there is no folder"),
     ],
 )
-def test_what_cannot_be_is_one_line_and_exit_code_2(arguments, message, folder, monkeypatch, capsys):
+def test_a_mistake_is_one_line_and_exit_code_2(arguments, message, folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     try:
         code = main(["adapters", *arguments])

@@ -1,4 +1,4 @@
-"""The command line as its users meet it: what works, and one line and exit code 2 for what cannot."""
+"""The command line as its users meet it: what works, and one line and exit code 2 for mistakes."""
 
 import argparse
 import io
@@ -19,7 +19,7 @@ from minilora.pretrain import corpus
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """A text, an adapter that two steps on it made, and what no command can use."""
+    """A text, an adapter after two steps of training on it, and files that no command can use."""
     folder = tmp_path_factory.mktemp("cli")
     (folder / "text.txt").write_text("It was the best of times, it was the worst of times. Ça va? " * 20, "utf-8")
     (folder / "empty.txt").write_bytes(b"")
@@ -60,7 +60,7 @@ def test_traceback_shows_where_an_error_comes_from(files):
 
 
 def commands(parser=None, above=()):
-    """The words of every command, and the function that it runs."""
+    """Every command, and the function that it runs."""
     parser = parser or cli.parser()
     found = {" ".join(above): parser.get_default("run")} if parser.get_default("run") else {}
     for action in parser._actions:
@@ -116,7 +116,7 @@ def test_train_starts_from_the_base_it_is_given(files, tmp_path):
     assert (path, layer.r, layer.scaling) == ("blocks.0.mlp.up_proj", 2, 3.0)
 
 
-def test_info_tells_what_each_kind_of_file_holds(files, capsys):
+def test_info_describes_each_kind_of_file(files, capsys):
     assert main(["info"]) == 0
     assert main(["info", str(files / "a.npz")]) == 0
     base, adapter = capsys.readouterr().out.split(str(files / "a.npz"))
@@ -189,7 +189,7 @@ def test_a_mistake_gets_one_line_that_names_it(line, named, files, monkeypatch, 
     before = {path.name: path.read_bytes() for path in files.iterdir()}
     try:
         code = main(line.split())
-    except SystemExit as exit:  # argparse's own way out
+    except SystemExit as exit:  # argparse exits by itself
         code = exit.code
     out, err = capsys.readouterr()
     assert (code, out) == (2, "")
@@ -197,7 +197,7 @@ def test_a_mistake_gets_one_line_that_names_it(line, named, files, monkeypatch, 
     assert {path.name: path.read_bytes() for path in files.iterdir()} == before
 
 
-def test_ctrl_c_is_no_traceback_and_keeps_the_old_file(files, tmp_path, monkeypatch, capsys):
+def test_ctrl_c_prints_no_traceback_and_keeps_the_old_file(files, tmp_path, monkeypatch, capsys):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
@@ -226,7 +226,7 @@ def test_a_diverging_run_is_an_error_and_writes_nothing(files, tmp_path, capsys)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_console_of_few_characters_shows_question_marks(monkeypatch):
+def test_a_console_with_a_small_character_set_shows_question_marks(monkeypatch):
     console = io.TextIOWrapper(io.BytesIO(), encoding="cp1252", errors="strict")
     monkeypatch.setattr(sys, "stdout", console)
     assert main(["generate", "--prompt", "dW = \N{GREEK CAPITAL LETTER DELTA}W", "--tokens", "1"]) == 0
@@ -241,7 +241,7 @@ def test_works_as_a_process_from_any_folder_and_into_a_pipe(tmp_path):
     assert b"wte.weight" in result.stdout
 
 
-def test_a_reader_that_leaves_early_is_no_error(tmp_path):
+def test_a_reader_that_stops_early_is_not_an_error(tmp_path):
     reader, writer = os.pipe()
     os.close(reader)
     environment = {**os.environ, "PYTHONPATH": str(Path(ml.__file__).parents[1])}

@@ -104,7 +104,7 @@ def test_a_foreign_file_is_refused(kind, foreign, tmp_path):
 
 @pytest.mark.parametrize(("kind", "other"), [(a, b) for a in KINDS for b in KINDS if a != b])
 def test_a_file_of_another_kind_is_refused(kind, other, tmp_path):
-    message = f"holds an? {other}, where an? {kind} was expected"
+    message = f"is a file of the kind '{other}', where '{kind}' was expected"
     Reader(kind, tmp_path / "file").assert_refuses(file_of(other, tmp_path), message)
 
 

@@ -20,6 +20,7 @@ from minilora.hf.peft import Update, stack, unstack
 from minilora.lora import lora_config, lora_layers
 from minilora.nn import Linear, Parameter
 from tests.hf_folders import SIZES, gpt2_tensors, write_adapter, write_bfloat16, write_gpt2, write_tokenizer
+from tests.models import bits
 
 C, LAYERS = SIZES["n_embd"], SIZES["n_layer"]
 ALL_SIX = ("q_proj", "k_proj", "v_proj", "o_proj", "up_proj", "down_proj")
@@ -29,10 +30,6 @@ TOKENS = np.arange(8).reshape(1, 8)
 @pytest.fixture
 def gpt2(tmp_path):
     return write_gpt2(tmp_path / "gpt2")
-
-
-def bits(model):
-    return {name: array.tobytes() for name, array in model.state_dict().items()}
 
 
 def ours(tensors):

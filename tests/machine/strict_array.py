@@ -60,14 +60,6 @@ class ndarray:
     def __array__(self, *args: Any, **kwargs: Any) -> np.ndarray:
         raise TypeError("Implicit conversion to a NumPy array is not allowed. Use `.get()` to construct one explicitly")
 
-    shape = property(lambda self: self._array.shape)
-    dtype = property(lambda self: self._array.dtype)
-    ndim = property(lambda self: self._array.ndim)
-    size = property(lambda self: self._array.size)
-    nbytes = property(lambda self: self._array.nbytes)
-    itemsize = property(lambda self: self._array.itemsize)
-    strides = property(lambda self: self._array.strides)
-    flags = property(lambda self: self._array.flags)
     T = property(lambda self: ndarray(self._array.T, self))
 
     def __getattr__(self, name: str) -> Any:
@@ -77,40 +69,16 @@ class ndarray:
             raise AttributeError(f"cupy.ndarray has no attribute {name!r}, or this stand-in does not know it")
         return _checked(f"ndarray.{name}", getattr(self._array, name), owner=self)
 
-    # To the host, counted.
-
     def get(self) -> np.ndarray:
+        """A copy on the host, counted."""
         transfers.to_host += 1
         return self._array.copy()
-
-    def item(self) -> Any:
-        return self.get().item()
-
-    def tolist(self) -> Any:
-        return self.get().tolist()
-
-    def tobytes(self) -> bytes:
-        return self.get().tobytes()
-
-    def __float__(self) -> float:
-        return float(self.get())
-
-    def __int__(self) -> int:
-        return int(self.get())
-
-    def __index__(self) -> int:
-        return self.get().__index__()
-
-    def __bool__(self) -> bool:
-        return bool(self.get())
 
     def __format__(self, spec: str) -> str:
         return format(self.item(), spec)
 
     def __repr__(self) -> str:
         return f"strict {self._array!r}"
-
-    # On the device.
 
     def __len__(self) -> int:
         return len(self._array)
@@ -127,19 +95,14 @@ class ndarray:
     def __deepcopy__(self, memo: Any) -> ndarray:
         return ndarray(self._array.copy())
 
-    def __neg__(self) -> ndarray:
-        return ndarray(-self._array)
 
-    def __abs__(self) -> ndarray:
-        return ndarray(abs(self._array))
-
-    def __invert__(self) -> ndarray:
-        return ndarray(~self._array)
+def _on_the_host(name: str) -> Callable[[ndarray], Any]:
+    return lambda self: getattr(self.get(), name)()
 
 
-def _operator(name: str) -> Callable[[ndarray, Any], Any]:
-    def operate(self: ndarray, other: Any) -> Any:
-        result = getattr(self._array, name)(_inner(other))
+def _operator(name: str) -> Callable[..., Any]:
+    def operate(self: ndarray, *other: Any) -> Any:
+        result = getattr(self._array, name)(*_inner(other))
         return result if result is NotImplemented else ndarray(result)
 
     return operate
@@ -153,11 +116,15 @@ def _in_place(name: str) -> Callable[[ndarray, Any], ndarray]:
     return operate
 
 
+for _name in ["shape", "dtype", "ndim", "size", "nbytes", "itemsize", "strides", "flags"]:
+    setattr(ndarray, _name, property(lambda self, name=_name: getattr(self._array, name)))
+for _name in ["item", "tolist", "tobytes", "__float__", "__int__", "__index__", "__bool__"]:
+    setattr(ndarray, _name, _on_the_host(_name))
 for _name in ["add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor"]:
     setattr(ndarray, f"__{_name}__", _operator(f"__{_name}__"))
     setattr(ndarray, f"__r{_name}__", _operator(f"__r{_name}__"))
     setattr(ndarray, f"__i{_name}__", _in_place(f"__i{_name}__"))
-for _name in ["lt", "le", "gt", "ge", "eq", "ne"]:
+for _name in ["lt", "le", "gt", "ge", "eq", "ne", "neg", "abs", "invert"]:
     setattr(ndarray, f"__{_name}__", _operator(f"__{_name}__"))
 ndarray.__module__ = "cupy"  # what `array_module` goes by
 

@@ -24,7 +24,6 @@ from minilora import (
     add_lora,
     analysis,
     clip_grad_norm,
-    evaluate,
     fit,
     generate,
     load_adapter,
@@ -53,10 +52,10 @@ from minilora.tasks import Example
 from minilora.tasks.decoding import answer
 from minilora.text import Batch
 from tests.machine import strict_array
-from tests.machine.backend_cases import cases, moved
 from tests.machine.strict_array import cupy, transfers
 from tests.methods.test_methods import BOUNDARY, CONFIG, NOISE, OPTIONS, trained
 from tests.models import batch, bits, gpt
+from tests.op_cases import cases, moved
 
 TEXT = np.array([0, 1, 2, 3, 4, 5] * 10)
 LORA = LoraConfig(r=2, target_modules=("q_proj", "v_proj", "up_proj"))
@@ -307,11 +306,6 @@ def test_a_loss_that_is_not_finite_is_found_later_with_the_same_step_and_weights
     assert bits(model) == bits(host)
 
 
-def test_evaluate_is_the_hosts(one_piece):
-    host = gpt()
-    assert evaluate(on_device(host), NOISE, batch_size=3) == evaluate(host, NOISE, batch_size=3)
-
-
 def test_answers_to_many_prompts_are_the_hosts():
     host = gpt(GPTConfig(block_size=24, n_layer=1, n_head=1, n_embd=8))
     examples = [Example("ab", ""), Example("a longer prompt", "")]
@@ -505,7 +499,7 @@ def test_the_demo_says_the_same_on_the_device(tmp_path):
     """Every number of both demos is compared but times. Batches go in pieces on the host, and its factor for clipping
     is of another precision, so losses are equal to rounding, and texts as long as no draw is on the edge."""
     expected, found = (
-        demo(QUICK, 0, 2, tmp_path / "demo.png", progress=False, device=device) for device in ("cpu", "gpu")
+        demo(QUICK, 0, 2, tmp_path / "demo.png", progress=False, device=device) for device in ("numpy", "cupy")
     )
     for one, other in zip(found.inits, expected.inits, strict=True):
         assert (one.name, one.identical) == (other.name, other.identical)

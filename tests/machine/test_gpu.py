@@ -22,9 +22,9 @@ from minilora.testing.bounds import gamma
 from tests.benchmarks import gpu as benchmark
 from tests.benchmarks.shapes import Shape
 from tests.machine import strict_array
-from tests.machine.backend_cases import bounds, cases, moved
 from tests.methods.test_methods import BOUNDARY, OPTIONS, trained
 from tests.models import batch
+from tests.op_cases import bounds, cases, moved
 
 SHAPE = GPTConfig(vocab_size=32, block_size=16, n_layer=2, n_head=2, n_embd=16)
 

@@ -57,6 +57,14 @@ def test_a_shorter_line_covers_the_longer_one_before(clock):
     assert len(second) >= len(first)
 
 
+@pytest.mark.parametrize("stream", [Terminal(), io.StringIO()], ids=["a terminal", "elsewhere"])
+def test_a_line_that_is_not_shown_is_not_made(clock, stream):
+    bar = Progress(1, "step", stream, shown=False)
+    bar.update(1, lambda: 1 / 0)
+    bar.close()
+    assert stream.getvalue() == ""
+
+
 def test_updates_that_follow_too_soon_are_not_shown(clock):
     stream = Terminal()
     bar = Progress(9, "step", stream)

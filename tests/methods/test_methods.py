@@ -30,11 +30,10 @@ from minilora.files.container import read_file, write_file
 from minilora.testing.bounds import gamma
 from tests.finite_differences import assert_gradient
 from tests.methods.reference_methods import method_logits
-from tests.models import TINY, batch, bits, gpt, loss_of, scramble
+from tests.models import TINY, batch, bits, configs, gpt, loss_of, scramble, seeds
 from tests.reference import Reference
 
 CONFIG = replace(TINY, block_size=12)
-seeds = st.integers(0, 2**32 - 1)
 NOISE = np.random.default_rng(0).integers(7, size=60)
 
 # Options small enough for the tiny model; 3 is the token before which the infix goes.
@@ -95,14 +94,7 @@ def test_the_methods_are_the_papers_in_its_order():
 @st.composite
 def shapes_and_options(draw, name: str):
     """A shape of a model, and options for the method that fit it."""
-    n_head = draw(st.integers(1, 2))
-    config = GPTConfig(
-        vocab_size=draw(st.integers(1, 9)),
-        block_size=draw(st.integers(3, 9)),
-        n_layer=draw(st.integers(1, 4)),
-        n_head=n_head,
-        n_embd=n_head * draw(st.integers(1, 4)),
-    )
+    config = draw(configs(min_block_size=3))
     options: dict = {}
     if name.startswith("adapter"):
         options["m"] = draw(st.integers(1, 9))
@@ -335,8 +327,8 @@ def test_a_frozen_layer_under_the_lowest_adapter_is_not_entered(name, monkeypatc
     monkeypatch.setattr(Linear, "backward", lambda self, *a, **k: (entered.append(self), original(self, *a, **k))[1])
     model = fresh(name)
     loss_and_grads(model, *batch())
-    lowest = model.blocks[0].attn.o_proj if name == "adapter_h" else model.blocks[0].mlp.down_proj
-    assert lowest not in entered and model.blocks[1].attn.q_proj in entered
+    lowest = model.get_submodule(f"blocks.0.{'attn.o_proj' if name == 'adapter_h' else 'mlp.down_proj'}")
+    assert lowest not in entered and model.get_submodule("blocks.1.attn.q_proj") in entered
 
 
 @pytest.mark.parametrize("name", WITH_SPECIALS)
@@ -425,7 +417,7 @@ def test_another_base_is_refused_before_any_change(name, tmp_path):
     if name == "full":  # which leaves no base
         assert bits(methods.load_trained(other, tmp_path / "a.npz")) == bits(trained(name))
         return
-    with pytest.raises(CheckpointError, match="trained on another base"):
+    with pytest.raises(CheckpointError, match="trained on a different base"):
         methods.load_trained(other, tmp_path / "a.npz")
     assert bits(other) == before and methods.method_of(other) is None
     with pytest.raises(CheckpointError, match="is for a base of"):
@@ -436,10 +428,10 @@ def test_foreign_files_are_refused(tmp_path):
     save_model(gpt(CONFIG), tmp_path / "model.npz")
     save_adapter(add_lora(gpt(CONFIG), LoraConfig(r=1)), tmp_path / "adapter.npz")
     for kind in ("model", "adapter"):
-        with pytest.raises(CheckpointError, match=f"holds a {kind}, where a method was expected"):
+        with pytest.raises(CheckpointError, match=f"of the kind '{kind}', where 'method' was expected"):
             methods.load_trained(gpt(CONFIG), tmp_path / f"{kind}.npz")
     methods.save_trained(fresh("adapter_h"), tmp_path / "h.npz")
-    with pytest.raises(CheckpointError, match="holds a method, where a adapter was expected"):
+    with pytest.raises(CheckpointError, match="of the kind 'method', where 'adapter' was expected"):
         load_adapter(gpt(CONFIG), tmp_path / "h.npz")
     with pytest.raises(CheckpointError, match="the model has"):
         methods.load_trained(fresh("adapter_p"), tmp_path / "h.npz")
@@ -461,7 +453,7 @@ def test_foreign_files_are_refused(tmp_path):
         ({"options": {**LORA, "target_modules": ["k_proj", "v_proj", "up_proj"]}}, "this model needs"),
         ({"config": None}, "impossible header"),
         ({"architecture": "gpt9"}, "architecture .gpt9.: this minilora knows gpt2"),
-        ({"base_sha256": None}, "another base"),
+        ({"base_sha256": None}, "different base"),
     ],
 )
 def test_a_forged_header_is_refused_before_any_change(change, message, tmp_path):

@@ -1,6 +1,6 @@
-"""minilora.testing passes right implementations and names the law that a wrong one breaks; its bounds hold.
+"""minilora.testing accepts correct implementations and names the law that a wrong one breaks; its bounds hold.
 
-A harness is only worth something if it fails when it should: `WRONG` is the list of mistakes it has to catch.
+A check is only worth something if it fails when it should: `WRONG` lists the mistakes it must catch.
 """
 
 import subprocess
@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given, settings
 
 from minilora import testing
-from minilora.testing import check, laws
+from minilora.testing import laws
 from minilora.testing.bounds import forward_error_bound, merge_error_bound, unmerge_drift_bound
-from minilora.testing.cases import lora_cases
 from minilora.testing.check import check_lora
+from minilora.testing.strategies import drawn_cases, lora_cases
 
-# The textbook implementation, and others that are as right.
+# The textbook implementation, and other correct ones.
 
 
 def forward(x, W0, A, B, scaling):
@@ -98,11 +98,11 @@ def test_right_implementations_keep_every_law(functions):
     check_lora(**functions)
 
 
-# The wrong ones: what differs from the textbook, the law that must name it, what the message must say.
+# Wrong ones: what differs from the textbook, the law that must be named, what the message must contain.
 
 
 def in_dtype(dtype, function):
-    """The function, computed in another precision than asked for."""
+    """The function, computed in another precision than its arguments have."""
     return lambda *arguments: function(*(dtype(value) for value in arguments))
 
 
@@ -264,7 +264,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("functions", "law", "says"), WRONG.values(), ids=WRONG)
-def test_wrong_implementations_break_the_law_one_expects(functions, law, says):
+def test_wrong_implementations_break_the_expected_law(functions, law, says):
     with pytest.raises(AssertionError) as failure:
         check_lora(**functions)
     message = str(failure.value)
@@ -273,7 +273,7 @@ def test_wrong_implementations_break_the_law_one_expects(functions, law, says):
         assert part in message
 
 
-def test_the_message_is_the_smallest_case_and_says_by_how_much():
+def test_the_message_shows_the_smallest_case_and_the_error():
     with pytest.raises(AssertionError) as failure:
         check_lora(forward=forward, merge=lambda W0, A, B, scaling: W0 + B @ A)
     assert str(failure.value).splitlines() == [
@@ -297,9 +297,9 @@ def test_rounding_is_not_mistaken_for_a_slip():
 
 
 def test_the_same_code_gets_the_same_cases():
-    first = check._drawn_cases(10)
-    check._drawn_cases.cache_clear()
-    assert [str(case) for case in check._drawn_cases(10)] == [str(case) for case in first]
+    first = drawn_cases(10)
+    drawn_cases.cache_clear()
+    assert [str(case) for case in drawn_cases(10)] == [str(case) for case in first]
 
 
 def test_random_answers_are_rejected():
@@ -313,7 +313,7 @@ def test_unmerge_alone_is_refused():
         check_lora(forward=forward, unmerge=unmerge)
 
 
-# In somebody's own test file.
+# In a user's own test file.
 
 
 def test_the_five_lines_leave_no_folder_and_no_noise(tmp_path):
@@ -329,13 +329,18 @@ def test_the_five_lines_leave_no_folder_and_no_noise(tmp_path):
     run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert "1 failed, 1 passed" in run.stdout, run.stdout + run.stderr
     assert "law 'merged equals unmerged' is broken" in run.stdout
-    assert "Falsifying" not in run.stdout and "_drawn_cases" not in run.stdout
+    assert "Falsifying" not in run.stdout and "drawn_cases" not in run.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["test_mine.py"]
 
 
 def test_only_this_room_needs_hypothesis():
     package = "import sys; import minilora; assert not {'hypothesis', 'minilora.testing'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", package], check=True)
+
+
+def test_laws_bounds_and_shrinking_work_without_hypothesis():
+    parts = "import sys; from minilora.testing import laws, smallest; assert 'hypothesis' not in sys.modules"
+    subprocess.run([sys.executable, "-c", parts], check=True)
 
 
 @settings(max_examples=20, database=None, deadline=None)
@@ -365,7 +370,7 @@ def drawn(strategy, count):
 
 
 def test_cases_cover_what_they_promise():
-    cases = check._drawn_cases(200)
+    cases = drawn_cases(200)
     shapes = [(*case.x.shape, case.W0.shape[0]) for case in cases]
     assert {n for n, _, _ in shapes} == {k for _, k, _ in shapes} == {d for _, _, d in shapes} == {1, 2, 3, 4}
     assert any(d == k > 1 for _, k, d in shapes) and any(d != k for _, k, d in shapes)
@@ -405,7 +410,7 @@ def exact_forward(x, W0, A, B, scaling):
 
 
 def random_layer(rng, dtype, decades, k=None):
-    """x, W0, A, B, s whose entries spread over so many decades either way."""
+    """x, W0, A, B, s whose entries spread over this many decades in either direction."""
     n, d, r = rng.integers(1, 6, 3)
     k = k or rng.integers(1, 12)
 
@@ -445,7 +450,7 @@ def test_bounds_hold_when_everything_underflows(dtype, tiny):
         outputs = [order(*layer) for order in ORDERS.values()]
         assert all(excess(y, right, forward_error_bound(*layer)) <= 1 for y in outputs)
         lost |= any((y == 0).all() for y in outputs) and bool(right.any())
-    assert lost  # an error of 100 per cent: no relative bound would have held
+    assert lost  # an error of 100 %: no relative bound would have held
 
 
 @pytest.mark.parametrize(("dtype", "decades"), [("float16", 0.5), ("float32", 3), ("float64", 3)])
@@ -456,12 +461,12 @@ def test_drift_bound_holds(dtype, decades, cycles):
         _, W0, A, B, s = random_layer(rng, dtype, decades)
         W = W0
         for _ in range(cycles):
-            W = unmerge(merge(W, A, B, s), A, W.dtype.type(s) * B, 1.0)  # not the bits that merge has added
+            W = unmerge(merge(W, A, B, s), A, W.dtype.type(s) * B, 1.0)  # not the same bits that merge added
         assert W.dtype == dtype
         assert excess(W, exact(W0), unmerge_drift_bound(W0, A, B, s, cycles)) <= 1
 
 
-def test_forward_bound_is_within_eight_of_an_error_that_happens():
+def test_the_forward_bound_is_within_eight_times_an_actual_error():
     """1 + 0.99 u + 0.99 u + ..., one after the other, stays 1: the error is 0.99 (k - 1) u."""
     k, u = 256, testing.unit_roundoff("float32")
     x, W0 = np.ones((1, k), np.float32), np.full((1, k), 0.99 * u, np.float32)
@@ -471,8 +476,8 @@ def test_forward_bound_is_within_eight_of_an_error_that_happens():
     assert error < forward_error_bound(x, W0, A, B, 1.0) < 8 * error
 
 
-def test_drift_bound_is_within_sixteen_of_a_drift_that_happens():
-    """(0.99 u + 1) - 1 is 0: all of W0 is lost at the first cycle."""
+def test_the_drift_bound_is_within_sixteen_times_an_actual_drift():
+    """(0.99 u + 1) - 1 is 0: all of W0 is lost in the first cycle."""
     u = testing.unit_roundoff("float32")
     W0, one = np.full((1, 1), 0.99 * u, np.float32), np.ones((1, 1), np.float32)
     assert unmerge(merge(W0, one, one, 1.0), one, one, 1.0) == 0
@@ -480,7 +485,7 @@ def test_drift_bound_is_within_sixteen_of_a_drift_that_happens():
 
 
 def test_a_relative_error_of_a_billionth_is_seen():
-    """On a layer of ordinary size, the tolerances leave room for rounding and for nothing else."""
+    """On a layer of ordinary size, the tolerances leave room only for rounding."""
     rng = np.random.default_rng(3)
     n, d, k, r = 4, 6, 5, 2
     shapes = (n, k), (d, k), (r, k), (d, r), (n, d)
@@ -502,7 +507,7 @@ def test_a_relative_error_of_a_billionth_is_seen():
         laws.unmerge_restores(case, merge, lambda W, A, B, s: unmerge(W, A, B, s * off))
 
 
-def test_the_laws_of_rounding_that_the_bounds_stand_on():
+def test_the_rounding_laws_that_the_bounds_rely_on():
     for dtype, bits in (("float16", 11), ("float32", 24), ("float64", 53)):
         assert testing.unit_roundoff(dtype) == 2.0**-bits
     assert testing.gamma(1, "float16") == 1 / 2047
