@@ -1,4 +1,9 @@
-"""The attention of `ops.causal_attention_plain`, made fast: a test holds both equal in value and gradient."""
+"""The attention of `ops.py`, made fast: the same functions, and tests hold them equal in value and gradient.
+
+- Queries go in blocks, and a block skips the keys that are masked for all of it.
+- Scores are transposed, (keys, queries), because NumPy works down columns several times faster than along short rows;
+  a key's rows of all heads are side by side, so that these passes have long inner loops.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +31,7 @@ def _empty_heads(like: Array, shape: tuple[int, ...]) -> Array:
 
 
 def causal_attention(q: Array, k: Array, v: Array) -> tuple[Array, list[Array]]:
-    """y, and for backward the transposed softmax P^T, one array (B, H, keys, queries) a block.
+    """y, and for backward the transposed softmax P^T, one array (B, H, keys, queries) per block.
 
     q (B, H, Tq, D), k and v (B, H, Tk, D) -> y (B, H, Tq, D).
     """
@@ -58,7 +63,7 @@ def _scores(k: Array, q: Array) -> Array:
 
 
 def _softmax_of_columns(S: Array) -> None:
-    """exp(S) / sum(exp(S)) down the columns, in place.  max S is subtracted, so that exp cannot overflow."""
+    """exp(S) / sum(exp(S)) down the columns, in place."""
     xp = array_module(S)
     S -= S.max(axis=-2, keepdims=True)
     xp.exp(S, out=S)
@@ -71,12 +76,7 @@ def causal_attention_dv(dy: Array, v: Array, P: list[Array]) -> Array:
 
 
 def causal_attention_dscores(dy: Array, v: Array, y: Array, P: list[Array]) -> list[Array]:
-    """dL/dS for the scores S = q k^T / sqrt(D), in blocks shaped as P's.
-
-    dP = dy v^T; the softmax's Jacobian dP_j/dS_m = P_j (delta_jm - P_m) gives
-    dS_m = P_m (dP_m - sum_j P_j dP_j), and sum_j P_j dP_j = sum_j P_j (v_j . dy) = y . dy,
-    a product over D rather than over Tk terms. Masked places have P = 0, so dS = 0.
-    """
+    """dS = P (dP - y . dy) with dP = dy v^T, in blocks shaped like P's."""
     xp = array_module(dy)
     y_dot_dy = xp.einsum("bhtd,bhtd->bht", y, dy)[:, :, None]
     dS = []

@@ -34,7 +34,7 @@ def generate(
     if not 0 < rows.shape[1] < most:
         raise ValueError(
             f"the prompt has {rows.shape[1]} tokens: give 1 to {most - 1}, so that at least one more fits into the "
-            f"model's {most} (its block_size, less any rows that a method adds)"
+            f"model's max_tokens={most}"
         )
     if not temperature >= 0 or (top_k is not None and top_k < 1):
         raise ValueError(f"temperature={temperature} must be at least 0 and top_k={top_k} at least 1, or None")

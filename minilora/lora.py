@@ -77,7 +77,7 @@ class LoraConfig:
         """Whether the layer at this path is to be adapted."""
         if isinstance(self.target_modules, str):
             return re.fullmatch(self.target_modules, path) is not None
-        return any(path == name or path.endswith("." + name) for name in self.target_modules)
+        return any(_ends_with(path, name) for name in self.target_modules)
 
     def rank(self, path: str) -> int:
         """The rank r for the layer at this path."""
@@ -91,6 +91,11 @@ class LoraConfig:
         """alpha / r, or alpha / sqrt(r) with `use_rslora`, for the layer at this path."""
         alpha, r = float(self.alpha(path)), int(self.rank(path))
         return alpha / math.sqrt(r) if self.use_rslora else alpha / r
+
+
+def _ends_with(path: str, name: str) -> bool:
+    """Whether a layer's path ends with this name: "q_proj" or "0.attn.q_proj" for "blocks.0.attn.q_proj"."""
+    return path == name or path.endswith("." + name)
 
 
 def _by_pattern(pattern: Mapping[str, Any], path: str, default: Any) -> Any:
@@ -344,43 +349,47 @@ def add_lora(model: Model, config: LoraConfig, seed: int = 0) -> Model:
     """
     if any(lora_layers(model)):
         raise LoraError("the model has a LoRA already: call remove_lora(model) first")
-    targets = _find_targets(model, config)
+    trained = lora_shapes(model.shapes(), config)
     model.freeze()
     rng = np.random.default_rng(seed)
-    for path, layer in targets.items():
-        if isinstance(layer, Embedding):
-            model.set_submodule(path, LoraEmbedding(layer, config, rng, path))
-            continue
-        model.set_submodule(path, LoraLinear(layer, config, rng, path))
-        if config.bias == "lora_only" and layer.bias is not None:
-            layer.bias.trainable = True
-    if config.bias == "all":
-        for name, parameter in model.named_parameters().items():
-            parameter.trainable |= name.endswith(".bias")
+    for path in [name.removesuffix(".lora_A") for name in trained if name.endswith(".lora_A")]:
+        layer: Any = model.get_submodule(path)
+        lora = LoraEmbedding if isinstance(layer, Embedding) else LoraLinear
+        model.set_submodule(path, lora(layer, config, rng, path))
+    for name, parameter in model.named_parameters().items():
+        parameter.trainable |= name in trained
     return model
 
 
-def _find_targets(model: Module, config: LoraConfig) -> dict[str, Linear | Embedding]:
-    """Path -> layer for the layers that the config asks for, each of its names having matched one."""
-    layers = {p: m for p, m in model.named_modules() if isinstance(m, (Linear, Embedding))}
-    chosen = {path: layer for path, layer in layers.items() if config.targets(path)}
-    names = (config.target_modules,) if isinstance(config.target_modules, str) else config.target_modules
-    for name in names:
-        if not any(LoraConfig(target_modules=(name,)).targets(p) for p in chosen) and not (
-            isinstance(config.target_modules, str) and chosen
-        ):
-            known = sorted({path.rpartition(".")[2] for path in layers})
-            raise ValueError(f"no layer matches the target {name!r}: this model has {', '.join(known)}")
-    return chosen
+def lora_shapes(shapes: Mapping[str, tuple[int, ...]], config: LoraConfig) -> dict[str, tuple[int, ...]]:
+    """Name -> shape of all that a LoRA of this config trains: each A and B, then the biases that train along.
+
+    shapes  name -> shape of every parameter of the model, which may have this LoRA already
+    ValueError if a target names no layer.
+    """
+    matrices = [name.removesuffix(".weight") for name, s in shapes.items() if name.endswith(".weight") and len(s) == 2]
+    adapted = _targeted(matrices, config)
+    found: dict[str, tuple[int, ...]] = {}
+    for path in adapted:
+        (d, k), r = shapes[f"{path}.weight"], config.rank(path)
+        found |= {f"{path}.lora_A": (r, k), f"{path}.lora_B": (d, r)}
+    if config.bias == "all":
+        biases = [name for name in shapes if name.endswith(".bias")]
+    else:
+        biases = [name for path in adapted if (name := f"{path}.bias") in shapes and config.bias == "lora_only"]
+    return found | {name: shapes[name] for name in biases}
 
 
-def lora_shapes(model: Module, config: LoraConfig) -> dict[str, tuple[int, int]]:
-    """Name -> shape of each A and B that `config` asks for, allocating none.  ValueError as `add_lora`."""
-    shapes: dict[str, tuple[int, int]] = {}
-    for path, layer in _find_targets(model, config).items():
-        (d, k), r = layer.weight.shape, config.rank(path)
-        shapes |= {f"{path}.lora_A": (r, k), f"{path}.lora_B": (d, r)}
-    return shapes
+def _targeted(paths: list[str], config: LoraConfig) -> list[str]:
+    """Those of the layers at these paths that the config adapts.  ValueError if a target names none of them."""
+    if isinstance(config.target_modules, str):
+        idle = [] if any(map(config.targets, paths)) else [config.target_modules]
+    else:
+        idle = [name for name in config.target_modules if not any(_ends_with(path, name) for path in paths)]
+    if idle:
+        known = sorted({path.rpartition(".")[2] for path in paths})
+        raise ValueError(f"no layer matches the target {idle[0]!r}: this model has {', '.join(known)}")
+    return [path for path in paths if config.targets(path)]
 
 
 def merge(model: Model, keep_base: bool = True) -> Model:

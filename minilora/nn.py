@@ -1,4 +1,4 @@
-"""Parameters, modules and the three layers a transformer is made of.
+"""Parameters, modules, the layers of a transformer, and the decoder that every architecture here is.
 
 The contract of every layer, here and in the rest of the package:
 
@@ -7,7 +7,7 @@ The contract of every layer, here and in the rest of the package:
 
 A layer holds parameters and nothing else between calls, so one model can serve many threads. A frozen
 parameter costs nothing: no gradient product and no saved input. `need_dx=False` tells a layer that nothing
-below it trains: it returns None, and spares the product.
+below it trains: it skips the product and returns None.
 
 Who owns what: a layer never changes x or dy, and the y and dx it returns are fresh arrays, which the caller
 may overwrite. `rng` is a generator while training, which turns dropout on; None turns it off.
@@ -16,7 +16,8 @@ may overwrite. `rng` is a generator while training, which turns dropout on; None
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar
+from types import ModuleType
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -24,6 +25,8 @@ from minilora import ops
 from minilora.machine.backend import Array, array_module, load_cupy, to_host
 
 Gradients = dict[str, Array]
+Rng: TypeAlias = "np.random.Generator | None"  # or CuPy's generator, for a model on a GPU
+Cache = Any  # what a layer's forward leaves for its own backward: nothing else looks inside
 Self = TypeVar("Self", bound="Module")
 
 
@@ -91,6 +94,10 @@ class Module:
                 if isinstance(child, Parameter):
                     found.setdefault(id(child), (f"{path}.{name}" if path else name, child))
         return dict(found.values())
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Dotted path -> shape of every parameter."""
+        return {name: parameter.shape for name, parameter in self.named_parameters().items()}
 
     def assign_names(self) -> None:
         """Write each parameter's path from here into its `name`, the key of its gradient.  Call it on the root when
@@ -286,3 +293,300 @@ def normal(rng: np.random.Generator | None, shape: tuple[int, ...], std: float, 
     if rng is None:
         return np.zeros(shape, dtype)
     return (rng.standard_normal(shape) * std).astype(dtype)
+
+
+# ------------------------------------------------------------------------------------------------ decoder
+
+
+class BlockCache(NamedTuple):
+    """What a block's backward reads, part by part; None for a part that backward will not enter."""
+
+    ln_1: Cache
+    attn: Cache
+    ln_2: Cache
+    mlp: Cache
+
+
+class Block(Module):
+    """x + attn(ln_1(x)), then the same with ln_2 and the MLP: the residual stream is only ever added to."""
+
+    def __init__(self, ln_1: Module, attn: Module, ln_2: Module, mlp: Module) -> None:
+        self.ln_1: Any = ln_1
+        self.attn: Any = attn
+        self.ln_2: Any = ln_2
+        self.mlp: Any = mlp
+
+    def forward(
+        self, x: Array, rng: Rng = None, past: LayerKV | None = None, need_dx: bool = True
+    ) -> tuple[Array, BlockCache]:
+        """x (B, T, C) -> x (B, T, C).  The cache holds only what `backward` with the same `need_dx` will read."""
+        n, ln_1 = self.ln_1.forward(x, rng)
+        y, attn = self.attn.forward(n, rng, past)
+        y += x
+        n, ln_2 = self.ln_2.forward(y, rng)
+        z, mlp = self.mlp.forward(n, rng)
+        z += y
+        enter_ln_1 = need_dx or self.ln_1.trainable
+        enter_attn = enter_ln_1 or self.attn.trainable
+        enter_ln_2 = enter_attn or self.ln_2.trainable
+        enter_mlp = enter_ln_2 or self.mlp.trainable
+        return z, BlockCache(
+            ln_1 if enter_ln_1 else None,
+            attn if enter_attn else None,
+            ln_2 if enter_ln_2 else None,
+            mlp if enter_mlp else None,
+        )
+
+    def backward(self, dz: Array, cache: BlockCache, grads: Gradients, need_dx: bool = True) -> Array | None:
+        """dz (B, T, C) -> dx (B, T, C): the gradient of a sum goes unchanged to both of its terms."""
+        need_dy = need_dx or self.ln_1.trainable or self.attn.trainable
+        dn = self.mlp.backward(dz, cache.mlp, grads, need_dy or self.ln_2.trainable)
+        if dn is None:
+            return None
+        dy = self.ln_2.backward(dn, cache.ln_2, grads, need_dy)
+        if dy is None:
+            return None
+        dy += dz
+        dn = self.attn.backward(dy, cache.attn, grads, need_dx or self.ln_1.trainable)
+        if dn is None:
+            return None
+        dx = self.ln_1.backward(dn, cache.ln_1, grads, need_dx)
+        if dx is None:
+            return None
+        dx += dy
+        return dx
+
+
+def add_terms(total: Array | None, term: Array | None) -> Array | None:
+    """`total` + `term`, added into `total`; None is a branch of backward that nobody asked for."""
+    if total is None or term is None:
+        return term if total is None else total
+    total += term
+    return total
+
+
+class LayerKV:
+    """The keys and values that one attention layer has computed so far, for generation.
+
+    keys, values (B, key/value heads, rows, D), of which the first `length` rows are filled.
+    """
+
+    def __init__(self, keys: Array, values: Array, length: int = 0) -> None:
+        self.keys, self.values, self.length = keys, values, length
+
+    def append(self, k: Array, v: Array) -> tuple[Array, Array]:
+        """Store the new k, v (B, heads, t, D); return all keys and values so far, as views."""
+        end = self.length + k.shape[2]
+        self.keys[:, :, self.length : end] = k
+        self.values[:, :, self.length : end] = v
+        self.length = end
+        return self.keys[:, :, :end], self.values[:, :, :end]
+
+
+class Past:
+    """What a model remembers of the `length` tokens that it has read: one LayerKV per block."""
+
+    def __init__(self, layers: list[LayerKV]) -> None:
+        self.layers, self.length = layers, 0
+
+
+class Stack(Module):
+    """Runs x through the blocks in order.
+
+    It has no parameters. It is a module so that a method may put one of its own in its place, for instance one
+    that sends rows along which are not tokens'.
+    """
+
+    def new_past(self, layers: list[LayerKV]) -> Past:
+        """What `forward` will take as `past`."""
+        return Past(layers)
+
+    def forward(
+        self, x: Array, blocks: list[Any], tokens: Array, rng: Rng, past: Past | None, keep: bool, need_dx: bool
+    ) -> tuple[Array, Cache]:
+        """x (B, T, C), embedded from tokens (B, T) -> x (B, T, C).  The cache is one BlockCache per block, None below
+        the lowest trainable parameter, and everywhere with `keep=False`."""
+        caches: list[BlockCache | None] = []
+        for i, block in enumerate(blocks):
+            x, cache = block.forward(x, rng, None if past is None else past.layers[i], need_dx)
+            need_dx = need_dx or block.trainable
+            caches.append(cache if keep and need_dx else None)
+        return x, caches
+
+    def backward(
+        self, dx: Array | None, blocks: list[Any], cache: Cache, grads: Gradients, need_dx: bool
+    ) -> Array | None:
+        """dx (B, T, C) after the blocks -> dx (B, T, C) before them."""
+        below = [need_dx]  # below[i]: something under block i trains
+        for block in blocks[:-1]:
+            below.append(below[-1] or block.trainable)
+        for block, block_cache, need in zip(reversed(blocks), reversed(cache), reversed(below), strict=True):
+            if dx is None:
+                return None
+            dx = block.backward(dx, block_cache, grads, need)
+        return dx
+
+
+class DecoderCache(NamedTuple):
+    """What a decoder's backward reads.  `rows`: the positions that have logits, and (B, T); None if all have."""
+
+    embeddings: Cache
+    blocks: Cache
+    rows: tuple[Array, tuple[int, int]] | None
+    ln_f: Cache
+    head: Cache
+
+
+class Decoder(Module):
+    """What GPT-2 and its successors share: embedding, blocks, a last norm, a head.  `model(tokens)` gives logits.
+
+    An architecture is one file beside `transformer.py`. It has
+
+    - a frozen dataclass for its config, with `vocab_size`, `dtype`, `width`, `layers`, `max_tokens` and
+      `parameter_count`; and `shapes(config)`, the name and shape of every parameter in the model's order;
+    - its attention and MLP, with `forward(x, rng)` and `backward(dy, cache, grads, need_dx)`; attention takes a
+      LayerKV as well, whose `length` is the position of the first new row;
+    - a subclass of this one, whose `__init__` sets the fields below in the order of `shapes`, and then calls
+      `assign_names`. It overrides `embed`, `embed_backward` and `embeddings` if more than `wte` makes x from tokens,
+      and `unembed` with its backward if the head is not `wte` itself;
+    - a line in `files/architectures.py`.
+
+    C is the width, V the vocabulary.
+    """
+
+    config: Any
+    wte: Any  # (V, C)
+    blocks: list[Any]
+    stack: Stack
+    ln_f: Any
+    max_tokens: int  # the longest sequence
+    kv_heads: int  # heads with keys and values of their own
+    head_size: int  # D
+
+    @property
+    def width(self) -> int:
+        """C, the numbers that stand for a token between two blocks."""
+        return self.config.width
+
+    @property
+    def layers(self) -> int:
+        """The number of blocks."""
+        return len(self.blocks)
+
+    @property
+    def vocab_size(self) -> int:
+        return self.config.vocab_size
+
+    @property
+    def dtype(self) -> str:
+        """Of parameters and activations: "float32" or "float64"."""
+        return self.config.dtype
+
+    @property
+    def xp(self) -> ModuleType:
+        """The array module that the parameters live in: NumPy, or CuPy on a GPU."""
+        return array_module(self.ln_f.weight.data)
+
+    # ---------------------------------------------------------------------- what an architecture may override
+
+    @property
+    def embeddings(self) -> tuple[Any, ...]:
+        """The layers that make x from tokens."""
+        return (self.wte,)
+
+    def embed(self, tokens: Array, start: int, rng: Rng) -> tuple[Array, Cache]:
+        """tokens (B, T), the first of them at position `start` -> x (B, T, C)."""
+        return self.wte.forward(tokens, rng)
+
+    def embed_backward(self, dx: Array, cache: Cache, grads: Gradients) -> None:
+        """dx (B, T, C)."""
+        self.wte.backward(dx, cache, grads)
+
+    def unembed(self, x: Array, rng: Rng) -> tuple[Array, Cache]:
+        """x (..., C) -> logits (..., V), by the table of embeddings."""
+        return self.wte.unembed(x, rng)
+
+    def unembed_backward(self, dlogits: Array, cache: Cache, grads: Gradients, need_dx: bool) -> Array | None:
+        """dlogits (..., V) -> dx (..., C)."""
+        return self.wte.unembed_backward(dlogits, cache, grads, need_dx)
+
+    # -------------------------------------------------------------------------------------- what they share
+
+    def __call__(self, tokens: Array) -> Array:
+        """tokens (B, T) int -> logits (B, T, V); nothing is kept for a backward."""
+        return self.forward(tokens, keep=False)[0]
+
+    def forward(
+        self,
+        tokens: Array,
+        rng: Rng = None,
+        past: Past | None = None,
+        keep: bool = True,
+        positions: Array | None = None,
+    ) -> tuple[Array, DecoderCache]:
+        """tokens (B, T) int -> logits (B, T, V) and the cache for `backward`, empty with `keep=False`.
+
+        With `past` (see `new_past`) the tokens follow those that went through it before.
+        With `positions` (n,), distinct rows of the (B, T) grid laid flat, only those get logits, (n, V): a row whose
+        loss does not count needs no head.
+        ValueError if a token is outside the vocabulary or the sequence is longer than `max_tokens`.
+        """
+        start = 0 if past is None else past.length
+        tokens = self._checked(tokens, start)
+        x, embeddings = self.embed(tokens, start, rng)
+        embeddings_train = any(layer.trainable for layer in self.embeddings)
+        x, blocks = self.stack.forward(x, self.blocks, tokens, rng, past, keep, embeddings_train)
+        if past is not None:
+            past.length += tokens.shape[1]
+        rows = None
+        if positions is not None:
+            rows = (positions, tokens.shape)
+            x = x.reshape(-1, x.shape[-1])[positions]
+        n, ln_f = self.ln_f.forward(x, rng)
+        logits, head = self.unembed(n, rng)
+        return logits, DecoderCache(embeddings, blocks, rows, ln_f if keep else None, head if keep else None)
+
+    def backward(self, dlogits: Array, cache: DecoderCache, grads: Gradients) -> None:
+        """dlogits as the logits: adds every trainable parameter's gradient to `grads`, and goes no deeper than the
+        lowest of them."""
+        embeddings_train = any(layer.trainable for layer in self.embeddings)
+        need_dx = embeddings_train or self.stack.trainable or any(block.trainable for block in self.blocks)
+        dn = self.unembed_backward(dlogits, cache.head, grads, need_dx or self.ln_f.trainable)
+        if dn is None:
+            return
+        dx = self.ln_f.backward(dn, cache.ln_f, grads, need_dx)
+        if dx is not None and cache.rows is not None:
+            positions, (B, T) = cache.rows
+            everywhere = array_module(dx).zeros((B * T, dx.shape[-1]), dx.dtype)
+            everywhere[positions] = dx
+            dx = everywhere.reshape(B, T, -1)
+        dx = self.stack.backward(dx, self.blocks, cache.blocks, grads, embeddings_train)
+        if dx is not None:
+            self.embed_backward(dx, cache.embeddings, grads)
+
+    def new_past(self, batch_size: int, tokens: int | None = None) -> Past:
+        """Empty key/value caches for `batch_size` sequences of up to `tokens` tokens (`max_tokens` if None)."""
+        spare = 0 if tokens is None else self.max_tokens - min(tokens, self.max_tokens)
+        shape = (batch_size, self.kv_heads, self.config.max_tokens - spare, self.head_size)
+        xp, dtype = self.xp, self.dtype
+        return self.stack.new_past([LayerKV(xp.empty(shape, dtype), xp.empty(shape, dtype)) for _ in self.blocks])
+
+    def _checked(self, tokens: Array, start: int) -> Array:
+        """The tokens on the model's device, once they are known to be valid indices."""
+        if isinstance(tokens, (list, tuple)):
+            tokens = np.asarray(tokens)
+        if tokens.ndim != 2 or tokens.dtype.kind not in "iu":
+            raise ValueError(
+                f"tokens have shape {tokens.shape} and dtype {tokens.dtype}: give whole numbers of shape (B, T)"
+            )
+        if tokens.shape[1] == 0 or start + tokens.shape[1] > self.max_tokens:
+            raise ValueError(
+                f"{start + tokens.shape[1]} tokens do not fit: give 1 to {self.max_tokens}, the model's max_tokens"
+            )
+        # Only on the host: asking a device array for its extremes would wait for the device.
+        V = self.vocab_size
+        if isinstance(tokens, np.ndarray) and tokens.size and not 0 <= tokens.min() <= tokens.max() < V:
+            raise ValueError(
+                f"tokens run from {tokens.min()} to {tokens.max()}: this model's vocabulary is 0 to {V - 1}"
+            )
+        return self.xp.asarray(tokens)

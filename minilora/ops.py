@@ -2,8 +2,8 @@
 
 Read this file beside a pencil. Each forward is followed by its derivatives; `dy` always stands for
 dL/dy, the gradient of the scalar loss L with respect to the forward's result y, and a function named
-`f_dx` turns it into dL/dx by the chain rule. Nothing here holds state, and no function changes an array
-that it was given.
+`f_dx` turns it into dL/dx by the chain rule. A result depends on the arguments only, and no function changes
+an array that it was given.
 
 Shapes: N is any number of rows (batch x time, flattened or not: `...` below), B the batch, T the time
 steps, H the heads, D the size of a head, V the vocabulary. Vectors are rows, so a linear map with
@@ -160,23 +160,58 @@ def gelu_dx(dy: Array, x: Array, y: Array, phi: Array) -> Array:
 
 # ------------------------------------------------------------------------------------ causal attention
 #
-# y = P v with P = softmax(S) over the keys a query may see, S = q k^T / sqrt(D)  (Vaswani et al. 2017, eq. 1).
+# y = P v with P = softmax(S) over the keys that a query may see, S = q k^T / sqrt(D)  (Vaswani et al. 2017, eq. 1).
 # Query i of Tq is position Tk - Tq + i and sees the keys up to its own: in training Tq = Tk and the mask is a
 # triangle; with a key/value cache Tq is the few new positions.
-# `causal_attention_plain` says just that. What trains is the same function made fast, exactly:
-#   - queries go in blocks, and a block skips the keys that are masked for all of it;
-#   - scores stand transposed, (keys, queries), because NumPy works down columns several times faster than along
-#     short rows, with a key's rows of all heads side by side, so that these passes have long inner loops.
+# H query heads share K heads of keys and values, H / K of them each (Ainslie et al. 2023); in GPT-2, H = K.
+# `attention.py` has the same functions made fast; training uses those.
 
 
-def causal_attention_plain(q: Array, k: Array, v: Array) -> Array:
-    """The definition.  q (B, H, Tq, D), k and v (B, H, Tk, D) -> y (B, H, Tq, D)."""
-    xp = array_module(q)
-    Tq, Tk = q.shape[-2], k.shape[-2]
-    S = q @ k.swapaxes(-1, -2) / math.sqrt(q.shape[-1])
+def causal_attention(q: Array, k: Array, v: Array) -> tuple[Array, Array]:
+    """y and P.  q (B, H, Tq, D), k and v (B, K, Tk, D) -> y (B, H, Tq, D), P (B, H, Tq, Tk)."""
+    xp, Tq, Tk = array_module(q), q.shape[2], k.shape[2]
+    S = q @ _for_each_query_head(k, q).swapaxes(-1, -2) / math.sqrt(q.shape[-1])
     S = xp.where(xp.tril(xp.ones((Tq, Tk), dtype=bool), k=Tk - Tq), S, -xp.inf)
-    E = xp.exp(S - S.max(axis=-1, keepdims=True))
-    return E / E.sum(axis=-1, keepdims=True) @ v
+    E = xp.exp(S - S.max(axis=-1, keepdims=True))  # exp cannot overflow, and the largest is 1
+    P = E / E.sum(axis=-1, keepdims=True)
+    return P @ _for_each_query_head(v, q), P
+
+
+def causal_attention_dv(dy: Array, v: Array, P: Array) -> Array:
+    """y = P v is linear in v: dv = P^T dy.  dy (B, H, Tq, D) -> (B, K, Tk, D)."""
+    return _sum_over_query_heads(P.swapaxes(-1, -2) @ dy, v)
+
+
+def causal_attention_dscores(dy: Array, v: Array, y: Array, P: Array) -> Array:
+    """dL/dS.  dy, y (B, H, Tq, D) -> (B, H, Tq, Tk).
+
+    dP = dy v^T; the softmax's Jacobian dP_j/dS_m = P_j (delta_jm - P_m) gives
+    dS_m = P_m (dP_m - sum_j P_j dP_j), and sum_j P_j dP_j = sum_j P_j (v_j . dy) = y . dy,
+    a sum over D rather than over Tk terms. Where a key is masked P = 0, so dS = 0.
+    """
+    dP = dy @ _for_each_query_head(v, dy).swapaxes(-1, -2)
+    return P * (dP - (y * dy).sum(axis=-1, keepdims=True))
+
+
+def causal_attention_dq(dS: Array, q: Array, k: Array) -> Array:
+    """S_ij = q_i . k_j / sqrt(D): dq = dS k / sqrt(D).  -> (B, H, Tq, D)."""
+    return dS @ _for_each_query_head(k, q) / math.sqrt(q.shape[-1])
+
+
+def causal_attention_dk(dS: Array, q: Array, k: Array) -> Array:
+    """S_ij = q_i . k_j / sqrt(D): dk = dS^T q / sqrt(D).  -> (B, K, Tk, D)."""
+    return _sum_over_query_heads(dS.swapaxes(-1, -2) @ q, k) / math.sqrt(q.shape[-1])
+
+
+def _for_each_query_head(x: Array, q: Array) -> Array:
+    """Keys or values (B, K, Tk, D) -> (B, H, Tk, D): query head h reads head h // (H / K)."""
+    return array_module(x).repeat(x, q.shape[1] // x.shape[1], axis=1)
+
+
+def _sum_over_query_heads(dx: Array, x: Array) -> Array:
+    """The gradient of `_for_each_query_head`: dx (B, H, Tk, D) -> (B, K, Tk, D), which is x's shape."""
+    B, K, Tk, D = x.shape
+    return dx.reshape(B, K, -1, Tk, D).sum(axis=2)
 
 
 # --------------------------------------------------------------------------------------- cross-entropy

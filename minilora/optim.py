@@ -106,15 +106,14 @@ def clip_grad_norm(grads: Gradients, max_norm: float) -> Scalar:
     Returns the norm before clipping. Pascanu, Mikolov and Bengio 2013, algorithm 1.
     """
     norm = global_norm(grads)
-    if isinstance(norm, float):
-        factor = max_norm / norm if norm > max_norm else None
-    elif math.isfinite(max_norm):  # on a device, where to ask whether norm > max_norm would be to wait for the answer
-        factor = array_module(norm).minimum(1, max_norm / norm)
-    else:
-        factor = None
-    if factor is not None:
-        for g in grads.values():
-            g *= factor
+    if not grads or math.isinf(max_norm):
+        return norm
+    xp = array_module(next(iter(grads.values())))
+    if xp is np and not norm > max_norm:  # asking this of a GPU would wait for the norm
+        return norm
+    factor = max_norm / norm if xp is np else xp.minimum(1, max_norm / norm)
+    for g in grads.values():
+        g *= factor
     return norm
 
 

@@ -39,7 +39,7 @@ def test_a_cache_that_is_full_is_refused():
     model = gpt()
     past = model.new_past(1)
     model.forward(np.zeros((1, 5), int), past=past)
-    with pytest.raises(ValueError, match="6 tokens do not fit: give 1 to block_size=5"):
+    with pytest.raises(ValueError, match="6 tokens do not fit: give 1 to 5, the model's max_tokens"):
         model.forward(np.zeros((1, 1), int), past=past)
 
 
@@ -158,7 +158,7 @@ def test_a_sequence_is_continued_as_if_it_were_alone():
 @pytest.mark.parametrize(
     ("prompt", "options", "message"),
     [
-        ([], {}, "give 1 to 4, so that at least one more fits into the model.s 5"),
+        ([], {}, "give 1 to 4, so that at least one more fits into the model's max_tokens=5"),
         ([0] * 5, {}, "the prompt has 5 tokens"),
         ([9], {}, "vocabulary is 0 to 6"),
         ([1], {"temperature": -1}, "must be at least 0"),

@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from collections.abc import Callable
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from minilora import attention, ops
 from minilora.testing.bounds import gamma
 from tests.finite_differences import assert_gradient
+from tests.machine.backend_cases import cases, moved
 from tests.reference import Bounded, Reference, exactly
 
 seeds = st.integers(0, 2**32 - 1)
@@ -156,23 +157,76 @@ def test_gelu_derivative(seed, n, d):
 
 # ------------------------------------------------------------------------------------ causal attention
 
-attention_shapes = st.tuples(st.integers(1, 2), st.integers(1, 2), sides, sides, sides).map(
-    lambda s: ((s[0], s[1], s[2], s[4]), (s[0], s[1], s[2] + s[3] - 1, s[4]))  # (B, H, Tq, D), (B, H, Tk, D)
-)
+
+def attention_shapes(shared_by: int = 1) -> st.SearchStrategy:
+    """(B, H, Tq, D), (B, K, Tk, D), where up to `shared_by` query heads share a head of keys and values."""
+    return st.tuples(st.integers(1, 2), st.integers(1, 2), st.integers(1, shared_by), sides, sides, sides).map(
+        lambda s: ((s[0], s[1] * s[2], s[3], s[5]), (s[0], s[1], s[3] + s[4] - 1, s[5]))
+    )
+
+
 block_sizes = pytest.mark.parametrize("query_block", [1, 2, 64])
 
 
-@block_sizes
-@given(seed=seeds, shapes=attention_shapes)
-def test_attention_is_the_formula(monkeypatch, query_block, seed, shapes):
-    monkeypatch.setattr(attention, "QUERY_BLOCK", query_block)
+@given(seeds, attention_shapes(shared_by=3))
+def test_attention_is_the_formula(seed, shapes):
     q, k, v = gaussian(seed, shapes[0], shapes[1], shapes[1])
-    expected = f.attention(exactly(q), exactly(k), exactly(v))
-    assert_within(attention.causal_attention(q, k, v)[0], expected)
-    assert_within(ops.causal_attention_plain(q, k, v), expected)
+    each_head = [exactly(x.repeat(q.shape[1] // x.shape[1], axis=1)) for x in (k, v)]
+    assert_within(ops.causal_attention(q, k, v)[0], f.attention(exactly(q), *each_head))
 
 
-@given(seeds, attention_shapes)
+@given(seeds, attention_shapes(shared_by=3))
+def test_attention_derivatives(seed, shapes):
+    q, k, v, dy = gaussian(seed, shapes[0], shapes[1], shapes[1], shapes[0])
+    y, P = ops.causal_attention(q, k, v)
+    each_head = [exactly(x.repeat(q.shape[1] // x.shape[1], axis=1)) for x in (k, np.abs(v) + 1)]
+    rounding = loss_rounding(dy, f.attention(exactly(q), *each_head))
+
+    def loss():
+        return float((dy * ops.causal_attention(q, k, v)[0]).sum())
+
+    dS = ops.causal_attention_dscores(dy, v, y, P)
+    assert_gradient(ops.causal_attention_dq(dS, q, k), loss, q, rounding)
+    assert_gradient(ops.causal_attention_dk(dS, q, k), loss, k, rounding)
+    assert_gradient(ops.causal_attention_dv(dy, v, P), loss, v, rounding)
+
+
+def value_and_gradients(module: ModuleType, q, k, v, dy) -> dict[str, np.ndarray]:
+    y, P = module.causal_attention(q, k, v)
+    dS = module.causal_attention_dscores(dy, v, y, P)
+    return {
+        "y": y,
+        "dv": module.causal_attention_dv(dy, v, P),
+        "dq": module.causal_attention_dq(dS, q, k),
+        "dk": module.causal_attention_dk(dS, q, k),
+    }
+
+
+@block_sizes
+@given(seed=seeds, shapes=attention_shapes())
+def test_the_fast_attention_is_the_plain_one_in_value_and_gradient(monkeypatch, query_block, seed, shapes):
+    """To first order: scores that are out by e change their exponentials by a factor of up to exp(e), and so does their
+    sum; every other error is that of a sum, relative to the sum of the sizes of its terms."""
+    monkeypatch.setattr(attention, "QUERY_BLOCK", query_block)
+    q, k, v, dy = gaussian(seed, shapes[0], shapes[1], shapes[1], shapes[0])
+    plain, fast = (value_and_gradients(module, q, k, v, dy) for module in (ops, attention))
+    (Tq, D), Tk = q.shape[2:], k.shape[2]
+    sizes = [np.abs(x) for x in (q, k, v, dy)]
+    _, P = ops.causal_attention(q, k, v)
+    e = gamma(D + 3, "float64") * (sizes[0] @ sizes[1].swapaxes(-1, -2)).max() / math.sqrt(D)
+    relative = 2 * e + gamma(3 * Tk + Tq + 2 * D + 20, "float64")
+    dS = ops.causal_attention_dscores(sizes[3], sizes[2], -P @ sizes[2], P)
+    size = {
+        "y": P @ sizes[2],
+        "dv": ops.causal_attention_dv(sizes[3], sizes[2], P),
+        "dq": ops.causal_attention_dq(dS, sizes[0], sizes[1]),
+        "dk": ops.causal_attention_dk(dS, sizes[0], sizes[1]),
+    }
+    for name, expected in plain.items():
+        assert (np.abs(fast[name] - expected) <= 2 * 2 * relative * size[name]).all(), name
+
+
+@given(seeds, attention_shapes())
 def test_attention_never_sees_the_future(seed, shapes):
     q, k, v = gaussian(seed, shapes[0], shapes[1], shapes[1])
     before = attention.causal_attention(q, k, v)[0]
@@ -190,23 +244,6 @@ def test_attention_to_one_overwhelming_key_is_its_value():
     q, k, v = gaussian(0, *[(1, 1, 4, 2)] * 3)
     q[...], k[...], k[0, 0, 1] = 1e3, -1e3, 1e3
     np.testing.assert_array_equal(attention.causal_attention(q, k, v)[0][0, 0, 1:], v[0, 0, [1, 1, 1]])
-
-
-@block_sizes
-@given(seed=seeds, shapes=attention_shapes)
-def test_attention_derivatives(monkeypatch, query_block, seed, shapes):
-    monkeypatch.setattr(attention, "QUERY_BLOCK", query_block)
-    q, k, v, dy = gaussian(seed, shapes[0], shapes[1], shapes[1], shapes[0])
-    y, P = attention.causal_attention(q, k, v)
-    rounding = loss_rounding(dy, f.attention(exactly(q), exactly(k), exactly(np.abs(v) + 1)))
-
-    def loss():
-        return float((dy * attention.causal_attention(q, k, v)[0]).sum())
-
-    dS = attention.causal_attention_dscores(dy, v, y, P)
-    assert_gradient(attention.causal_attention_dq(dS, q, k), loss, q, rounding)
-    assert_gradient(attention.causal_attention_dk(dS, q, k), loss, k, rounding)
-    assert_gradient(attention.causal_attention_dv(dy, v, P), loss, v, rounding)
 
 
 # --------------------------------------------------------------------------------------- cross-entropy
@@ -246,6 +283,7 @@ def test_cross_entropy_derivative(seed, n, V):
 def test_a_dropout_mask_keeps_or_drops_and_the_seed_decides(seed, p):
     masks = [ops.dropout_mask((3, 4), p, np.random.default_rng(seed), like=np.ones(1)) for _ in range(2)]
     assert set(masks[0].ravel()) <= {0.0, 1 / (1 - p)}
+    assert ops.dropout_mask((1,), p, np.random.default_rng(seed), like=np.ones(1, "float32")).dtype == "float32"
     np.testing.assert_array_equal(*masks)
 
 
@@ -260,69 +298,36 @@ def test_a_dropout_mask_has_mean_one(p):
 # ----------------------------------------------------------------------------------------- all of them
 
 
-def calls(dtype: str) -> dict[str, tuple]:
-    """Arguments for every public function of ops and attention."""
-    x, W, b, dy, heads = gaussian(0, (4, 3), (5, 3), (5,), (4, 5), (2, 1, 4, 3), dtype=dtype)
-    rows, norm = (np.arange(4) % 3, gaussian(1, (3,), (3,), dtype=dtype))
-    y, P = attention.causal_attention(heads, heads, heads)
-    _, xhat, rstd = ops.layer_norm(x, *norm, 1e-5)
-    return {
-        "linear": (x, W, b),
-        "linear_dx": (dy, W),
-        "linear_dW": (dy, x),
-        "linear_db": (dy,),
-        "embedding": (rows, W),
-        "embedding_dW": (dy, rows, 3),
-        "layer_norm": (x, *norm, 1e-5),
-        "layer_norm_dx": (x, xhat, rstd, norm[0]),
-        "layer_norm_dgamma": (x, xhat),
-        "gelu": (x,),
-        "gelu_dx": (x, x, *ops.gelu(x)),
-        "causal_attention_plain": (heads, heads, heads),
-        "causal_attention": (heads, heads, heads),
-        "causal_attention_dv": (heads, heads, P),
-        "causal_attention_dscores": (heads, heads, y, P),
-        "causal_attention_dq": (attention.causal_attention_dscores(heads, heads, y, P), heads, heads),
-        "causal_attention_dk": (attention.causal_attention_dscores(heads, heads, y, P), heads, heads),
-        "cross_entropy": (x, rows),
-        "cross_entropy_dlogits": (x, rows, x[:, 0].copy()),
-        "dropout_mask": ((2, 3), 0.5, np.random.default_rng(0), x),
-    }
+def arrays_in(value) -> list[np.ndarray]:
+    found: list[np.ndarray] = []
+    moved([value], found.append)
+    return found
 
 
-def functions() -> dict[str, Callable]:
-    """Every public function of ops and attention, by name."""
-    modules = (ops, attention)
-    return {
-        name: function
-        for module in modules
+def test_every_op_has_a_case():
+    functions = {
+        function
+        for module in (ops, attention)
         for name, function in inspect.getmembers(module, inspect.isfunction)
         if function.__module__ == module.__name__ and not name.startswith("_")
     }
+    elsewhere = {attention.query_blocks, ops.dropout_mask}  # the one takes no array, the other a generator
+    assert functions - elsewhere == {function for function, _ in cases("float64").values()}
 
 
-def arrays_in(value) -> list[np.ndarray]:
-    if isinstance(value, (tuple, list)):
-        return [array for item in value for array in arrays_in(item)]
-    return [value] if isinstance(value, np.ndarray) else []
-
-
-def test_the_table_of_calls_is_complete():
-    assert functions().keys() - {"query_blocks"} == set(calls("float64"))
-
-
-@pytest.mark.parametrize("name", calls("float64"))
+@pytest.mark.parametrize("name", cases("float64"))
 def test_an_op_is_pure(name):
     """It cannot write to its inputs, and its results are arrays of their own."""
-    arguments = calls("float64")[name]
+    function, arguments = cases("float64")[name]
     inputs = arrays_in(arguments)
     for array in inputs:
         array.setflags(write=False)
-    for result in arrays_in(functions()[name](*arguments)):
+    for result in arrays_in(function(*arguments)):
         assert not any(np.shares_memory(result, array) for array in inputs)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", calls("float64"))
+@pytest.mark.parametrize("name", cases("float64"))
 def test_an_op_keeps_the_precision_that_it_is_given(name, dtype):
-    assert {a.dtype.name for a in arrays_in(functions()[name](*calls(dtype)[name]))} == {dtype}
+    function, arguments = cases(dtype)[name]
+    assert {a.dtype.name for a in arrays_in(function(*arguments))} == {dtype}

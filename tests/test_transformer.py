@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from minilora import GPT, GPTConfig, loss_and_grads
 from minilora.nn import cache_bytes
-from minilora.transformer import residual_std
+from minilora.testing.bounds import gamma
+from minilora.transformer import residual_std, shapes
 from tests.finite_differences import assert_gradient
 from tests.models import TINY, batch, bits, gpt, loss_of
 from tests.reference import reference_logits, reference_loss
@@ -83,12 +84,44 @@ def test_forward_and_backward_write_to_no_parameter():
     loss_and_grads(model, *batch())
 
 
+@given(st.sets(st.integers(0, 7), min_size=1), st.booleans())
+def test_only_the_positions_asked_for_get_logits(positions, backwards):
+    """The other rows only add zeros, so what differs is rounding: a product over fewer rows may add in another order.
+    Fewer than 10,000 numbers go into any entry, and none of their products is larger than the largest gradient."""
+    model, (tokens, _, _) = gpt(), batch()  # 8 tokens
+    rows = np.array(sorted(positions, reverse=backwards))
+    everywhere, cache = model.forward(tokens)
+    logits, cache_there = model.forward(tokens, positions=rows)
+    chosen = everywhere.reshape(8, -1)[rows]
+    assert np.abs(logits - chosen).max() <= gamma(10_000, "float64") * np.abs(everywhere).max()
+    dlogits = np.zeros((8, TINY.vocab_size))
+    dlogits[rows] = logits
+    grads: dict = {}
+    grads_there: dict = {}
+    model.backward(dlogits.reshape(everywhere.shape), cache, grads)
+    model.backward(logits, cache_there, grads_there)
+    assert grads.keys() == grads_there.keys()
+    largest = max(np.abs(gradient).max() for gradient in grads.values())
+    for name, gradient in grads.items():
+        assert np.abs(grads_there[name] - gradient).max() <= gamma(10_000, "float64") * largest
+
+
 # --------------------------------------------------------------------------------------- initialisation
 
 
 @given(configs())
+def test_shapes_are_those_of_the_model_in_its_order(config):
+    model = GPT(config)
+    assert list(shapes(config).items()) == list(model.shapes().items())
+    assert sum(p.size for p in model.named_parameters().values()) == config.parameter_count
+    assert (model.width, model.layers, model.max_tokens) == (config.n_embd, config.n_layer, config.block_size)
+    assert (config.width, config.layers, config.max_tokens) == (config.n_embd, config.n_layer, config.block_size)
+
+
+@given(configs())
 def test_parameters_are_counted_by_formula(config):
-    assert sum(p.size for p in GPT(config).named_parameters().values()) == config.parameter_count
+    V, C = config.vocab_size, config.n_embd
+    assert config.parameter_count == (V + config.block_size) * C + config.n_layer * (12 * C**2 + 13 * C) + 2 * C
 
 
 def test_the_seed_decides_every_weight():
@@ -157,7 +190,7 @@ def test_a_cache_holds_nothing_of_blocks_below_the_lowest_trainable_parameter():
     _, cache = model.forward(batch()[0])
     assert cache.blocks[0] is None
     assert cache.blocks[1].ln_1 is None and cache.blocks[1].attn is None and cache.blocks[1].ln_2 is None
-    assert cache.wte is None and cache.wpe is None
+    assert cache.embeddings == (None, None)
 
 
 def test_backward_enters_no_frozen_block(monkeypatch):
@@ -205,8 +238,8 @@ def test_a_call_keeps_nothing_for_backward():
 @pytest.mark.parametrize(
     ("tokens", "message"),
     [
-        (np.zeros((1, 6), dtype=int), "give 1 to block_size=5"),
-        (np.zeros((1, 0), dtype=int), "give 1 to block_size=5"),
+        (np.zeros((1, 6), dtype=int), "give 1 to 5, the model.s max_tokens"),
+        (np.zeros((1, 0), dtype=int), "give 1 to 5, the model.s max_tokens"),
         (np.zeros(3, dtype=int), r"shape \(B, T\)"),
         (np.zeros((1, 3)), "dtype float64: give whole numbers"),
         (np.array([[0, 7]]), "vocabulary is 0 to 6"),

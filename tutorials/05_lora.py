@@ -16,7 +16,7 @@ import copy
 import numpy as np
 
 import minilora as ml
-from minilora.demo.task import ATTENTION
+from minilora.demo import ATTENTION
 from minilora.nn import normal
 from minilora.plots import BASE, LORA, OTHER, show_figure, subplots
 from minilora.testing.check import check_lora

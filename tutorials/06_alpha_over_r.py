@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 import minilora as ml
-from minilora.demo.task import ATTENTION
+from minilora.demo import ATTENTION
 from minilora.plots import BASE, LORA, OTHER, show_figure, subplots
 from minilora.text import split
 

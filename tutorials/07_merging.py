@@ -17,7 +17,7 @@ import copy
 import numpy as np
 
 import minilora as ml
-from minilora.demo.task import ATTENTION
+from minilora.demo import ATTENTION
 from minilora.machine.timing import interleaved_medians
 from minilora.plots import BASE, LORA, OTHER, show_figure, subplots
 from minilora.testing.bounds import forward_error_bound, merge_error_bound, unit_roundoff, unmerge_drift_bound

@@ -26,7 +26,7 @@ import numpy as np
 import minilora as ml
 from minilora import methods, ops
 from minilora.experiments.engine import report
-from minilora.experiments.tables import table3, table4
+from minilora.experiments.tables import table3_4
 from minilora.machine.blas import single_threaded_blas
 from minilora.plots import BASE, FULL, LORA, OTHER, show_figure, subplots
 
@@ -292,7 +292,7 @@ for a, b in ((("lora", 0), ("full", 0)), (("lora", 0), ("adapter_h", 0)), (("all
 # is committed in `results/`:
 
 # %%
-for experiment in (table3.EXPERIMENT, table4.EXPERIMENT):
+for experiment in (table3_4.TABLE3, table3_4.TABLE4):
     report.tell(experiment, HERE)
 
 # %% [markdown]

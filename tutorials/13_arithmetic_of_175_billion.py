@@ -297,7 +297,7 @@ tokens = tokenizer.encode(ml.python_source(100_000))
 batch = ml.TextData(tokens, 128).sample(np.random.default_rng(0), 8)
 adapted = ml.add_lora(ml.load_base()[0], config)
 N_here = base.config.parameter_count
-n_here = sum(a * b for a, b in lora_shapes(base, config).values())
+n_here = sum(a * b for a, b in lora_shapes(base.shapes(), config).values())
 full_bytes = training_bytes(base, batch.tokens, batch.targets)
 lora_bytes = training_bytes(adapted, batch.tokens, batch.targets)
 print(f"N = {N_here:,}, n = {n_here:,}")

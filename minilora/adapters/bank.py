@@ -22,11 +22,10 @@ import numpy as np
 
 from minilora import lora
 from minilora.adapters.routing import ALL, RoutedEmbedding, RoutedLinear, Rows, graft
-from minilora.files.adapter import Adapter, adapter_of, adapter_shapes, read_adapter, write_adapter
+from minilora.files.adapter import Adapter, adapter_of, read_adapter, write_adapter
 from minilora.files.container import CheckpointError
 from minilora.files.header import base_hash
-from minilora.lora import LoraBranch, LoraConfig, LoraError, add_lora, is_merged, mergeable_layers
-from minilora.machine.backend import array_module
+from minilora.lora import LoraBranch, LoraConfig, LoraError, add_lora, is_merged, lora_shapes, mergeable_layers
 from minilora.nn import Embedding, Parameter
 from minilora.transformer import GPT
 
@@ -69,7 +68,7 @@ class AdapterBank:
                 'train it with bias="none"'
             )
         self._check_fit(name, adapter)
-        xp = array_module(self.base.wte.weight.data)  # a file's arrays go where the base's are; others stay the same
+        xp = self.base.xp  # a file's arrays go where the base's are; others stay the same
         self.adapters[name] = replace(adapter, tensors={n: xp.asarray(array) for n, array in adapter.tensors.items()})
 
     def _check_fit(self, name: str, adapter: Adapter) -> None:
@@ -79,7 +78,7 @@ class AdapterBank:
             what = "base" if adapter.parent is None else f"version of its parent {adapter.parent!r}"
             raise CheckpointError(f"{name!r} was trained on another {what}: its weights' hash differs")
         shapes = {tensor: array.shape for tensor, array in adapter.tensors.items()}
-        if shapes != adapter_shapes(self.base, adapter.lora):
+        if shapes != lora_shapes(self.base.shapes(), adapter.lora):
             raise CheckpointError(f"{name!r} does not have the tensors that its LoRA config gives on this base")
 
     def _trained_on(self, parent: str | None) -> str:
@@ -142,7 +141,7 @@ class AdapterBank:
         for i, name in enumerate(names):
             if name is not None:
                 positions.setdefault(name, []).append(i)
-        xp = array_module(self.base.wte.weight.data)
+        xp = self.base.xp
         rows = {name: _as_slice(indices) or xp.asarray(indices) for name, indices in positions.items()}
         routes = [(rows[name], ancestor) for name in rows for ancestor in self.lineage(name)]
         return self._routed(routes, len(names), trained)

@@ -14,8 +14,7 @@ from typing import Any
 
 from minilora.lora import BranchCache, LoraBranch, LoraError, MergeableLayer
 from minilora.machine.backend import Array, array_module
-from minilora.nn import Embedding, Gradients, Linear, Module, Parameter
-from minilora.transformer import Block
+from minilora.nn import Block, Embedding, Gradients, Linear, Module, Parameter
 
 Rows = slice | Array  # of the batch, the first axis: a slice is a view, an array of indices is a copy
 ALL = slice(None)

@@ -25,12 +25,12 @@ from minilora.adapters.bank import AdapterBank
 from minilora.adapters.routing import FanOut, RoutedLayer, RoutedLinear, graft
 from minilora.lora import LoraError
 from minilora.machine.backend import Array, array_module, to_host
-from minilora.machine.pieces import piece_seeds
+from minilora.machine.pieces import piece_seeds, pieces_for
 from minilora.machine.progress import Progress
 from minilora.nn import Gradients, Module
 from minilora.optim import Adam, clip_grad_norm
 from minilora.text import Batch
-from minilora.train import FitResult, NonFiniteLossError, as_data, checked_batch, pieces_for
+from minilora.train import FitResult, NonFiniteLossError, as_data, checked_batch
 from minilora.transformer import GPT
 
 
@@ -88,18 +88,17 @@ def loss_and_grads_side_by_side(
     """
     if frozen := [name for name in batches if bank.children(name)]:
         raise LoraError(f"{frozen[0]!r} has children that were trained on top of it: add a child of its own to train")
-    checked = {name: checked_batch(*batch, bank.base.config.vocab_size) for name, batch in batches.items()}
+    checked = {name: checked_batch(*batch, bank.base.vocab_size) for name, batch in batches.items()}
     tokens, targets, weights = (list(arrays) for arrays in zip(*checked.values(), strict=True))
     if len({t.shape for t in tokens}) != 1:
         raise ValueError(f"the streams' batches have shapes {[t.shape for t in tokens]}: give all of them one (B, T)")
     weights = [w / w.sum() for w in weights]
     shared = all(np.array_equal(t, tokens[0]) for t in tokens) and not _adapts_embeddings(bank, batches)
-    B, T = tokens[0].shape
-    pieces, random = pieces_for(bank.base, B, T), array_module(bank.base.wte.weight.data).random
-    seeds = {name: piece_seeds(rng, B, T, bank.base.config.n_embd) for name, rng in (rngs or {}).items()}
+    (B, T), C, xp = tokens[0].shape, bank.base.width, bank.base.xp
+    seeds = {name: piece_seeds(rng, B, T, C) for name, rng in (rngs or {}).items()}
     models: dict[int, GPT] = {}  # by the number of rows in a piece: the last may be shorter
     losses, grads = np.zeros(len(batches)), Gradients()
-    for i, rows in enumerate(pieces):
+    for i, rows in enumerate(pieces_for(B, T, C, xp)):
         n = rows.stop - rows.start
         if n not in models:
             models[n] = bank.mixed([name for name in batches for _ in range(n)], trained=list(batches))
@@ -109,7 +108,7 @@ def loss_and_grads_side_by_side(
             tokens[0][rows] if shared else np.concatenate([t[rows] for t in tokens]),
             np.concatenate([t[rows] for t in targets]),
             np.concatenate([w[rows] for w in weights]),
-            {name: random.default_rng(seed[i]) for name, seed in seeds.items()} or None,
+            {name: xp.random.default_rng(seed[i]) for name, seed in seeds.items()} or None,
             grads,
             len(batches),
         )

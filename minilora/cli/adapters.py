@@ -1,6 +1,6 @@
-"""The command line of adapter files: `minilora adapters list | merge | sum | compress | verify`.
+"""`minilora adapters list | merge | sum | compress | verify`: commands for adapter files.
 
-Each prints a table for people, or with `--json` one JSON value for programs.
+Each prints a table for people or, with `--json`, one JSON value for programs.
 """
 
 from __future__ import annotations
@@ -13,50 +13,46 @@ from typing import Any
 
 from minilora.adapters.arithmetic import compress, weighted_sum
 from minilora.adapters.bank import AdapterBank
-from minilora.cli.arguments import Parser, add_base, add_command, check_out, load_base, positive_int
+from minilora.cli.arguments import Parser, add_base, add_command, add_group, add_out, positive_int
+from minilora.cli.files import check_out, load_base, size, write_merged
 from minilora.files.adapter import Adapter, read_adapter, write_adapter
-from minilora.files.model import save_model
 
 Rows = list[dict[str, Any]]
 
 
 def add_commands(commands: Any) -> None:
-    """Add `adapters` and its actions to the subparsers of `minilora`."""
-    help = "list, merge, add up, compress and verify adapter files"
-    actions = commands.add_parser("adapters", help=help, description=help).add_subparsers(
-        required=True, metavar="ACTION"
-    )
+    """Add `adapters` and its actions to the command line's subparsers."""
+    actions = add_group(commands, "adapters", "list, merge, add, compress and verify adapter files", "ACTION")
 
     def action(run: Callable[[argparse.Namespace], None], help: str, example: str) -> Parser:
         added = add_command(actions, run, help, f"minilora adapters {example}")
-        added.add_argument("--json", action="store_true", help="one JSON value on stdout, for programs")
+        added.add_argument("--json", action="store_true", help="print one JSON value, for programs")
         return added
 
-    p = action(run_list, "what the adapter files in a folder are", "list adapters/")
+    p = action(run_list, "describe the adapter files in a folder", "list adapters/")
     p.add_argument("folder", type=Path, nargs="?", default=Path(), metavar="FOLDER", help="default: this one")
 
-    p = action(run_merge, "a base and the sum of adapters as one plain model", "merge fr.npz --out french.npz")
+    help = "write a base and the sum of adapters as one plain model"
+    p = action(run_merge, help, "merge fr.npz --out french.npz")
     p.add_argument("files", type=Path, nargs="+", metavar="FILE", help="adapters; a child after its parent")
     add_base(p)
-    add_out(p, "the merged model")
+    add_out(p, "the merged model: a file, or a folder if --base is a folder", "PATH")
 
-    p = action(run_sum, "a weighted sum of adapters as one adapter", "sum a.npz b.npz --weights 0.7,0.3 --out ab.npz")
+    help = "write a weighted sum of adapters as one adapter"
+    p = action(run_sum, help, "sum a.npz b.npz --weights 0.7,0.3 --out ab.npz")
     p.add_argument("files", type=Path, nargs="+", metavar="FILE", help="adapters of one base")
     p.add_argument("--weights", type=numbers, metavar="W,W,...", help="one for each adapter (default: all 1)")
     add_out(p, "the sum, of rank r1 + r2 + ...")
 
-    p = action(run_compress, "the closest adapter of a smaller rank", "compress ab.npz --r 4 --out small.npz")
+    p = action(run_compress, "write the closest adapter of a smaller rank", "compress ab.npz --r 4 --out small.npz")
     p.add_argument("file", type=Path, metavar="FILE", help="an adapter")
-    p.add_argument("--r", type=positive_int, required=True, metavar="RANK", help="the rank to come down to")
+    p.add_argument("--r", type=positive_int, required=True, metavar="RANK", help="the new rank")
     add_out(p, "the smaller adapter")
 
-    p = action(run_verify, "whether files are whole, and with --base whether they belong to it", "verify a.npz b.npz")
+    help = "check that files are intact and, with --base, made for that base"
+    p = action(run_verify, help, "verify a.npz b.npz")
     p.add_argument("files", type=Path, nargs="+", metavar="FILE", help="adapters; with --base a child after its parent")
-    p.add_argument("--base", type=Path, metavar="FILE", help="the model that they should belong to (default: any)")
-
-
-def add_out(p: Parser, help: str) -> None:
-    p.add_argument("--out", type=Path, required=True, metavar="FILE", help=help)
+    p.add_argument("--base", type=Path, metavar="PATH", help="the base they should be made for (default: any)")
 
 
 def numbers(text: str) -> list[float]:
@@ -72,29 +68,23 @@ def numbers(text: str) -> list[float]:
 
 def run_list(a: argparse.Namespace) -> None:
     if a.folder.is_file():
-        raise ValueError(
-            f"{a.folder} is a file: name the folder that it is in, or see it with  minilora info {a.folder}"
-        )
+        raise ValueError(f"{a.folder} is a file: give the folder that holds it, or run  minilora info {a.folder}")
     paths = sorted(a.folder.glob("*.npz"))
     if not paths:
-        raise ValueError(f"{a.folder} holds no .npz files: name the folder that your adapters are in")
-    report([described(path) for path in paths], a.json)
+        raise ValueError(f"{a.folder} holds no .npz files: give the folder with your adapters")
+    print_rows([described(path) for path in paths], a.json)
 
 
 def run_merge(a: argparse.Namespace) -> None:
-    check_out(a.out, *a.files, a.base)
-    bank = AdapterBank(load_base(a.base)[0])
-    for path in a.files:
-        bank.load_adapter(path.stem, path)
-    save_model(bank.merged_copy(*(path.stem for path in a.files)), a.out)
-    report([{"model": str(a.out), "bytes": a.out.stat().st_size, "adapters": [str(path) for path in a.files]}], a.json)
+    write_merged(a.base, a.files, a.out)
+    print_rows([{"model": str(a.out), "bytes": size(a.out), "adapters": [str(path) for path in a.files]}], a.json)
 
 
 def run_sum(a: argparse.Namespace) -> None:
     check_out(a.out, *a.files)
     weights = a.weights or [1.0] * len(a.files)
     write_adapter(weighted_sum([read_adapter(path) for path in a.files], weights), a.out)
-    report([described(a.out)], a.json)
+    print_rows([described(a.out)], a.json)
 
 
 def run_compress(a: argparse.Namespace) -> None:
@@ -102,26 +92,24 @@ def run_compress(a: argparse.Namespace) -> None:
     adapter = read_adapter(a.file)
     smaller, lost = compress(adapter, a.r)
     write_adapter(smaller, a.out)
-    report(
-        [
-            {
-                "layer": path,
-                "rank": adapter.lora.rank(path),
-                "new rank": layer.rank,
-                "lost": layer.error,
-                "of": layer.norm,
-                "ratio": layer.error / layer.norm if layer.norm else 0.0,
-            }
-            for path, layer in lost.items()
-        ],
-        a.json,
-    )
+    rows = [
+        {
+            "layer": path,
+            "rank": adapter.lora.rank(path),
+            "new rank": layer.rank,
+            "lost": layer.error,
+            "of": layer.norm,
+            "ratio": layer.error / layer.norm if layer.norm else 0.0,
+        }
+        for path, layer in lost.items()
+    ]
+    print_rows(rows, a.json)
 
 
 def run_verify(a: argparse.Namespace) -> None:
     bank = None if a.base is None else AdapterBank(load_base(a.base)[0])
     rows = [verified(path, bank) for path in a.files]
-    report(rows, a.json)
+    print_rows(rows, a.json)
     if bad := sum(row["state"] != "ok" for row in rows):
         raise ValueError(f"{bad} of {len(rows)} files are refused")
 
@@ -130,7 +118,7 @@ def run_verify(a: argparse.Namespace) -> None:
 
 
 def described(path: Path) -> dict[str, Any]:
-    """One row of `list`; a file that is refused says why, in the place of its numbers."""
+    """One row of `list`; for a file that is refused, the reason instead of its numbers."""
     try:
         adapter = read_adapter(path)
     except (OSError, ValueError) as error:
@@ -163,8 +151,8 @@ def verified(path: Path, bank: AdapterBank | None) -> dict[str, Any]:
     return {"file": str(path), "state": "ok", "sha256": adapter.sha256}
 
 
-def report(rows: Rows, as_json: bool) -> None:
-    """Print rows as JSON, or as a table with a column for each key."""
+def print_rows(rows: Rows, as_json: bool) -> None:
+    """Print rows as JSON, or as a table with one column per key."""
     if as_json:
         print(json.dumps(rows, indent=1))
         return

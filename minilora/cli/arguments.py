@@ -1,4 +1,4 @@
-"""What the commands have in common: their parser, their arguments, and how these are checked."""
+"""What the commands' arguments have in common."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-import minilora as ml
 from minilora.machine.backend import DEVICES
 
 
@@ -22,7 +21,7 @@ class Parser(argparse.ArgumentParser):
 def add_command(
     commands: Any, run: Callable[[argparse.Namespace], None], help: str, example: str, name: str | None = None
 ) -> Parser:
-    """A command among `commands` (argparse's subparsers), by default named after its function: `run_NAME`."""
+    """Add a command to `commands` (argparse's subparsers), by default named after its function, `run_NAME`."""
     added = commands.add_parser(
         name or run.__name__.removeprefix("run_"),
         help=help,
@@ -34,22 +33,33 @@ def add_command(
     return added
 
 
+def add_group(commands: Any, name: str, help: str, metavar: str) -> Any:
+    """Add a command that has commands of its own; returns their subparsers."""
+    return commands.add_parser(name, help=help, description=help).add_subparsers(required=True, metavar=metavar)
+
+
 def add_base(p: Parser) -> None:
-    p.add_argument(
-        "--base",
-        type=Path,
-        metavar="FILE",
-        help="a model file or a Hugging Face GPT-2 folder (default: the shipped base)",
-    )
+    help = "a model file or a Hugging Face GPT-2 folder (default: the shipped base)"
+    p.add_argument("--base", type=Path, metavar="PATH", help=help)
+
+
+def add_adapter(p: Parser, required: bool = True) -> None:
+    help = "a LoRA from `minilora train`" + ("" if required else " (default: none)")
+    p.add_argument("--adapter", type=Path, required=required, metavar="FILE", help=help)
+
+
+def add_out(p: Parser, help: str, metavar: str = "FILE") -> None:
+    p.add_argument("--out", type=Path, required=True, metavar=metavar, help=help)
 
 
 def add_device(p: Parser) -> None:
     p.add_argument("--device", choices=DEVICES, default="cpu", help="gpu: CuPy on an NVIDIA GPU (default: cpu)")
 
 
-def add_seed_and_workers(p: Parser) -> None:
-    p.add_argument("--seed", type=seed, default=0, help="same seed and workers, same numbers (default: 0)")
-    p.add_argument("--workers", type=positive_int, default=2, help="threads (default: 2)")
+def add_seed_and_threads(p: Parser) -> None:
+    p.add_argument("--seed", type=seed, default=0, help="same seed and threads, same numbers (default: 0)")
+    help = "threads that split each batch (default: %(default)s)"
+    p.add_argument("--threads", "--workers", dest="workers", type=positive_int, default=2, metavar="N", help=help)
 
 
 def positive_int(text: str) -> int:
@@ -69,33 +79,3 @@ def checked_number(kind: Callable[[str], Any], text: str, expected: str, fits: C
         if fits(value := kind(text)):
             return value
     raise argparse.ArgumentTypeError(f"{text!r} is not {expected}")
-
-
-def check_out(out: Path, *inputs: Path | None) -> None:
-    """ValueError before the work begins, rather than after it, if `out` cannot be written or is an input."""
-    if out.is_dir():
-        raise ValueError(f"--out {out} is a folder: name a file in it")
-    if out.exists() and not out.is_file():  # it would be replaced, as root even /dev/null
-        raise ValueError(f"--out {out} is a device or a pipe: name a plain file")
-    if not out.absolute().parent.is_dir():
-        raise ValueError(f"--out {out}: there is no folder {out.absolute().parent}: make it first")
-    for path in inputs:
-        if path is not None and path.exists() and out.exists() and out.samefile(path):
-            raise ValueError(f"--out {out} is a file that this command reads: choose another name")
-
-
-def load_base(path: Path | None) -> tuple[ml.GPT, Any]:
-    """(model, tokenizer): the shipped base, a model file, which speaks bytes, or a Hugging Face GPT-2 folder.
-
-    ValueError if the folder has no tokenizer.
-    """
-    if path is None:
-        return ml.load_base()
-    if not path.is_dir():
-        return ml.load_model(path), ml.ByteTokenizer()
-    from minilora.hf import load_gpt2
-
-    model, tokenizer = load_gpt2(path)
-    if tokenizer is None:
-        raise ValueError(f"{path} has no tokenizer: put GPT-2's tokenizer.json, or vocab.json and merges.txt, into it")
-    return model, tokenizer

@@ -10,7 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minilora.cli.arguments import add_command, check_out, positive_int
+from minilora.cli.arguments import add_command, positive_int
+from minilora.cli.files import check_out
 from minilora.exercises import spec
 
 if TYPE_CHECKING:
@@ -26,12 +27,11 @@ def add_commands(commands: Any) -> None:
     command = partial(add_command, commands)
     p = command(run_exercises, "list the exercises, your score, and what comes next", "minilora exercises")
     actions = p.add_subparsers(metavar="ACTION")
-    action = actions.add_parser("start", help="copy the unsolved files into a folder")
-    action.add_argument("folder", type=Path, metavar="DIR", help="existing files are left alone")
-    action.set_defaults(run=run_start)
-    action = actions.add_parser("reset", help="restore one unsolved file (yours is kept under another name)")
-    action.add_argument("exercise", metavar="NUMBER")
-    action.set_defaults(run=run_reset)
+    action = partial(add_command, actions)
+    p = action(run_start, "copy the unsolved files into a folder", "minilora exercises start my-exercises")
+    p.add_argument("folder", type=Path, metavar="DIR", help="existing files are left alone")
+    p = action(run_reset, "restore one unsolved file (yours is kept under another name)", "minilora exercises reset 08")
+    p.add_argument("exercise", metavar="NUMBER")
 
     p = command(run_check, "check your answers to exercises", "minilora check 08")
     p.add_argument("exercises", nargs="*", metavar="NUMBER", help="default: every exercise you have started")

@@ -1,46 +1,22 @@
-"""The command line: the core's commands here; `adapters`, `exercises`, `huggingface` and `reproduce` add their own.
+"""The way into the command line: the whole parser, and what becomes of errors.
 
-Results go to stdout, progress and errors to stderr. Exit code 0, or 2 with one line that says what to do, or 130
-after Ctrl-C.
+Results go to stdout, progress and errors to stderr. Exit codes: 0; 1 if `check` finds an exercise that is not passed;
+2 with one line that says what to do; 130 after Ctrl-C.
 """
 
 from __future__ import annotations
 
-import argparse
-import contextlib
 import io
 import os
 import sys
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import minilora as ml
-from minilora.analysis import reduced_bytes_line
-from minilora.cli import adapters, exercises, huggingface, reproduce
-from minilora.cli.arguments import (
-    Parser,
-    add_base,
-    add_command,
-    add_device,
-    add_seed_and_workers,
-    check_out,
-    load_base,
-    positive_float,
-    positive_int,
-    seed,
-)
-from minilora.demo.run import demo
-from minilora.demo.task import QUICK, Size
-from minilora.files.container import read_file
-from minilora.files.model import BASE_PATH
-from minilora.machine import processes
-from minilora.machine.backend import DEVICES
-from minilora.pretrain.recipe import pretrain
-from minilora.text import read_text, split
+from minilora.cli import adapters, core, exercises, huggingface, reproduce
+from minilora.cli.arguments import Parser
+from minilora.cli.core import one_line
 
 INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
-DATA_MINIMUM = 100  # tokens: a tenth is held out, and must still hold a few targets
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -54,228 +30,29 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nminilora: interrupted", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:  # the reader of our pipe has gone, as in `minilora info | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains at exit
+    except BrokenPipeError:  # whoever read our output is gone, as in `minilora info | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains at exit
         return 0
     except (OSError, ValueError, RuntimeError, MemoryError, ImportError) as error:
+        if arguments.traceback:
+            raise
         print(f"minilora: error: {one_line(error)}", file=sys.stderr)
         return 2
     return 0
 
 
 def replace_unprintable(stream: Any) -> None:
-    """A console of few characters (cp1252, say) shows "?" for the others instead of ending the program."""
+    """On a console with a small character set (cp1252, say), print "?" for other characters instead of failing."""
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors="replace")
 
 
-def one_line(error: BaseException) -> str:
-    """The error's message on one line."""
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return " ".join(str(error).split()) or type(error).__name__
-
-
-# ------------------------------------------------------------------------------------------- the arguments
-
-
 def parser() -> Parser:
     """The whole command line."""
-    top = Parser(prog="minilora", description="LoRA from the inside. Try `minilora demo` first.")
+    top = Parser(prog="minilora", description="LoRA from scratch in NumPy. Try `minilora demo` first.")
     top.add_argument("--version", action="version", version=f"minilora {ml.__version__}")
+    top.add_argument("--traceback", action="store_true", help="on an error, show where in the code it happened")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
-    command = partial(add_command, commands)
-
-    p = command(run_demo, "measure LoRA's claims on real text, in about two minutes", "minilora demo --out demo.png")
-    p.add_argument("--out", type=Path, default=Path("minilora-demo.png"), metavar="FIGURE", help="the figure (PNG)")
-    p.add_argument("--quick", action="store_true", help="a few steps only: does it run? (numbers mean nothing)")
-    add_seed_and_workers(p)
-    add_device(p)
-
-    p = command(
-        run_train,
-        "train a LoRA on your own UTF-8 text",
-        "minilora train --data README.md --steps 50 --out a.npz",
-    )
-    p.add_argument("--data", type=Path, required=True, metavar="FILE", help="UTF-8 text; its last tenth is held out")
-    p.add_argument("--out", type=Path, default=Path("adapter.npz"), metavar="FILE", help="default: adapter.npz")
-    add_base(p)
-    p.add_argument("--steps", type=positive_int, default=300, help="default: 300")
-    p.add_argument("--r", type=positive_int, default=4, help="rank of the update (default: 4)")
-    p.add_argument("--alpha", type=float, help="the update is scaled by alpha / r (default: r)")
-    p.add_argument("--targets", default="q_proj,k_proj,v_proj,o_proj", help="layers to adapt (default: %(default)s)")
-    p.add_argument("--lr", type=positive_float, default=1e-2, help="peak learning rate (default: 0.01)")
-    p.add_argument("--batch-size", type=positive_int, default=16, help="windows in a step (default: 16)")
-    p.add_argument(
-        "--block-size",
-        type=positive_int,
-        default=128,
-        help="tokens (bytes, on the shipped base) in a window (default: 128)",
-    )
-    p.add_argument("--mpi", action="store_true", help="share the batches out: mpirun -n 2 minilora train --mpi ...")
-    add_seed_and_workers(p)
-    add_device(p)
-
-    p = command(
-        run_generate,
-        "continue a prompt",
-        'minilora generate --adapter a.npz --prompt "The "',
-    )
-    p.add_argument("--prompt", required=True, metavar="TEXT", help="what to continue")
-    p.add_argument("--adapter", type=Path, metavar="FILE", help="a LoRA from `minilora train` (default: none)")
-    add_base(p)
-    p.add_argument("--bytes", type=positive_int, default=200, help="how many tokens to write at most (default: 200)")
-    p.add_argument("--temperature", type=float, default=0.8, help="0 takes the likeliest token (default: 0.8)")
-    p.add_argument("--top-k", type=positive_int, default=40, help="draw from the K likeliest tokens (default: 40)")
-    p.add_argument("--seed", type=seed, default=0, help="same seed, same text (default: 0)")
-    add_device(p)
-
-    p = command(
-        run_merge,
-        "write base and adapter as one plain model, W = W0 + (alpha/r) B A",
-        "minilora merge --adapter a.npz --out merged.npz",
-    )
-    p.add_argument("--adapter", type=Path, required=True, metavar="FILE", help="a LoRA from `minilora train`")
-    add_base(p)
-    p.add_argument("--out", type=Path, required=True, metavar="FILE", help="the merged model; a folder if the base is")
-
-    p = command(run_info, "what a model, adapter or training state holds", "minilora info a.npz")
-    p.add_argument("file", type=Path, nargs="?", default=BASE_PATH, metavar="FILE", help="default: the shipped base")
-
-    huggingface.add_commands(commands)
-
-    p = command(
-        run_pretrain,
-        "make the shipped base again, with a card beside it",
-        "minilora pretrain --out base.npz --workers 2",
-    )
-    p.add_argument("--out", type=Path, required=True, metavar="FILE", help="the model, NAME.npz; its card is NAME.md")
-    p.add_argument("--steps", type=positive_int, help="of each stage at most, for a trial (default: all)")
-    p.add_argument("--resume", action="store_true", help="continue a run that was cut off")
-    add_seed_and_workers(p)
-    adapters.add_commands(commands)
-    exercises.add_commands(commands)
-    reproduce.add_commands(commands)
+    for module in (core, huggingface, adapters, exercises, reproduce):
+        module.add_commands(commands)
     return top
-
-
-# -------------------------------------------------------------------------------------------- the commands
-
-
-def run_demo(a: argparse.Namespace) -> None:
-    check_out(a.out)
-    demo(QUICK if a.quick else Size(), a.seed, a.workers, a.out, device=a.device)
-
-
-def run_train(a: argparse.Namespace) -> None:
-    if not a.mpi:
-        return train(a)
-    comm = processes.world()
-    try:
-        with contextlib.redirect_stdout(sys.stdout if comm.rank == 0 else io.StringIO()):
-            train(a, comm)
-    except Exception as error:  # in one process: the others would wait for it for ever
-        print(f"minilora: error: process {comm.rank}: {one_line(error)}", file=sys.stderr, flush=True)
-        comm.Abort(2)
-
-
-def train(a: argparse.Namespace, comm: Any = None) -> None:
-    """Train and save; `comm` is the MPI communicator whose processes share the batches out."""
-    check_out(a.out, a.data, a.base)
-    text = read_text(a.data)
-    model, tokenizer = load_base(a.base)
-    model.to(DEVICES[a.device])
-    tokens = tokenizer.encode(text)
-    if len(tokens) < DATA_MINIMUM:
-        raise ValueError(
-            f"{a.data} holds {len(tokens)} {tokenizer.unit}s: give at least {DATA_MINIMUM}, as a tenth is held out"
-        )
-    if a.block_size > model.config.block_size:
-        raise ValueError(f"--block-size {a.block_size} is more than the base's {model.config.block_size}")
-    training, held_out = (ml.TextData(part, a.block_size) for part in split(tokens))
-    alpha = a.r if a.alpha is None else a.alpha
-    ml.add_lora(model, ml.LoraConfig(r=a.r, lora_alpha=alpha, target_modules=tuple(a.targets.split(","))), a.seed)
-    print(ml.trainable_report(model), flush=True)
-    if comm is not None:
-        print(reduced_bytes_line(model, comm.size), flush=True)
-
-    def schedule(step: int) -> float:
-        return ml.warmup_cosine(step, a.steps, a.lr, warmup=a.steps // 30)
-
-    run = ml.fit(
-        model,
-        training,
-        steps=a.steps,
-        lr=schedule,
-        batch_size=a.batch_size,
-        validation=held_out,
-        eval_every=max(1, a.steps // 5),
-        seed=a.seed,
-        workers=a.workers,
-        comm=comm,
-    )
-    if comm is not None and comm.rank:
-        return
-    ml.save_adapter(model, a.out)
-    curve = ", ".join(f"{loss:.3f} at {step}" for step, loss in run.val_losses)
-    print(f"held-out loss, nats per {tokenizer.unit}: {curve}")
-    print(f"wrote {a.out} ({a.out.stat().st_size:,} bytes)")
-
-
-def run_generate(a: argparse.Namespace) -> None:
-    model, tokenizer = load_base(a.base)
-    model.to(DEVICES[a.device])
-    if a.adapter is not None:
-        ml.load_adapter(model, a.adapter)
-    tokens = ml.generate(
-        model,
-        tokenizer.encode(a.prompt),
-        a.bytes,
-        temperature=a.temperature,
-        top_k=a.top_k,
-        stop=tokenizer.end_of_text,
-        seed=a.seed,
-    )
-    print(tokenizer.decode(tokens))
-
-
-def run_merge(a: argparse.Namespace) -> None:
-    to_folder = a.base is not None and a.base.is_dir()
-    if not to_folder:
-        check_out(a.out, a.adapter, a.base)
-    model, tokenizer = load_base(a.base)
-    ml.remove_lora(ml.merge(ml.load_adapter(model, a.adapter), keep_base=False))
-    if to_folder:
-        huggingface.write_gpt2(model, tokenizer, a.out)
-        return
-    ml.save_model(model, a.out)
-    print(f"wrote {a.out} ({a.out.stat().st_size:,} bytes), a plain model: use it with --base {a.out}")
-
-
-def run_info(a: argparse.Namespace) -> None:
-    header, tensors = read_file(a.file, allow_nonfinite=True)
-    print(f"{a.file}: {header['kind']}, {a.file.stat().st_size:,} bytes")
-    if header["kind"] == "method":
-        print(f"  method = {header['method']}")
-    for key in ("config", "lora", "options"):
-        for name, value in (header.get(key) or {}).items():
-            print(f"  {key}.{name} = {value}")
-    if "base_sha256" in header:
-        print(f"  base_sha256 = {header['base_sha256']}")
-    if header["kind"] == "model":
-        print(f"  {ml.trainable_report(ml.load_model(a.file, allow_nonfinite=True))}")
-    if header["kind"] in ("adapter", "method"):
-        base = ml.GPTConfig(**header["config"]).parameter_count
-        size = sum(tensor.size for tensor in tensors.values())
-        print(f"  {size:,} parameters, {size / base:.2%} of the base's {base:,}")
-    print(f"{len(tensors)} tensors, {sum(t.nbytes for t in tensors.values()):,} bytes:")
-    for name, tensor in tensors.items():
-        print(f"  {name:<40}{tensor.dtype.name:<9}{tensor.shape}")
-
-
-def run_pretrain(a: argparse.Namespace) -> None:
-    check_out(a.out)
-    if a.out.suffix != ".npz":
-        raise ValueError(f"--out {a.out}: end the name in .npz, as the card takes the same name with .md")
-    loss = pretrain(a.out, steps=a.steps, seed=a.seed, workers=a.workers, resume=a.resume)
-    print(f"validation loss {loss:.4f} nats per byte\nwrote {a.out} and {a.out.with_suffix('.md')}")

@@ -1,36 +1,25 @@
-"""The demo's figure: from its results to one PNG.  matplotlib is imported inside, so that nothing else needs it."""
+"""The demo's figure: from its numbers to one PNG."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from minilora.demo.result import DemoResult
-from minilora.plots import BASE, FULL, LORA, OTHER, moving_average
+from minilora.demo.result import DemoResult
+from minilora.plots import BASE, FULL, LORA, OTHER, moving_average, save_figure, subplots
 
-WINDOW = 10  # steps over which a training loss is averaged: single batches differ by more than the runs do
+WINDOW = 10  # steps to average a training loss over: batches differ from each other more than runs do
 
 
 def demo_figure(result: DemoResult, path: Path) -> None:
-    """The demo in four panels, written to `path`.  ImportError without matplotlib."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # draws without a display
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 6.4), layout="constrained")
-    FigureCanvasAgg(figure)
-    panels = figure.subplots(2, 2)
-    _training_panel(panels[0, 0], result)
-    _scaling_panel(panels[0, 1], result)
-    _rank_panel(panels[1, 0], result)
-    _spectrum_panel(panels[1, 1], result)
-    for panel in panels.flat:
-        panel.grid(alpha=0.3)
-        panel.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, format="png", dpi=150)
+    """Write the demo's four panels to `path`.  ImportError without matplotlib."""
+    figure, panels = subplots(2, 2, figsize=(8, 6.4))
+    for draw, panel in zip((_training_panel, _scaling_panel, _rank_panel, _spectrum_panel), panels.flat, strict=True):
+        draw(panel, result)
+    save_figure(figure, path)
 
 
 def _training_panel(axes: Any, result: DemoResult) -> None:
@@ -83,13 +72,13 @@ def _spectrum_panel(axes: Any, result: DemoResult) -> None:
 
 
 def _log_losses(axes: Any) -> None:
-    """A log axis for losses that differ by factors, its numbers written out."""
+    """A log axis, with its numbers written out, for losses that differ by factors."""
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter("{x:g}")
 
 
 def _curve(axes: Any, losses: Sequence[float], style: str, **options: Any) -> None:
-    """A loss curve, each point the mean of the last WINDOW steps."""
+    """A loss curve; each point is the mean of the last WINDOW steps."""
     means = moving_average(losses, WINDOW)
     axes.plot(np.arange(len(losses) - len(means), len(losses)) + 1, means, style, **options)

@@ -1,4 +1,4 @@
-"""All that the demo measures, so that the figure and the tests are made from numbers alone."""
+"""Everything the demo measures."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from minilora.demo.zero_init import InitEffect
 
 @dataclass(frozen=True)
 class DemoResult:
-    """All five sections' numbers."""
+    """The numbers of all five sections, and the seconds they took together."""
 
     inits: list[InitEffect]
     training: Training

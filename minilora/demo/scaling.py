@@ -1,41 +1,33 @@
-"""Section 3: one learning rate for every rank, with the scale alpha/r and without it."""
+"""Section 3: one learning rate for every rank, with and without the scale alpha/r."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from minilora.demo.task import (
-    ALPHA,
-    LEARNING_RATE,
-    ShortRun,
-    Task,
-    adapted,
-    heading,
-    short_run,
-)
+from minilora.demo.setup import ALPHA, LEARNING_RATE, Setup, ShortRun, adapted, heading, short_run
 from minilora.transformer import GPT
 
 
 @dataclass(frozen=True)
 class ScalingRuns:
-    """The same ranks with the paper's alpha/r and without it, at one learning rate: rank -> run."""
+    """rank -> run, with the paper's alpha/r and without it, all at one learning rate."""
 
     scaled: dict[int, ShortRun]
     unscaled: dict[int, ShortRun]
 
 
-def alpha_over_r(base: GPT, task: Task) -> ScalingRuns:
+def alpha_over_r(base: GPT, setup: Setup) -> ScalingRuns:
     """Section 4.1: the scale alpha/r "helps to reduce the need to retune hyperparameters when we vary r".
 
-    Without it dW = B A, which is what alpha = r gives. At r = ALPHA the two are one run, made once.
+    Without it dW = B A, which is alpha = r. At r = ALPHA the two are the same run, which is made once.
     """
-    settings = dict.fromkeys((r, alpha) for r in task.size.ranks for alpha in (ALPHA, r))
+    settings = dict.fromkeys((r, alpha) for r in setup.size.ranks for alpha in (ALPHA, r))
     runs = {}
     for i, (r, alpha) in enumerate(settings, 1):
         label = f"run {i} of {len(settings)}: r={r}, scale {alpha / r:g}"
-        runs[r, alpha] = short_run(adapted(base, task, r, alpha), task, LEARNING_RATE, label)
+        runs[r, alpha] = short_run(adapted(base, setup, r, alpha), setup, LEARNING_RATE, label)
     return ScalingRuns(
-        scaled={r: runs[r, ALPHA] for r in task.size.ranks}, unscaled={r: runs[r, r] for r in task.size.ranks}
+        scaled={r: runs[r, ALPHA] for r in setup.size.ranks}, unscaled={r: runs[r, r] for r in setup.size.ranks}
     )
 
 
@@ -52,6 +44,4 @@ def print_alpha_over_r(result: ScalingRuns) -> None:
     print(f"{'':<26}" + "".join(f"{f'r={r}':>9}" for r in result.scaled) + f"{'spread':>10}")
     for title, runs in ((f"with alpha/r, alpha = {ALPHA}", result.scaled), ("without: dW = B A", result.unscaled)):
         print(f"{title:<26}" + "".join(f"{run.loss:>9.3f}" for run in runs.values()) + f"{spread(runs):>10.3f}")
-    print(
-        "\nAdam moves every entry of A and B by about the learning rate, so B A grows with r; alpha/r takes that back."
-    )
+    print("\nAdam moves every entry of A and B by about the learning rate, so B A grows with r; alpha/r undoes that.")

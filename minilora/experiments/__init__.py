@@ -2,13 +2,19 @@
 
 In reading order:
 
-    run.py         one run: a config in, numbers out; results on disk under a hash of the config
-    plan.py        what is run: settings, learning rates, how much; the runs in order, each once
-    pool.py        runs in processes, continued after a kill
-    experiment.py  what an experiment is; scores over seeds, claims and verdicts
-    table*.py, figure*.py, ...   one module an experiment; all_methods.py has what tables 3 and 4 share
-    catalogue.py   all of them, in the order in which they run
-    figures.py     their figures
-    report.py      a JSON file an experiment, and the page with every verdict
-    commands.py    `minilora reproduce`
+    engine/run.py         one run: a config in, numbers out; results on disk under a hash of the config
+    engine/plan.py        which runs: settings, learning rates, how much; each run once, in order
+    engine/pool.py        runs in processes; a killed command continues where it stopped
+    engine/experiment.py  what an experiment is; scores over seeds, claims and verdicts
+    engine/figures.py     its figures
+    engine/report.py      one JSON file per experiment, and the report: the page with every verdict
+    tables/               one module per table or figure
+    reproduce.py          all of it
 """
+
+from minilora.experiments.engine.plan import QUICK, Scale
+from minilora.experiments.engine.report import tell, write_page
+from minilora.experiments.reproduce import reproduce
+from minilora.experiments.tables import EXPERIMENTS
+
+__all__ = ["EXPERIMENTS", "QUICK", "Scale", "reproduce", "tell", "write_page"]

@@ -1,14 +1,24 @@
-"""Models, adapters and training states in files (see `container` for the format), checked before anything changes."""
+"""Adapters: what a LoRA trained, apart from its base, in memory and in files."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 
 from minilora.files.container import CheckpointError, content_hash, read_file, refusing, to_json, write_file
-from minilora.files.header import base_hash, check_dtype, check_setup, check_shapes, config_and_lora
+from minilora.files.header import (
+    base_hash,
+    check_dtype,
+    check_setup,
+    check_shapes,
+    config_of,
+    describe,
+    describe_lora,
+    lora_of,
+)
 from minilora.lora import (
     LoraConfig,
     LoraError,
@@ -18,26 +28,9 @@ from minilora.lora import (
     resolved_config,
 )
 from minilora.machine.backend import Array, array_module, to_host
-from minilora.nn import Module
-from minilora.transformer import GPT, GPTConfig
+from minilora.nn import Decoder
 
-# ------------------------------------------------------------------------------------------------ models
-
-
-# ---------------------------------------------------------------------------------------------- adapters
-
-
-def adapter_shapes(model: Module, config: LoraConfig) -> dict[str, tuple[int, ...]]:
-    """Name -> shape of what makes the adapter: each A and B, and the biases that the `bias` setting trains.
-
-    The model may have this LoRA already, or not yet.
-    """
-    shapes: dict[str, tuple[int, ...]] = {**lora_shapes(model, config)}
-    adapted = {name.removesuffix(".lora_A") + ".bias" for name in shapes if name.endswith(".lora_A")}
-    for name, parameter in model.named_parameters().items():
-        if name.endswith(".bias") and (config.bias == "all" or (config.bias == "lora_only" and name in adapted)):
-            shapes[name] = parameter.shape
-    return shapes
+Model = TypeVar("Model", bound=Decoder)
 
 
 @dataclass(frozen=True)
@@ -51,7 +44,7 @@ class Adapter:
     parent       the name of the adapter that it was trained on top of (see `adapters.AdapterBank`), or None
     """
 
-    config: GPTConfig
+    config: Any
     base_sha256: str
     lora: LoraConfig
     tensors: dict[str, Array]
@@ -74,20 +67,20 @@ class Adapter:
         return content_hash({**tensors, "": np.frombuffer(said, dtype=np.uint8)})
 
 
-def adapter_of(model: GPT) -> Adapter:
+def adapter_of(model: Decoder) -> Adapter:
     """The adapter that the model's LoRA is, over the very arrays of the model.  LoraError if it has none."""
     lora = resolved_config(model)
     if lora is None:
         raise LoraError("the model has no LoRA to save: call add_lora(model, config), or save_model for all of it")
-    names, parameters = list(adapter_shapes(model, lora)), model.named_parameters()
+    names, parameters = list(lora_shapes(model.shapes(), lora)), model.named_parameters()
     return Adapter(model.config, base_hash(model, names), lora, {name: parameters[name].data for name in names})
 
 
 def write_adapter(adapter: Adapter, path: str | Path) -> None:
     """Write an adapter file."""
     header = {
-        "config": asdict(adapter.config),
-        "lora": asdict(adapter.lora),
+        **describe(adapter.config),
+        **describe_lora(adapter.lora),
         "base_sha256": adapter.base_sha256,
         "parent": adapter.parent,
     }
@@ -98,7 +91,7 @@ def read_adapter(path: str | Path, allow_nonfinite: bool = False) -> Adapter:
     """The adapter in a file.  CheckpointError as `read_file`, or if its tensors are not those of its LoRA config."""
     header, tensors = read_file(path, "adapter", allow_nonfinite)
     with refusing(path):
-        config, lora = config_and_lora(header)
+        config, lora = config_of(header), lora_of(header)
         base_sha256, parent = header["base_sha256"], header["parent"]
         if lora is None or not isinstance(base_sha256, str) or not isinstance(parent, (str, type(None))):
             raise ValueError("no LoRA config, base hash or parent")
@@ -115,12 +108,12 @@ def read_adapter(path: str | Path, allow_nonfinite: bool = False) -> Adapter:
     return adapter
 
 
-def save_adapter(model: GPT, path: str | Path) -> None:
+def save_adapter(model: Decoder, path: str | Path) -> None:
     """Write only what LoRA trained, with its config and the hash of the base it belongs to."""
     write_adapter(adapter_of(model), path)
 
 
-def load_adapter(model: GPT, path: str | Path, allow_nonfinite: bool = False, check_base: bool = True) -> GPT:
+def load_adapter(model: Model, path: str | Path, allow_nonfinite: bool = False, check_base: bool = True) -> Model:
     """Read an adapter into the model, adding its LoRA if there is none; returns the model.
 
     CheckpointError, before any change, if the file is not an adapter of this base (`check_base=False` lets it sit
@@ -132,7 +125,7 @@ def load_adapter(model: GPT, path: str | Path, allow_nonfinite: bool = False, ch
     present = resolved_config(model)
     check_setup(adapter.config, adapter.lora, model, present or adapter.lora, path)
     with refusing(path):
-        check_shapes(adapter.tensors, adapter_shapes(model, adapter.lora), path)
+        check_shapes(adapter.tensors, lora_shapes(model.shapes(), adapter.lora), path)
     if adapter.parent is not None:
         raise CheckpointError(
             f"{path} was trained on top of the adapter {adapter.parent!r}: load both into an AdapterBank"
@@ -148,9 +141,3 @@ def load_adapter(model: GPT, path: str | Path, allow_nonfinite: bool = False, ch
         if name in adapter.tensors:
             parameter.data[...] = array_module(parameter.data).asarray(adapter.tensors[name])
     return model
-
-
-# ------------------------------------------------------------------------------------- training states
-
-
-# -------------------------------------------------------------------------------- the base that is shipped

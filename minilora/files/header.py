@@ -9,33 +9,44 @@ from typing import Any
 
 import numpy as np
 
+from minilora.files.architectures import ARCHITECTURES, OLDEST, architecture
 from minilora.files.container import CheckpointError, content_hash
 from minilora.lora import (
     LoraConfig,
     LoraError,
     mergeable_layers,
-    resolved_config,
 )
 from minilora.machine.backend import to_host
-from minilora.nn import Module
-from minilora.transformer import GPT, GPTConfig
+from minilora.nn import Decoder, Module
 
 
-def description(model: GPT) -> dict[str, Any]:
-    """What a header says about the model: its config, and its LoRA's."""
-    lora = resolved_config(model)
-    return {"config": asdict(model.config), "lora": None if lora is None else asdict(lora)}
+def describe(config: Any) -> dict[str, Any]:
+    """A header's entries for a model's config."""
+    return {"architecture": architecture(config), "config": asdict(config)}
 
 
-def config_and_lora(header: Mapping[str, Any]) -> tuple[GPTConfig, LoraConfig | None]:
-    """What `description` put into a header: layers by name, since a hostile regular expression could run for ever."""
-    said = header["lora"]
-    if said is None:
-        return GPTConfig(**header["config"]), None
-    names = [*said["target_modules"], *said["rank_pattern"], *said["alpha_pattern"]]
-    if not isinstance(said["target_modules"], list) or not all(re.fullmatch(r"[\w.]+", name) for name in names):
+def config_of(header: Mapping[str, Any]) -> Any:
+    """The config that `describe` put into a header.  ValueError if its architecture is unknown."""
+    name = header.get("architecture", OLDEST)
+    if name not in ARCHITECTURES:
+        raise ValueError(f"architecture {name!r}: this minilora knows {', '.join(ARCHITECTURES)}")
+    return ARCHITECTURES[name].config(**header["config"])
+
+
+def describe_lora(lora: LoraConfig | None) -> dict[str, Any]:
+    """A header's entry for a LoRA, or for none."""
+    return {"lora": None if lora is None else asdict(lora)}
+
+
+def lora_of(header: Mapping[str, Any]) -> LoraConfig | None:
+    """What `describe_lora` put into a header: layers by name, since a hostile regular expression could run for ever."""
+    found = header["lora"]
+    if found is None:
+        return None
+    names = [*found["target_modules"], *found["rank_pattern"], *found["alpha_pattern"]]
+    if not isinstance(found["target_modules"], list) or not all(re.fullmatch(r"[\w.]+", name) for name in names):
         raise ValueError("its LoRA config must name layers one by one")
-    return GPTConfig(**header["config"]), LoraConfig(**said)
+    return LoraConfig(**found)
 
 
 def check_dtype(tensors: Mapping[str, np.ndarray], dtype: str, path: Any) -> None:
@@ -63,8 +74,13 @@ def base_hash(model: Module, without: list[str]) -> str:
     return content_hash({name: to_host(array) for name, array in state.items()})
 
 
-def check_setup(config: GPTConfig, lora: LoraConfig | None, model: GPT, present: LoraConfig | None, path: Any) -> None:
+def check_setup(config: Any, lora: LoraConfig | None, model: Decoder, present: LoraConfig | None, path: Any) -> None:
     """CheckpointError unless the configs in a file are the model's config and the LoRA present in it."""
+    if architecture(config) != architecture(model.config):
+        raise CheckpointError(
+            f"{path} belongs to a base of the architecture {architecture(config)}, this model is a "
+            f"{architecture(model.config)}"
+        )
     for key, value in asdict(model.config).items():
         if getattr(config, key) != value:
             raise CheckpointError(

@@ -7,17 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from minilora.files.container import CheckpointError, read_file, refusing, write_file
-from minilora.files.header import base_hash, check_setup, check_shapes, config_and_lora, description
-from minilora.lora import (
-    resolved_config,
-)
+from minilora.files.header import base_hash, check_setup, check_shapes, config_of, describe, describe_lora, lora_of
+from minilora.lora import resolved_config
 from minilora.machine.backend import array_module, to_host
+from minilora.nn import Decoder
 from minilora.optim import Adam
-from minilora.transformer import GPT
 
 
 def save_training(
-    path: str | Path, model: GPT, optimizer: Adam, record: dict[str, Any], best: Mapping[str, Any]
+    path: str | Path, model: Decoder, optimizer: Adam, record: dict[str, Any], best: Mapping[str, Any]
 ) -> None:
     """Write what `fit` needs to go on as if it had never stopped: the trainable parameters, Adam's state, the
     best weights so far, and a JSON `record` (step, losses, generator state)."""
@@ -25,11 +23,16 @@ def save_training(
     tensors = {f"param.{name}": array for name, array in trainable.items()}
     tensors |= {f"adam.{name}": array for name, array in optimizer.state_dict().items()}
     tensors |= {f"best.{name}": to_host(array) for name, array in best.items()}
-    header = {**description(model), "base_sha256": base_hash(model, list(trainable)), "record": record}
+    header = {
+        **describe(model.config),
+        **describe_lora(resolved_config(model)),
+        "base_sha256": base_hash(model, list(trainable)),
+        "record": record,
+    }
     write_file(path, "training", header, tensors)
 
 
-def load_training(path: str | Path, model: GPT, optimizer: Adam) -> tuple[dict[str, Any], dict[str, Any]]:
+def load_training(path: str | Path, model: Decoder, optimizer: Adam) -> tuple[dict[str, Any], dict[str, Any]]:
     """Put a training state back into the model and optimizer; returns the record and the best weights so far.
 
     CheckpointError, before any change, if it is not the state of this model, set up as it was then.
@@ -38,7 +41,7 @@ def load_training(path: str | Path, model: GPT, optimizer: Adam) -> tuple[dict[s
     trainable = {name: p for name, p in model.named_parameters().items() if p.trainable}
     with refusing(path):
         record = header["record"]
-        check_setup(*config_and_lora(header), model, resolved_config(model), path)
+        check_setup(config_of(header), lora_of(header), model, resolved_config(model), path)
         # Adam may not have met a parameter yet, and there may be no best weights: those may lack, no others.
         groups = ("param", "adam.m", "adam.v", "best")
         known = {f"{group}.{name}": p.shape for group in groups for name, p in trainable.items()} | {"adam.t": ()}

@@ -23,9 +23,9 @@ import numpy as np
 from minilora.files.container import CheckpointError
 from minilora.hf.bpe import BPETokenizer, load_tokenizer
 from minilora.hf.safetensors_folder import StoredTensor, extra, read_json, stored_model, whole_folder
-from minilora.lora import LoraError, lora_layers
+from minilora.lora import LoraError, lora_config, lora_layers, lora_shapes
 from minilora.machine.backend import to_host
-from minilora.transformer import GPT, GPTConfig
+from minilora.transformer import GPT, GPTConfig, shapes
 
 # Our layer -> GPT-2's, which holds q, k and v in this order.
 LAYERS = {
@@ -65,18 +65,20 @@ def gpt2_name(name: str) -> str:
     return f"h.{index}.{LAYERS.get(layer, layer)}{rest}"
 
 
-def gpt2_layout(model: GPT) -> dict[str, list[str]]:
-    """GPT-2's tensor names in the model's order -> the parameters that stand in it one below the other."""
+def gpt2_layout(config: GPTConfig) -> dict[str, list[str]]:
+    """GPT-2's tensor names in the model's order -> our parameters that it holds one below the other."""
     layout: dict[str, list[str]] = {}
-    for name in model.named_parameters():
-        if not name.endswith((".lora_A", ".lora_B")):
-            layout.setdefault(gpt2_name(name), []).append(name)
+    for name in shapes(config):
+        layout.setdefault(gpt2_name(name), []).append(name)
     return layout
 
 
 def check_is_gpt2(model: GPT) -> None:
-    """ValueError if the model has parts beside its LoRA that GPT-2 has not, or lacks some."""
-    if odd := sorted(set(gpt2_layout(model)) ^ set(gpt2_layout(GPT(model.config, seed=None)))):
+    """ValueError if the model has parts that neither GPT-2 nor a LoRA has, or lacks some."""
+    expected, lora = shapes(model.config), lora_config(model)
+    if lora is not None:
+        expected |= lora_shapes(expected, lora)
+    if odd := sorted(model.shapes().keys() ^ expected.keys()):
         raise ValueError(f"GPT-2 and this model differ in {odd[0]}: remove what was added to the model first")
 
 
@@ -101,12 +103,11 @@ def load_gpt2(folder: str | Path, dtype: str = "float32") -> tuple[GPT, BPEToken
     tokenizer = load_tokenizer(folder)
     stored = {name.removeprefix("transformer."): tensor for name, tensor in stored_model(folder).items()}
     stored = {name: tensor for name, tensor in stored.items() if not MASKS.fullmatch(name)}
-    _check_sizes(config, stored, folder)
-    model = GPT(config, seed=None)
     head = stored.pop("lm_head.weight", None)
-    _check_tensors(model, stored, folder)
+    _check_tensors(config, stored, folder)
+    model = GPT(config, seed=None)
     parameters = model.named_parameters()
-    for name, parts in gpt2_layout(model).items():
+    for name, parts in gpt2_layout(config).items():
         array = stored[name].read()
         pieces = np.split(array.T if is_conv1d(name) else array, len(parts))
         for part, piece in zip(parts, pieces, strict=True):
@@ -140,33 +141,25 @@ def _model_config(folder: Path, dtype: str) -> GPTConfig:
     return config
 
 
-def _check_sizes(config: GPTConfig, stored: dict[str, StoredTensor], folder: Path) -> None:
-    """CheckpointError unless the weights have the sizes of config.json: a model is only built as large as its file."""
-    expected = {
-        "blocks": config.n_layer,
-        "wte.weight": (config.vocab_size, config.n_embd),
-        "wpe.weight": (config.block_size, config.n_embd),
-    }
-    blocks = {block[1] for name in stored if (block := re.match(r"h\.(\d+)\.", name))}
-    found = {name: stored[name].shape if name in stored else None for name in expected} | {"blocks": len(blocks)}
-    for name, value in expected.items():
-        if found[name] != value:
-            raise CheckpointError(
-                f"{folder}: config.json says {name} {value}, the weights say {found[name]}: they are not of one model"
-            )
+def _check_tensors(config: GPTConfig, stored: dict[str, StoredTensor], folder: Path) -> None:
+    """CheckpointError unless the folder stores every tensor of this model, in its shape, and no other.
 
-
-def _check_tensors(model: GPT, stored: dict[str, StoredTensor], folder: Path) -> None:
-    """CheckpointError unless the folder stores every tensor of this model, in its shape, and no other."""
-    parameters, layout = model.named_parameters(), gpt2_layout(model)
+    It comes before the model is built, so that no file makes us build what it does not hold.
+    """
+    blocks = len({block[1] for name in stored if (block := re.match(r"h\.(\d+)\.", name))})
+    if blocks != config.n_layer:
+        raise CheckpointError(
+            f"{folder}: config.json says blocks {config.n_layer}, the weights say {blocks}: they are not of one model"
+        )
+    ours, layout = shapes(config), gpt2_layout(config)
     if odd := sorted(set(layout) ^ set(stored)):
         fault = "lacks" if odd[0] in layout else "has more than GPT-2's language model:"
         raise CheckpointError(
             f"{folder} {fault} the tensor {odd[0]} ({len(odd)} such): config.json and the weights are not of one model"
         )
     for name, parts in layout.items():
-        first = parameters[parts[0]].shape
-        expected = (len(parts) * first[0], *first[1:])
+        d, *k = ours[parts[0]]
+        expected = (len(parts) * d, *k)
         expected = expected[::-1] if is_conv1d(name) else expected
         if stored[name].shape != expected:
             raise CheckpointError(
@@ -190,7 +183,8 @@ def save_gpt2(model: GPT, folder: str | Path, tokenizer: BPETokenizer | None = N
     check_is_gpt2(model)
     with whole_folder(Path(folder), FILES) as new:
         (new / "config.json").write_text(json.dumps(_hf_config(model, tokenizer), indent=2) + "\n")
-        tensors = {f"transformer.{name}": stacked(model, name, parts) for name, parts in gpt2_layout(model).items()}
+        layout = gpt2_layout(model.config)
+        tensors = {f"transformer.{name}": stacked(model, name, parts) for name, parts in layout.items()}
         extra("safetensors.numpy").save_file(tensors, new / "model.safetensors", metadata={"format": "pt"})
         if tokenizer is not None:
             tokenizer.save(new)

@@ -124,7 +124,7 @@ def trained_biases(model: GPT, bias: str, adapted: Collection[str], root: str = 
     """GPT-2's names of the biases that belong to an adapter -> our parameters that stand in each."""
     return {
         root + name: parts
-        for name, parts in gpt2_layout(model).items()
+        for name, parts in gpt2_layout(model.config).items()
         if name.endswith(".bias")
         and (bias == "all" or (bias == "lora_only" and root + name.removesuffix(".bias") in adapted))
     }

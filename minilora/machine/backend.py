@@ -12,10 +12,9 @@ from types import ModuleType
 
 import numpy as np
 
-# The annotation for "an array of whichever backend": CuPy's class has the same interface.
+# The annotation for an array of either library: CuPy's class has NumPy's interface.
 Array = np.ndarray
-# The annotation for "a number of whichever backend": on a device an array without axes, since to make it a float
-# is to wait until the device has computed it.
+# A number. On a GPU it is an array without axes, because turning it into a float means waiting until it is computed.
 Scalar = float
 
 DEVICES = {"cpu": "numpy", "gpu": "cupy"}  # a device, and the library that computes on it

@@ -1,51 +1,119 @@
-"""A batch cut into pieces, and `workers` threads that share them: here the number of threads is decided."""
+"""A batch cut into pieces, shared out to processes and threads: the number of threads is decided here."""
 
 from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from typing import Any
+from types import ModuleType
+from typing import Any, TypeVar
 
 import numpy as np
 
-from minilora.machine.blas import short_turns, single_threaded_blas
+from minilora.machine.backend import Array, Scalar
+from minilora.machine.blas import keep_freed_memory, short_turns, single_threaded_blas
+from minilora.machine.processes import all_reduce, process_share
 
 # Of a piece's (tokens, width) arrays: half a megabyte in float32, so that a few of them fit a core's cache, and
-# still so large that a product is worth its call.
+# still large enough that a product is worth its call.
 ELEMENTS_PER_PIECE = 2**17
 
+Result = TypeVar("Result")
 
-def share_out(pieces: range, workers: int, work: Callable[[range], Any]) -> list[Any]:
+
+def sum_over_pieces(
+    piece: Callable[[slice, np.random.Generator | None, dict[str, Array]], Scalar],
+    trained: Mapping[str, Array],
+    shape: tuple[int, int, int],
+    xp: ModuleType,
+    workers: int = 1,
+    rng: np.random.Generator | None = None,
+    comm: Any = None,
+) -> tuple[Scalar, dict[str, Array]]:
+    """The sums, over all rows of a batch, of what piece(rows, rng, grads) returns and of the gradients that it adds.
+
+    trained  the arrays that get gradients, by name: in MPI, a process without a piece must know them too
+    shape    (B, T, C) of an activation
+    xp       the library that computes; for a GPU the batch is one piece
+    workers  threads that share the pieces; each has gradients of its own to add to, which are summed at the end
+    rng      gives every piece a seed for a generator of its own
+    comm     an MPI communicator whose processes all make this call with equal arguments: they share the pieces too,
+             and each gets the sums over all
+
+    Equal arguments give equal bits; a different number of workers or processes agrees to rounding.
+    """
+    keep_freed_memory()
+    pieces = pieces_for(*shape, xp)
+    seeds = None if rng is None else piece_seeds(rng, *shape)
+
+    def work(share: range) -> tuple[Scalar, dict[str, Array]]:
+        total: Scalar = 0.0
+        grads: dict[str, Array] = {}
+        for i in share:
+            piece_rng = None if seeds is None else xp.random.default_rng(seeds[i])
+            total += piece(pieces[i], piece_rng, grads)
+        return total, grads
+
+    mine = range(len(pieces)) if comm is None else process_share(len(pieces), comm)
+    (total, grads), *others = share_out(mine, workers, work)
+    for other_total, other_grads in others:
+        total += other_total
+        for name, g in other_grads.items():
+            grads[name] += g
+    return (total, grads) if comm is None else all_reduce(comm, total, grads, trained)
+
+
+def pieces_for(B: int, T: int, C: int, xp: ModuleType) -> list[slice]:
+    """The rows of each piece; on a GPU all rows are one piece, since a few would leave it idle."""
+    return piece_slices(B, T, C) if xp is np else [slice(0, B)]
+
+
+def piece_slices(B: int, T: int, C: int) -> list[slice]:
+    """B rows of T tokens cut into slices of about ELEMENTS_PER_PIECE, and at least two of them.
+
+    The shape alone decides, so the pieces are the same for every number of workers.
+    """
+    rows = max(1, min(B // 2, ELEMENTS_PER_PIECE // (T * C)))
+    return [slice(i, min(i + rows, B)) for i in range(0, B, rows)]
+
+
+def piece_seeds(rng: np.random.Generator, B: int, T: int, C: int) -> list[int]:
+    """A seed for each of the host's pieces; for a GPU as many are drawn, so that `rng` ends in the same state."""
+    return rng.integers(2**63, size=len(piece_slices(B, T, C))).tolist()
+
+
+def share_out(pieces: range, workers: int, work: Callable[[range], Result]) -> list[Result]:
     """work(share) for `workers` consecutive shares of the pieces, each on a thread of its own; results in order.
 
-    The pieces' products are too small to be cut again, so each stays on its worker's thread; a single piece has
-    the BLAS's own threads to itself.
+    The pieces' products are too small to be split again, so each stays on its worker's thread; a single piece has
+    the BLAS's own threads to itself. Where no thread can be started, the shares are done one after the other.
     """
     if len(pieces) <= 1:
         return [work(pieces)]
     workers = max(1, min(workers, len(pieces)))
     shares = [pieces[a:b] for a, b in pairwise(len(pieces) * w // workers for w in range(workers + 1))]
     with single_threaded_blas(), short_turns():
-        others = [_threads(workers - 1, os.getpid()).submit(work, share) for share in shares[1:]]
+        threads = _threads(workers - 1, os.getpid()) if workers > 1 else None
+        if threads is None:
+            return [work(share) for share in shares]
+        others = [threads.submit(work, share) for share in shares[1:]]
         return [work(shares[0])] + [other.result() for other in others]
 
 
 @functools.cache
-def _threads(count: int, process: int) -> ThreadPoolExecutor:
-    """Threads that wait for work from step to step; a forked process has none of its parent's, so it gets its own."""
-    return ThreadPoolExecutor(count, "minilora")
+def _threads(count: int, process: int) -> ThreadPoolExecutor | None:
+    """Threads that wait for work from step to step, or None where they cannot be started, as in a browser.
 
-
-def piece_slices(B: int, T: int, width: int) -> list[slice]:
-    """Cut B rows of T tokens into slices of about ELEMENTS_PER_PIECE, two at least: by shape alone, so that the
-    pieces are the same for every number of workers."""
-    rows = max(1, min(B // 2, ELEMENTS_PER_PIECE // (T * width)))
-    return [slice(i, min(i + rows, B)) for i in range(0, B, rows)]
-
-
-def piece_seeds(rng: np.random.Generator, B: int, T: int, width: int) -> list[int]:
-    """A seed for each of the host's pieces; as many are drawn for a device, so that what is drawn next is the same."""
-    return rng.integers(2**63, size=len(piece_slices(B, T, width))).tolist()
+    A forked process has none of its parent's threads, so it gets its own.
+    """
+    pool, all_here = ThreadPoolExecutor(count, "minilora"), threading.Barrier(count)
+    try:
+        for _ in range(count):
+            pool.submit(all_here.wait)  # holds its thread until all have started
+    except RuntimeError:
+        all_here.abort()
+        return None
+    return pool

@@ -1,33 +1,73 @@
-"""Clocks, and fair timing of alternatives."""
+"""Clocks, and fair timing on a noisy machine: the candidates take turns, and only ratios of their medians count."""
 
 from __future__ import annotations
 
+import random
 import statistics
 import time
-from collections.abc import Callable
-
-from minilora.machine.backend import on_host, synchronize
-from minilora.machine.blas import single_threaded_blas
-from minilora.transformer import GPT
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
 
 
-def interleaved_medians(models: dict[str, GPT], run: Callable[[GPT], object], repeats: int) -> dict[str, float]:
-    """Median milliseconds of `run` on each model. They take turns, so that a busy moment hits all alike."""
-    times: dict[str, list[float]] = {name: [] for name in models}
+def interleaved(
+    candidates: Mapping[str, Callable[[], object]],
+    *,
+    rounds: int = 5,
+    seconds: float = 0.0,
+    settle: float = 0.0,
+    turn: float = 0.0,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, float]:
+    """Median seconds per call of each candidate. In every round each has one turn, so a busy moment hits all alike.
+
+    rounds, seconds  at least this many rounds, and for about this long
+    settle           seconds of untimed calls before each turn: the threads of OpenBLAS keep a core busy for 0.1 s after
+                     their last product, and a training loop finds its own data in the cache, not another's
+    turn             seconds of timed calls, at least one
+    The order changes from round to round, because it matters who comes after whom.
+    """
+    names, rng = list(candidates), random.Random(0)
+    times: dict[str, list[float]] = {name: [] for name in names}
+    deadline = time.perf_counter() + seconds
+    while len(times[names[0]]) < rounds or time.perf_counter() < deadline:
+        for name in names:
+            if settle:
+                _calls_for(settle, candidates[name], time.perf_counter)
+            calls, taken = _calls_for(turn, candidates[name], clock)
+            times[name].append(taken / calls)
+        rng.shuffle(names)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def _calls_for(seconds: float, run: Callable[[], object], clock: Callable[[], float]) -> tuple[int, float]:
+    start, calls = clock(), 0
+    while not calls or clock() - start < seconds:
+        run()
+        calls += 1
+    return calls, clock() - start
+
+
+def finest_clock() -> Callable[[], float]:
+    """The time this thread computes, which other programs do not lengthen, if the system counts it finely (Windows does
+    in steps of 16 ms, a browser not at all); otherwise the time that passes."""
+    if hasattr(time, "thread_time") and time.get_clock_info("thread_time").resolution < 1e-4:
+        return time.thread_time
+    return time.perf_counter
+
+
+def interleaved_medians(models: Mapping[str, Any], run: Callable[[Any], object], repeats: int) -> dict[str, float]:
+    """Median milliseconds of run(model), for models on the host or a GPU."""
+    from minilora.machine.backend import on_host, synchronize
+    from minilora.machine.blas import single_threaded_blas
+
+    def waited(model: Any) -> None:
+        run(model)
+        synchronize(model.wte.weight.data)
+
     # A thread that waits for a GPU computes nothing.
     on_cpu = all(on_host(model.wte.weight.data) for model in models.values())
     clock = finest_clock() if on_cpu else time.perf_counter
     with single_threaded_blas():
-        for _ in range(repeats):
-            for name, model in models.items():
-                start = clock()
-                run(model)
-                synchronize(model.wte.weight.data)
-                times[name].append(1000 * (clock() - start))
-    return {name: statistics.median(values) for name, values in times.items()}
-
-
-def finest_clock() -> Callable[[], float]:
-    """The time this thread computes, which other programs do not lengthen, where it is counted finely (not on Windows:
-    there in steps of 16 ms); else the time that passes."""
-    return time.thread_time if time.get_clock_info("thread_time").resolution < 1e-4 else time.perf_counter
+        runs = {name: partial(waited, model) for name, model in models.items()}
+        return {name: 1000 * t for name, t in interleaved(runs, rounds=repeats, clock=clock).items()}

@@ -17,9 +17,8 @@ from typing import Any
 
 from minilora.methods import bottleneck, files, finetune, low_rank, prefix, published
 from minilora.methods.files import save_trained
-from minilora.methods.method import Method
+from minilora.methods.method import Method, Model, method_of
 from minilora.methods.published import MODELS, Published, checkpoint_bytes
-from minilora.transformer import GPT, GPTConfig
 
 __all__ = [
     "METHODS",
@@ -30,6 +29,7 @@ __all__ = [
     "checkpoint_bytes",
     "count",
     "load_trained",
+    "method_of",
     "published_counts",
     "save_trained",
 ]
@@ -59,17 +59,17 @@ def _method(name: str) -> Method:
     return METHODS[name]
 
 
-def apply(model: GPT, name: str, seed: int = 0, **options: Any) -> GPT:
+def apply(model: Model, name: str, seed: int = 0, **options: Any) -> Model:
     """Set a plain model up for the method of this name; see `Method.apply`.  ValueError for an unknown name."""
     return _method(name).apply(model, seed, **options)
 
 
-def count(name: str, config: GPTConfig, **options: Any) -> int:
+def count(name: str, config: Any, **options: Any) -> int:
     """|Theta| of the method of this name on a model of this shape; see `Method.count`."""
     return _method(name).count(config, **options)
 
 
-def load_trained(model: GPT, path: str | Path, allow_nonfinite: bool = False) -> GPT:
+def load_trained(model: Model, path: str | Path, allow_nonfinite: bool = False) -> Model:
     """Read what `save_trained` wrote into the model, applying its method if the model is plain; returns the model.
 
     CheckpointError, before any change, if the file is damaged, of another kind, of another base (by the hash of

@@ -27,10 +27,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minilora import ops
-from minilora.machine.backend import Array, array_module
+from minilora.machine.backend import Array
 from minilora.methods.method import Method, whole_number
-from minilora.nn import Gradients, LayerNorm, Linear, Module, Parameter, normal
-from minilora.transformer import GPT, MLP, Block, CausalSelfAttention, GPTConfig
+from minilora.nn import Block, Gradients, LayerNorm, Linear, Module, Parameter, normal
+from minilora.transformer import GPT, MLP, CausalSelfAttention, GPTConfig
 
 
 class AdapterCache(NamedTuple):
@@ -126,7 +126,7 @@ def _new_adapter(model: GPT, rng: np.random.Generator, m: int, layer_norm: bool)
     down = Linear(Parameter(normal(rng, (m, d), 1 / math.sqrt(d), dtype)), Parameter(np.zeros(m, dtype)))
     up = Linear(Parameter(np.zeros((d, m), dtype)), Parameter(np.zeros(d, dtype)))
     adapter = Adapter(down, up, LayerNorm(d, dtype) if layer_norm else None)
-    xp = array_module(model.wte.weight.data)
+    xp = model.xp
     for parameter in adapter.named_parameters().values():
         parameter.data = xp.asarray(parameter.data)
     return adapter

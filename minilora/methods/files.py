@@ -4,31 +4,31 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from minilora.files.architectures import build
 from minilora.files.container import CheckpointError, read_file, refusing, write_file
-from minilora.files.header import base_hash
+from minilora.files.header import base_hash, config_of, describe
 from minilora.lora import LoraError, is_merged, resolved_config
 from minilora.machine.backend import array_module, to_host
-from minilora.methods.method import Method
-from minilora.transformer import GPT, GPTConfig
+from minilora.methods.method import Method, Model, method_of
+from minilora.nn import Decoder
 
 
-def save_trained(model: GPT, path: str | Path) -> None:
+def save_trained(model: Decoder, path: str | Path) -> None:
     """Write the parameters that the model's method trains, and the hash of the frozen rest, which they belong to.
 
     ValueError if the model has no method; LoraError while a LoRA is merged.
     """
-    name, options = _method_of(model)
+    name, options = _recorded(model)
     if is_merged(model):
         raise LoraError("the LoRA is merged: call unmerge(model) before you save what it trained")
     trained = {name: to_host(p.data) for name, p in model.named_parameters().items() if p.trainable}
     header = {
-        "config": asdict(model.config),
+        **describe(model.config),
         "method": name,
         "options": options,
         "base_sha256": base_hash(model, list(trained)),
@@ -36,19 +36,18 @@ def save_trained(model: GPT, path: str | Path) -> None:
     write_file(path, "method", header, trained)
 
 
-def load_trained(model: GPT, path: str | Path, known: Mapping[str, Method], allow_nonfinite: bool = False) -> GPT:
+def load_trained(model: Model, path: str | Path, known: Mapping[str, Method], allow_nonfinite: bool = False) -> Model:
     """`methods.load_trained`, for the methods `known`."""
     header, tensors = read_file(path, "method", allow_nonfinite)
     if is_merged(model):
         raise LoraError("the LoRA is merged: call unmerge(model) before you load another")
     with refusing(path):
         method, options = known[header["method"]], _plain(header["options"])
-        if header["config"] != asdict(model.config):
-            raise CheckpointError(f"{path} is for a base of {header['config']}, this one is {asdict(model.config)}")
-        if model.method is not None and _method_of(model) != (method.name, options):
-            raise CheckpointError(
-                f"{path} holds {method.name} {options}, the model has {model.method}: use a fresh base"
-            )
+        if (config := config_of(header)) != model.config:
+            raise CheckpointError(f"{path} is for a base of {config}, this one is {model.config}")
+        applied = method_of(model)
+        if applied is not None and _recorded(model) != (method.name, options):
+            raise CheckpointError(f"{path} holds {method.name} {options}, the model has {applied}: use a fresh base")
         # The count comes first, so that no file makes us build what it does not hold.
         if method.count(model.config, **options) != sum(array.size for array in tensors.values()):
             raise CheckpointError(f"{path}: its tensors are not those of {method.name} {options}: make it again")
@@ -61,7 +60,7 @@ def load_trained(model: GPT, path: str | Path, known: Mapping[str, Method], allo
             raise CheckpointError(
                 f"{path} was trained on another base (the weights' hash differs): load that base first"
             )
-    if model.method is None:
+    if applied is None:
         method.apply(model, **options)
     parameters = model.named_parameters()
     for name, array in tensors.items():
@@ -69,13 +68,14 @@ def load_trained(model: GPT, path: str | Path, known: Mapping[str, Method], allo
     return model
 
 
-def _method_of(model: GPT) -> tuple[str, dict[str, Any]]:
-    """The model's method, with LoRA's layers named one by one: what a file says of it.  ValueError if it has none."""
-    if model.method is None:
+def _recorded(model: Decoder) -> tuple[str, dict[str, Any]]:
+    """The model's method as a file records it, LoRA's layers named one by one.  ValueError if it has none."""
+    applied = method_of(model)
+    if applied is None:
         raise ValueError(
             'the model has no method: call methods.apply(model, "lora") first, or save_model for all of it'
         )
-    name, options = model.method
+    name, options = applied
     lora = resolved_config(model)
     return name, options if lora is None else {**options, "target_modules": lora.target_modules}
 
@@ -89,7 +89,7 @@ def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
     return {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
 
 
-def _trained_shapes(config: GPTConfig, method: Method, options: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
+def _trained_shapes(config: Any, method: Method, options: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
     """Name -> (shape, dtype) of what the method would train, found out on a model of zeros."""
-    twin = method.apply(GPT(config, seed=None), **options)
+    twin = method.apply(build(config), **options)
     return {name: (p.shape, np.dtype(p.data.dtype).name) for name, p in twin.named_parameters().items() if p.trainable}

@@ -1,46 +1,38 @@
-"""Training the base's own parameters: all of them, the last two blocks, or the biases alone.
+"""Training the base's own parameters: all of them, the last two blocks, or only the biases.
 
-None adds a parameter or a product; they differ from LoRA in what a task has to store.
+None of these adds a parameter or a product; they differ from LoRA in what has to be stored for each task.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from typing import Any
+
+from minilora.files.architectures import shapes
 from minilora.methods.method import Method
-from minilora.transformer import GPT, GPTConfig
+from minilora.nn import Decoder
 
 TOP = 2
 
 
-def _train_all(model: GPT, seed: int) -> None:
-    model.unfreeze()
+def _method(name: str, label: str, source: str, trains: Callable[[str, int], bool]) -> Method:
+    """The method that trains the parameters whose names `trains(name, number of blocks)` picks."""
+
+    def change(model: Decoder, seed: int) -> None:
+        for name, parameter in model.named_parameters().items():
+            parameter.trainable = trains(name, model.layers)
+
+    def count(config: Any) -> int:
+        return sum(math.prod(shape) for name, shape in shapes(config).items() if trains(name, config.layers))
+
+    return Method(name, label, source, change, count)
 
 
-def _all_parameters(config: GPTConfig) -> int:
-    return config.parameter_count
+def _in_top_blocks(name: str, layers: int) -> bool:
+    return name.startswith(tuple(f"blocks.{i}." for i in range(max(0, layers - TOP), layers)))
 
 
-def _train_top(model: GPT, seed: int) -> None:
-    model.freeze()
-    for block in model.blocks[-TOP:]:
-        block.unfreeze()
-
-
-def _top_parameters(config: GPTConfig) -> int:
-    """12 d^2 + 13 d a block: six projections with their biases, and two LayerNorms."""
-    d = config.n_embd
-    return min(TOP, config.n_layer) * (12 * d**2 + 13 * d)
-
-
-def _train_biases(model: GPT, seed: int) -> None:
-    for name, parameter in model.named_parameters().items():
-        parameter.trainable = name.endswith(".bias")
-
-
-def bias_count(config: GPTConfig) -> int:
-    """11 d a block: q, k, v, o d each, up 4 d, down d, two LayerNorms d each; and the last LayerNorm's d."""
-    return (11 * config.n_layer + 1) * config.n_embd
-
-
-FULL = Method("full", "FT", "Hu et al. 2021, section 5.1", _train_all, _all_parameters)
-TOP2 = Method("top2", "FT-Top2", "Li and Liang 2021, section 5.2", _train_top, _top_parameters)
-BITFIT = Method("bitfit", "BitFit", "Ben Zaken et al. 2021", _train_biases, bias_count)
+FULL = _method("full", "FT", "Hu et al. 2021, section 5.1", lambda name, layers: True)
+TOP2 = _method("top2", "FT-Top2", "Li and Liang 2021, section 5.2", _in_top_blocks)
+BITFIT = _method("bitfit", "BitFit", "Ben Zaken et al. 2021", lambda name, layers: name.endswith(".bias"))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from minilora.lora import lora_layers
-from minilora.transformer import GPT, GPTConfig
+from minilora.nn import Decoder, Module
+
+Model = TypeVar("Model", bound=Decoder)
 
 
 @dataclass(frozen=True)
@@ -39,24 +41,30 @@ class Method:
             raise ValueError(f"{self.name} has no option {unknown[0]!r}: its options are {known}")
         return {k: tuple(v) if isinstance(v, list) else v for k, v in {**self.defaults, **given}.items()}
 
-    def count(self, config: GPTConfig, **options: Any) -> int:
+    def count(self, config: Any, **options: Any) -> int:
         """|Theta|: the trainable parameters of a model of this shape.  ValueError for options that do not fit it."""
         return self.formula(config, **self.options(options))
 
-    def apply(self, model: GPT, seed: int = 0, **options: Any) -> GPT:
+    def apply(self, model: Model, seed: int = 0, **options: Any) -> Model:
         """Set a plain model up for this method, in place: all but |Theta| parameters are frozen; returns the model.
 
         What the method adds is drawn from `seed`.  ValueError, before any change, if the options do not fit the
         model, or it has a method or a LoRA already.
         """
-        if model.method is not None or any(lora_layers(model)):
-            has = "a LoRA" if model.method is None else f"the method {model.method[0]!r}"
+        applied = method_of(model)
+        if applied is not None or any(lora_layers(model)):
+            has = "a LoRA" if applied is None else f"the method {applied[0]!r}"
             raise ValueError(f"the model has {has} already: apply {self.name!r} to a fresh base")
         settled = self.options(options)
         self.formula(model.config, **settled)
         self.change(model, seed, **settled)
-        model.method = (self.name, settled)
+        vars(model)["method"] = (self.name, settled)
         return model
+
+
+def method_of(model: Module) -> tuple[str, dict[str, Any]] | None:
+    """The name and options of the method that was applied to the model, or None: `Method.apply` notes them there."""
+    return vars(model).get("method")
 
 
 def whole_number(name: str, value: Any, least: int, most: int | None = None) -> int:

@@ -29,8 +29,8 @@ import numpy as np
 from minilora.generate import generate
 from minilora.machine.backend import Array, array_module, to_host
 from minilora.methods.method import Method, whole_number
-from minilora.nn import Gradients, Parameter, accumulate
-from minilora.transformer import GPT, GPTConfig, LayerKV, Past, Stack
+from minilora.nn import Gradients, LayerKV, Parameter, Past, Stack, accumulate
+from minilora.transformer import GPT, GPTConfig
 
 
 class Layout(NamedTuple):
@@ -59,6 +59,15 @@ class PrefixCache(NamedTuple):
     blocks: Any
 
 
+class PrefixPast(Past):
+    """A Past that also counts the boundaries `seen` (B,) in the tokens of each row."""
+
+    def __init__(self, layers: list[LayerKV]) -> None:
+        super().__init__(layers)
+        keys = layers[0].keys
+        self.seen = array_module(keys).zeros(len(keys), int)
+
+
 class PrefixStack(Stack):
     """The blocks, with special rows beside the tokens'.
 
@@ -70,15 +79,14 @@ class PrefixStack(Stack):
         self.prefix, self.infix = prefix, infix
         self.boundary, self.occurrence = (boundary if infix.size else None), occurrence
 
-    @property
-    def extra_rows(self) -> int:  # type: ignore[override]
-        return self.prefix.shape[1] + self.infix.shape[1]
+    def new_past(self, layers: list[LayerKV]) -> PrefixPast:
+        return PrefixPast(layers)
 
     def forward(
         self, x: Array, blocks: list[Any], tokens: Array, rng: Any, past: Past | None, keep: bool, need_dx: bool
     ) -> tuple[Array, Any]:
         """x (B, T, C), embedded from tokens (B, T) -> x (B, T, C), that of the tokens' rows."""
-        if past is not None:
+        if isinstance(past, PrefixPast):
             return self._forward_cached(x, blocks, tokens, rng, past), None
         infix_at = self._infix_at(tokens, array_module(tokens).zeros(len(tokens), int))
         layout = Layout.around(self.prefix.shape[1], self.infix.shape[1], infix_at, x.shape[1])
@@ -118,7 +126,7 @@ class PrefixStack(Stack):
         at = cache.layout
         xp, (B, T, C) = array_module(dx), dx.shape
         row = xp.arange(B)[:, None]
-        dz: Array | None = xp.zeros((B, T + self.extra_rows, C), dx.dtype)
+        dz: Array | None = xp.zeros((B, T + self.prefix.shape[1] + self.infix.shape[1], C), dx.dtype)
         dz[row, at.tokens] = dx  # type: ignore[index]
         need = [need_dx or self.trainable]  # need[i]: something before block i, its special rows included, trains
         for block in blocks[:-1]:
@@ -138,16 +146,16 @@ class PrefixStack(Stack):
 
     # ----------------------------------------------------------------------- with a key/value cache
 
-    def _forward_cached(self, x: Array, blocks: list[Any], tokens: Array, rng: Any, past: Past) -> Array:
+    def _forward_cached(self, x: Array, blocks: list[Any], tokens: Array, rng: Any, past: PrefixPast) -> Array:
         """Only new rows: the prefix before the first tokens of all, a row's infix when its boundary comes.
 
         Rows that meet their boundaries at different steps have different numbers of keys in between, so the batch
         goes through in groups of equal layout: all at once again as soon as all have met it.
         """
-        xp, (B, T, _), n = array_module(x), x.shape, past.tokens.shape[1]
-        seen = (past.tokens == self.boundary).sum(axis=1) if self.boundary is not None else xp.zeros(B, int)
-        met = seen >= self.occurrence
-        at = to_host(xp.where(met, -1, self._infix_at(tokens, seen)))  # T: not in this chunk; -1: before it
+        xp, T, n = array_module(x), x.shape[1], past.length
+        met = past.seen >= self.occurrence
+        at = to_host(xp.where(met, -1, self._infix_at(tokens, past.seen)))  # T: not in this chunk; -1: before it
+        past.seen += (tokens == self.boundary).sum(axis=1) if self.boundary is not None else 0
         keys = to_host(met) * self.infix.shape[1] + (self.prefix.shape[1] + n if n else 0)
         y = xp.empty_like(x)
         for group in np.unique(at):
@@ -160,18 +168,18 @@ class PrefixStack(Stack):
         return y
 
     def _through_cached(
-        self, x: Array, blocks: list[Any], layout: Layout, rng: Any, past: Past, rows: Array, start: int
+        self, x: Array, blocks: list[Any], layout: Layout, rng: Any, past: PrefixPast, rows: Array, start: int
     ) -> Array:
         """`_through` for some rows of the batch, each with `start` keys in the cache so far."""
         end = start + layout.prefix.shape[1] + layout.infix.shape[1] + x.shape[1]
         # All rows: a view, written to as it is. Some: a copy, of which the new keys and values go back.
-        chosen: Any = slice(None) if len(rows) == len(past.tokens) else rows
-        layers = [LayerKV(layer.keys[chosen, :, :end], layer.values[chosen, :, :end]) for layer in past]
+        chosen: Any = slice(None) if len(rows) == len(past.seen) else rows
+        layers = [LayerKV(layer.keys[chosen, :, :end], layer.values[chosen, :, :end]) for layer in past.layers]
         for layer in layers:
             layer.length = start
         y, _ = self._through(x, blocks, layout, rng, layers, keep=False, need_dx=False)
         if chosen is rows:
-            for layer, part in zip(past, layers, strict=True):
+            for layer, part in zip(past.layers, layers, strict=True):
                 layer.keys[rows, :, start:end] = part.keys[:, :, start:end]
                 layer.values[rows, :, start:end] = part.values[:, :, start:end]
         return y
@@ -192,12 +200,13 @@ def _apply(model: GPT, seed: int, layers: int, l_p: int, l_i: int, boundary: int
     model.freeze()
     prefix, infix = Parameter(rows[:, :l_p].copy()), Parameter(rows[:, l_p:].copy())
     model.set_submodule("stack", PrefixStack(prefix, infix, boundary, occurrence))
+    model.max_tokens -= l_p + l_i
 
 
 def _written_activations(model: GPT, length: int, layers: int, rng: np.random.Generator) -> Array:
     """What enters the first `layers` blocks where the model writes a text of this length: (layers, length, C)."""
     tokens = generate(model, rng.integers(model.config.vocab_size, size=1), length - 1, seed=rng)
-    xp = array_module(model.wte.weight.data)
+    xp = model.xp
     x = model.wte.forward(xp.asarray(tokens)[None])[0] + model.wpe.forward(xp.arange(length))[0]
     entering = [x]
     for block in model.blocks[: layers - 1]:

@@ -1,4 +1,4 @@
-"""What the shipped base reads: documentation, docstrings, and made-up records that it must copy."""
+"""The shipped base's training text: documentation, docstrings, and made-up records that teach it to copy."""
 
 from __future__ import annotations
 
@@ -15,17 +15,15 @@ import numpy as np
 from minilora.pretrain.records import Document, Generator, copied, documents
 from minilora.text import Batch, ByteTokenizer, TextData, python_docs, split
 
-BLOCK_SIZE = 320  # bytes in a window
+BLOCK_SIZE = 320  # bytes per window
 RECORD_BYTES = 3_000_000
-
-
-READ_WEIGHT = 0.25  # of a byte of a record that is no copy, much of it noise by design; a copied byte has 1
+READ_WEIGHT = 0.25  # of a record's bytes that are not copies, much of them random by design; copied bytes weigh 1
 
 
 class RecordData:
-    """Windows that begin with a document, cut from many; bytes that repeat a value weigh 1, the others `read_weight`.
+    """Windows that begin at the start of a document; bytes that repeat a value weigh 1, the others `read_weight`.
 
-    `sample` and `batches` as of `TextData`.
+    `sample` and `batches` work as in `TextData`.
     """
 
     def __init__(self, found: list[Document], block_size: int, read_weight: float) -> None:
@@ -46,7 +44,7 @@ class RecordData:
         return self._windows(rng.choice(self.starts, batch_size))
 
     def batches(self, batch_size: int) -> Iterator[Batch]:
-        """All documents in order, but for those that a window's end cuts in two: the next begins behind them."""
+        """All documents in order, except those that a window's end cuts in two: the next window begins after them."""
         starts, end = [], 0
         for start in self.starts:
             if start >= end:
@@ -62,13 +60,13 @@ class RecordData:
 
 
 class Mixture:
-    """Batches of which each row comes from one of several data sets, drawn by their shares."""
+    """Batches whose rows come from several data sets, in random numbers according to their shares."""
 
     def __init__(self, parts: list[TextData | RecordData], shares: list[float]) -> None:
         self.parts, self.shares = parts, shares
 
     def sample(self, rng: np.random.Generator, batch_size: int) -> Batch:
-        """`batch_size` rows; a data set without weights has 1 everywhere."""
+        """`batch_size` rows; in a data set without weights every target weighs 1."""
         counts = rng.multinomial(batch_size, self.shares)
         drawn = [part.sample(rng, n) for part, n in zip(self.parts, counts, strict=True) if n]
         weights = [np.ones(b.tokens.shape, np.float32) if b.weights is None else b.weights for b in drawn]
@@ -83,14 +81,14 @@ class Mixture:
 
 @dataclass(frozen=True)
 class Corpus:
-    """The parts of the general-domain corpus by name, and what is held out of each."""
+    """The parts of the general-domain corpus by name: to train on, and held out."""
 
     train: dict[str, TextData | RecordData]
     valid: dict[str, TextData | RecordData]
 
 
 def corpus(seed: int) -> Corpus:
-    """Documentation and docstrings, the last tenth of each held out, and records of two seeds."""
+    """Documentation and docstrings, with the last tenth of each held out, and records from two seeds."""
     T, encode = BLOCK_SIZE, ByteTokenizer().encode
     docs, held_out = split(encode(python_docs()))
     words = sorted(set(re.findall(r"\b[a-z]{3,9}\b", ByteTokenizer().decode(docs))))
@@ -114,24 +112,23 @@ def corpus(seed: int) -> Corpus:
     )
 
 
-# Packages whose docstrings are left out: tests, grammars and data, and what pip put there.
+# Packages whose docstrings are left out: tests, grammars, data, and whatever pip installed.
 NOT_PROSE = {"__phello__", "__pycache__", "ensurepip", "lib2to3", "pydoc_data", "site-packages", "test", "turtledemo"}
 
 
 def python_docstrings(min_length: int = 60) -> list[str]:
-    """More English of the general domain: docstrings of the standard library's packages (asyncio, email, ...), in
-    order of file name.
+    """More general English: docstrings of the standard library's packages (asyncio, email, ...), by file name.
 
-    Only packages, never the modules beside them, which are `python_source()`: the downstream text stays unseen.
+    Only packages, not the modules next to them: those are `python_source()`, the downstream text, which stays unseen.
     RuntimeError if this interpreter was installed without its sources.
     """
     folder = Path(sysconfig.get_path("stdlib"))
-    found: dict[str, None] = {}  # a set in order: one text may stand in several files
+    found: dict[str, None] = {}  # an ordered set: several files may have the same docstring
     for path in sorted(folder.glob("*/**/*.py")):
         parts = path.relative_to(folder).parts
         if parts[0] in NOT_PROSE or any("test" in part for part in parts):
             continue
-        with warnings.catch_warnings():  # an old escape sequence in somebody's string is no concern here
+        with warnings.catch_warnings():  # invalid escape sequences in their strings
             warnings.simplefilter("ignore")
             tree = ast.parse(path.read_text(encoding="utf-8", errors="replace"))
         for node in ast.walk(tree):

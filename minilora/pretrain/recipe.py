@@ -1,8 +1,8 @@
-"""How the shipped base was made: a byte-level GPT, pre-trained on English first and then on a mixture.
+"""How the shipped base was made: a byte-level GPT, pretrained first on English and then on a mixture.
 
-`minilora pretrain --out base.npz` makes it again, with its card beside it. Documentation alone gives a model that
-writes English but cannot copy a name from its context, which adaptation of low rank does not add. The second stage
-mixes documentation and docstrings with made-up records told twice (`records.py`).
+`minilora pretrain --out base.npz` makes it again, with its card. A model pretrained only on documentation writes
+English but cannot copy a name from its context, and low-rank adaptation does not teach it to. So the later stages mix
+documentation and docstrings with made-up records that are told twice (`records.py`).
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from minilora.transformer import GPT, GPTConfig
 CONFIG = GPTConfig(vocab_size=256, block_size=BLOCK_SIZE, n_layer=4, n_head=4, n_embd=128)
 WEIGHT_DECAY = 0.1
 WARMUP = 100  # steps
-LAST = 1 / 20  # of the learning rate, at the end of the cosine
+LAST = 1 / 20  # of the learning rate, where the cosine ends
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One run of `fit`: the share of each part of the corpus in a batch."""
+    """One run of `fit`, and each corpus part's share of its batches."""
 
     name: str
     shares: dict[str, float]
@@ -48,11 +48,11 @@ STAGES = (
 
 
 def pretrain(path: Path, *, steps: int | None = None, seed: int = 0, workers: int = 2, resume: bool = False) -> float:
-    """Train CONFIG through STAGES, write the model to `path` (.npz) and its card beside it (.md).
+    """Train CONFIG through STAGES; write the model to `path` (.npz) and its card next to it (.md).
 
-    Returns the validation loss in nats per byte, on the last tenth of the documentation, unseen in training.
-    `steps` cuts every stage short, for a trial. A checkpoint a stage, `path`.1.run and so on, every 250 steps, lets
-    `resume` continue a run that was cut off.
+    Returns the validation loss in nats per byte, on the held-out tenth of the documentation. `steps` shortens every
+    stage, for a trial. Each stage saves a checkpoint every 250 steps (`path`.1.run, ...), from which `resume` continues
+    an interrupted run.
     """
     parts = corpus(seed)
     model = GPT(CONFIG, seed)
@@ -71,7 +71,7 @@ def pretrain(path: Path, *, steps: int | None = None, seed: int = 0, workers: in
 def run_stage(
     model: GPT, stage: Stage, parts: Corpus, limit: int | None, seed: int, workers: int, checkpoint: Path, resume: bool
 ) -> FitResult:
-    """Train the model on the stage's mixture, or do what is left of it."""
+    """Train the model on the stage's mixture, or finish what an earlier run has left."""
     steps = stage.steps if limit is None else min(limit, stage.steps)
     schedule: Callable[[int], float] = partial(
         warmup_cosine, steps=steps, lr=stage.lr, warmup=min(WARMUP, steps), min_lr=stage.lr * LAST
@@ -90,7 +90,7 @@ def run_stage(
         checkpoint=checkpoint,
         checkpoint_every=250,
         resume=resume,
-        label=f"pre-training, {stage.name}",
+        label=f"pretraining, {stage.name}",
     )
 
 
@@ -103,8 +103,8 @@ CARD = """# The base model
 |---|---|
 | config | `{config}` |
 | documentation | `minilora.python_docs()`: Python {python}'s language reference, {docs:,} bytes to train on, the last {held_out:,} held out |
-| docstrings | of the standard library's packages (`text.python_docstrings`), {docstrings:,} bytes, a tenth more held out |
-| records | made-up records, lists, dialogues and code told twice (`records.py`), {records:,} bytes of seed {seed}; held out: those of seed {next_seed} |
+| docstrings | of the standard library's packages (`corpus.python_docstrings`), {docstrings:,} bytes to train on, the last tenth held out |
+| records | made-up records, lists, dialogues and code, told twice (`records.py`), {records:,} bytes from seed {seed}; those held out are from seed {next_seed} |
 {stages}
 | optimizer | AdamW, weight decay {weight_decay}, warm-up of {warmup} steps, cosine to {last:.0%} of the learning rate |
 | validation loss | **{loss:.4f} nats per byte, {bits:.4f} bits per byte** on the documentation |
@@ -113,7 +113,7 @@ CARD = """# The base model
 | again | `{command}` |
 
 The documentation and the docstrings are the Python Software Foundation's, under the PSF licence; the weights are this
-repository's. No module of `python_source()`, the downstream text, is in the training data.
+repository's. The training data contain no module of `python_source()`, the downstream text.
 """
 
 
@@ -125,7 +125,7 @@ def card(
     seed: int,
     workers: int,
 ) -> str:
-    """What was trained on what, how, for how long, and how well: Markdown."""
+    """The model card, as Markdown: the data, the training, its time and its losses."""
     loss = losses["documentation"]
     cut = "" if limit is None else f"--steps {limit} "
     return CARD.format(
@@ -151,12 +151,12 @@ def card(
         cores=os.cpu_count(),
         python=platform.python_version(),
         numpy=np.__version__,
-        command=f"minilora pretrain {cut}--seed {seed} --workers {workers} --out base.npz",
+        command=f"minilora pretrain {cut}--seed {seed} --threads {workers} --out base.npz",
     )
 
 
 def stage_line(stage: Stage, result: FitResult) -> str:
-    """One stage and its validation losses on the way."""
+    """One stage and the validation losses along the way."""
     shares = ", ".join(f"{share:.0%} {name}" for name, share in stage.shares.items())
     curve = ", ".join(f"{value:.2f} at {step}" for step, value in result.val_losses)
     return (

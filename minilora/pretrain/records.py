@@ -1,10 +1,9 @@
-"""Made-up records, lists, dialogues and small code, told twice: text that teaches to copy from the context.
+"""Made-up records, lists, dialogues and short code, each told twice: text that teaches copying from the context.
 
-Names and values are drawn at random, so the second telling can be known from the first and from nothing else. This
-is a skill of large language models that documentation alone does not teach a small one, and that adaptation does not
-add. It is part of the general-domain corpus and no task's training data. Its templates and schemas are its own, though
-a common noun such as "colour" may be in a task too: no restaurants, no `slot[value]`, no SQL, no premise and
-hypothesis, no summary.
+Names and values are random, so only the first telling predicts the second. Large language models can copy; a small one
+does not learn to from documentation, and adaptation does not add it. The records belong to the general-domain corpus
+and are not any task's training data. Apart from common nouns such as "colour" they share nothing with a task: no
+restaurants, no `slot[value]`, no SQL, no premise and hypothesis, no summary.
 """
 
 from __future__ import annotations
@@ -17,14 +16,14 @@ import numpy as np
 
 
 class Document(NamedTuple):
-    """A text and the made-up values in it: each stands in the text once to be read, and again to be copied."""
+    """A text and the made-up values in it: each occurs once to be read, and again to be copied."""
 
     text: str
     values: tuple[str, ...]
 
 
 KINDS = ("ship", "engine", "comet", "kite", "clock", "well", "lantern", "bridge", "mill", "kettle", "robot", "moth")
-# A field, and what a sentence says of it.
+# field -> how a sentence states it
 FIELDS = {
     "captain": "is led by {}",
     "cargo": "carries {}",
@@ -54,7 +53,7 @@ ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
 
 
 class Generator:
-    """Draws documents.  `words` are real words to mix in, so that a value may be a known word in an unknown place."""
+    """Writes random documents.  `words` are real words to mix in, so that some values are known words."""
 
     def __init__(self, seed: int, words: list[str]) -> None:
         self.rng = np.random.default_rng(seed)
@@ -72,15 +71,15 @@ class Generator:
         return choices[self.below(0, len(choices))]
 
     def some(self, choices, n: int) -> list:
-        """n different ones, in random order."""
+        """n of the choices, all different, in random order."""
         return [choices[i] for i in self.rng.permutation(len(choices))[:n]]
 
     def below(self, low: int, high: int) -> int:
-        """A whole number from low to high - 1."""
+        """A random integer from low to high - 1."""
         return low + int(self.rng.random() * (high - low))  # ten times as fast as `integers`
 
     def word(self) -> str:
-        """A made-up word of syllables, now and then of mere letters, or a real one."""
+        """A word made of random syllables or, less often, of random letters; or a real word."""
         kind = self.rng.random()
         if kind < 0.45:
             syllables = self.pick("bcdfghjklmnprstvwz") + self.pick("aeiou") + self.pick(("", "", *"lmnrst"))
@@ -107,14 +106,14 @@ class Generator:
         return self.pick("ABCDEFGHKLMNPRST") + self.pick(("", "-", "/")) + str(self.below(10, 10000))
 
     def record(self, n: int) -> dict[str, str]:
-        """n fields, a few under made-up names, and their values."""
+        """n fields with values; a few fields have made-up names."""
         keys = [self.word() if self.rng.random() < 0.2 else key for key in self.some(list(FIELDS), n)]
         return {key: self.value() for key in keys}
 
     # ---------------------------------------------------------------------------- one record, many forms
 
     def shuffled(self, record: dict[str, str], least: int = 1) -> dict[str, str]:
-        """The fields in another order, perhaps not all of them."""
+        """The fields, or some of them (at least `least`), in another order."""
         keys = self.some(list(record), self.below(max(1, least), len(record) + 1))
         return {key: record[key] for key in keys}
 
@@ -206,7 +205,7 @@ class Generator:
         return Document("\n".join(lines), tuple(items))
 
     def echoed(self) -> Document:
-        """A made-up phrase, over and over."""
+        """A made-up phrase, repeated."""
         phrase = " ".join(self.value() for _ in range(self.below(1, 5)))
         gap = self.pick((" ", "\n", ", ", " = ", ". ", " and again "))
         return Document(gap.join([phrase] * self.below(2, 5)), (phrase,))
@@ -223,7 +222,7 @@ class Generator:
         return Document("\n".join(lines), (*rows, *(cell for cells in rows.values() for cell in cells)))
 
     def spoken(self) -> Document:
-        """Two speak; then who said what, word for word."""
+        """Two people speak; then it says who said what, word for word."""
         names = [self.name().split()[0] for _ in range(2)]
         lines = [" ".join(self.word() for _ in range(self.below(2, 6))) for _ in range(2)]
         text = "\n".join(f"{name}: {line}" for name, line in zip(names, lines, strict=True))
@@ -238,7 +237,7 @@ class Generator:
         return Document(text, (*names, *lines))
 
     def coded(self) -> Document:
-        """Values stored in a few lines of code, and read back."""
+        """A few lines of code that store values, and their values read back."""
         names = [self.word() for _ in range(self.below(1, 4))]
         values = dict(zip(names, [self.value() for _ in names], strict=True))
         if self.rng.random() < 0.5:
@@ -256,7 +255,7 @@ def join(parts: list[str]) -> str:
 
 
 def documents(draw: Callable[[], Document], size: int) -> list[Document]:
-    """What `draw`, a method of a Generator, gives until it is about `size` bytes."""
+    """Documents from `draw`, a method of a Generator, until they add up to about `size` bytes."""
     found = []
     while size > 0:
         found.append(draw())
@@ -265,7 +264,7 @@ def documents(draw: Callable[[], Document], size: int) -> list[Document]:
 
 
 def copied(document: Document) -> np.ndarray:
-    """1 for each character of the text that repeats a value from before it, 0 for the rest.  float32, (length,)."""
+    """1 for each character that belongs to a repeated value, 0 for the rest.  (length,), float32."""
     mask = np.zeros(len(document.text), np.float32)
     for value in document.values:
         _, *again = re.finditer(rf"(?<!\w){re.escape(value)}(?!\w)", document.text)

@@ -5,8 +5,8 @@
     answers = tasks.answer(model, task.test, task.max_new)
     task.score(task.test, answers), task.baselines()
 
-Files: `task` (Example, Task, TaskData), `decoding` (answer), one for each task, and the metrics in `ngrams`, `bleu`,
-`rouge` and `cider`. Generated data is the same for the same seed; what the splits do not share, each task's file says.
+Files: `task` (Example, Task, TaskData), `decoding` (answer), `metrics`, `baselines`, and one for each task. The same
+seed gives the same generated data; each task's file says what its splits do not share.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ TASKS: dict[str, Callable[..., Task]] = {
 def load(
     name: str, seed: int = 0, train: int = 2000, valid: int = 200, test: int = 200, folder: str | Path | None = None
 ) -> Task:
-    """A task with up to so many examples a split; the same numbers and seed give the same examples.
+    """A task with at most this many examples in each split; the same numbers and seed give the same examples.
 
-    `folder` holds files to read in place of the task's own data: e2e alone has such.
+    `folder` holds files to read instead of the task's own data (only for e2e).
     ValueError for an unknown name, a split without examples, or a folder that the task does not read.
     """
     if name not in TASKS:
@@ -44,5 +44,5 @@ def load(
     if name == "e2e":
         return e2e.load(seed, train, valid, test, folder)
     if folder is not None:
-        raise ValueError(f"{name} reads no folder: leave it out (e2e alone does)")
+        raise ValueError(f"{name} reads no folder: leave it out (only e2e reads one)")
     return TASKS[name](seed, train, valid, test)

@@ -1,4 +1,4 @@
-"""Answers that need no model."""
+"""Answers that need no model: what a task's scores are compared with."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def copy_prompt(train: Sequence[Example], test: Sequence[Example]) -> list[str]:
 
 
 def of_another(train: Sequence[Example], test: Sequence[Example]) -> list[str]:
-    """The answer to a training prompt at random: what fluency alone is worth."""
+    """The answer to a random training prompt: the score of fluency without understanding."""
     chosen = np.random.default_rng(0).integers(len(train), size=len(test))
     return [train[i].answer for i in chosen]
 
 
 def majority(train: Sequence[Example], test: Sequence[Example]) -> list[str]:
-    """The commonest answer of the training split."""
+    """The most common answer of the training split."""
     [(most, _)] = Counter(example.answer for example in train).most_common(1)
     return [most] * len(test)

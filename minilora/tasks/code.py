@@ -1,8 +1,8 @@
-"""Documentation to source: a function of Python's standard library, its body from its signature and docstring.
+"""Documentation to source: the body of a function in Python's standard library, from its signature and docstring.
 
-Real text, of the Python that runs this: other releases have other functions. No module is in two splits, and no body
-appears twice. There are too many right ways to write a body for a comparison with one of them, so no generated text
-is scored: the result is the loss, `evaluate(model, TaskData(task.test))`, in nats per byte of body.
+The text is real, from the Python that runs this: other releases have other functions. No module is in two splits, and
+no body appears twice. A body can be written in too many right ways to score one by comparison with another. So the
+result is the loss, `evaluate(model, TaskData(task.test))`, in nats per byte of body.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ SKIPPED = {"test", "tests", "idlelib", "lib2to3", "site-packages", "turtledemo",
 
 
 class CodeTask(Task):
-    """A task without a score of generated text."""
+    """A task whose generated text has no score."""
 
     def baselines(self) -> dict[str, Scores]:
-        """Nats per byte of the test split's bodies: every byte alike; by how often each occurs in training; and
-        copying alone, which is what DEFLATE, with the prompt as its dictionary, makes of a body."""
+        """Nats per byte of the test split's bodies if all bytes are equally likely; if their probabilities are their
+        frequencies in training; and by copying, as DEFLATE compresses a body with the prompt as its dictionary."""
         return {
             "chance": {"nats_per_byte": math.log(256)},
             "byte frequencies": {"nats_per_byte": _by_frequency(self.train, self.test)},
@@ -37,7 +37,7 @@ class CodeTask(Task):
 
 
 def load(seed: int, train: int, valid: int, test: int) -> Task:
-    """Up to `train`, `valid` and `test` functions, each split with modules of its own.
+    """Up to `train`, `valid` and `test` functions, each split from its own modules.
 
     RuntimeError if this Python was installed without its sources.
     """
@@ -55,7 +55,7 @@ def load(seed: int, train: int, valid: int, test: int) -> Task:
 
 
 def _take(order: Iterator[Path], count: int, seen: set[str]) -> list[Example]:
-    """The first `count` functions of the next modules whose bodies are new."""
+    """The first `count` functions with new bodies, from the next modules."""
     examples: list[Example] = []
     while len(examples) < count and (path := next(order, None)) is not None:
         for example in functions(path.read_text(encoding="utf-8", errors="replace")):
@@ -67,10 +67,10 @@ def _take(order: Iterator[Path], count: int, seen: set[str]) -> list[Example]:
 
 
 def functions(source: str) -> Iterator[Example]:
-    """Every function with a docstring and a body behind it, as it is written but for its indentation."""
+    """Every function that has a docstring and then a body, as it is written, without its indentation."""
     try:
         tree = ast.parse(source)
-    except SyntaxError:  # a file of templates or of another Python
+    except SyntaxError:  # a template, or written for another Python
         return
     lines = source.split("\n")
     for node in ast.walk(tree):
@@ -84,7 +84,7 @@ def functions(source: str) -> Iterator[Example]:
 
 
 def _no_score(examples: Sequence[Example], answers: Sequence[str]) -> Scores:
-    raise ValueError("code has no score of generated text: its result is evaluate(model, TaskData(task.test))")
+    raise ValueError("the code task does not score generated text: its result is evaluate(model, TaskData(task.test))")
 
 
 def _bodies(examples: Sequence[Example]) -> list[bytes]:
@@ -92,7 +92,7 @@ def _bodies(examples: Sequence[Example]) -> list[bytes]:
 
 
 def _by_frequency(train: Sequence[Example], test: Sequence[Example]) -> float:
-    """-log p(byte), p being its share in the training bodies with one more of each of the 256."""
+    """-log p(byte), where p is the byte's share of the training bodies, each of the 256 bytes counted once more."""
     counts = Counter(b"".join(_bodies(train)))
     total = counts.total() + 256
     text = b"".join(_bodies(test))
@@ -100,6 +100,7 @@ def _by_frequency(train: Sequence[Example], test: Sequence[Example]) -> float:
 
 
 def _by_copying(test: Sequence[Example]) -> float:
+    """Compressed size over size, in nats per byte."""
     bits = size = 0
     for example, body in zip(test, _bodies(test), strict=True):
         deflate = zlib.compressobj(level=9, wbits=-15, zdict=example.prompt.encode())

@@ -1,4 +1,4 @@
-"""Answering many prompts at once: greedy decoding with a key/value cache, rows of unequal length side by side."""
+"""Answering many prompts at once: greedy decoding with a key/value cache, for rows of different lengths."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from minilora.transformer import GPT
 
 
 def answer(model: GPT, examples: Sequence[Example], max_new: int | None = None, batch_size: int = 64) -> list[str]:
-    """The model's answer to each prompt: the likeliest byte, again and again, until END.
+    """The model's answer to each prompt: the likeliest byte at each step, up to END.
 
-    An answer without END stops after `max_new` bytes, or at the model's `max_tokens`.
-    `batch_size` rows advance together, those of similar length, and each gets what it would get alone, up to
-    rounding.  ValueError if a prompt is empty or leaves no room for an answer.
+    An answer without END stops after `max_new` bytes, or at the model's `max_tokens`. `batch_size` prompts of similar
+    length are answered together; each gets the answer it would get by itself, up to rounding.  ValueError if a prompt
+    is empty or leaves no room for an answer.
     """
     tokenizer, most = ByteTokenizer(), model.max_tokens
     prompts = [tokenizer.encode(example.prompt) for example in examples]
@@ -38,14 +38,15 @@ def answer(model: GPT, examples: Sequence[Example], max_new: int | None = None, 
 
 
 def _continue(model: GPT, prompts: list[np.ndarray], max_new: int) -> list[np.ndarray]:
-    """What follows each prompt: at most `max_new` tokens, to the first END and beyond.
+    """The continuation of each prompt: at most `max_new` tokens; what follows the first END means nothing.
 
-    All rows stand at the same position t. A row that is still inside its prompt takes its own next byte there, and
-    one that is past it the byte that the model finds likeliest. Positions and attention are those of the row alone.
+    All rows are at the same position t. A row that is still inside its prompt takes the prompt's next byte; a row past
+    its prompt takes the byte that the model finds likeliest. Each row has the positions and the attention that it would
+    have by itself.
     """
     end = ByteTokenizer().encode(END)[0]
     lengths = np.array([len(prompt) for prompt in prompts])
-    stops = np.minimum(lengths + max_new, model.max_tokens)  # row i is done at this length
+    stops = np.minimum(lengths + max_new, model.max_tokens)  # row i stops at this length
     tokens = np.zeros((len(prompts), stops.max()), dtype=np.int64)
     for row, prompt in zip(tokens, prompts, strict=True):
         row[: len(prompt)] = prompt

@@ -1,11 +1,11 @@
 """Data to text: a restaurant's slots and values in, a sentence about it out (the E2E NLG challenge).
 
-With a folder, its csv files are read, `mr` and `ref` (Novikova et al. 2017), as published or in slices. Without one,
-invented restaurants are described by rules, in four ways each. Splits share no meaning and, where it is invented, no
-restaurant either, so that a name has to be copied from the prompt.
+With a folder, it reads the folder's csv files with the columns `mr` and `ref` (Novikova et al. 2017), whole or in part.
+Without one, it invents restaurants and describes each by rules, in four ways. No meaning is in two splits; nor is any
+invented restaurant, so a model must copy the name from the prompt.
 
-Scored as the challenge does, but for METEOR, whose stems and synonyms need WordNet: corpus BLEU in percent, NIST,
-ROUGE-L and CIDEr, all on `ngrams.tokenize`; and the slot error rate.
+Scored as in the challenge, but without METEOR, whose stems and synonyms need WordNet: corpus BLEU in percent, NIST,
+ROUGE-L and CIDEr, all on `metrics.tokenize`; and the slot error rate.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ VALUES = {
 
 
 def load(seed: int, train: int, valid: int, test: int, folder: str | Path | None) -> Task:
-    """`train` pairs of a meaning and one sentence; `valid` and `test` meanings with all their sentences."""
+    """`train` pairs of a meaning and one sentence; `valid` and `test` meanings, each with all its sentences."""
     meanings = _invented(seed, train, valid, test) if folder is None else _read_all(Path(folder))
     rng = np.random.default_rng(seed)
     pairs = [_example(mr, [ref]) for mr, refs in meanings[0] for ref in refs]
@@ -76,12 +76,12 @@ def parse(mr: str) -> Meaning:
 
 
 def _read_all(folder: Path) -> list[list[tuple[str, list[str]]]]:
-    """Train, valid and test; where there is no test file, every other meaning of valid is for testing."""
+    """Train, valid and test; without a test file, every other meaning of valid is for testing."""
     found = {}
     for split, names in FILES.items():
         paths = [folder / name for name in names if (folder / name).is_file()]
         if not paths and split != "test":
-            raise ValueError(f"{folder} has no {' or '.join(names)}: give the folder of the E2E csv files")
+            raise ValueError(f"{folder} has no {' or '.join(names)}: give the folder with the E2E csv files")
         found[split] = _read(paths[0]) if paths else []
     if not found["test"]:
         found["valid"], found["test"] = found["valid"][::2], found["valid"][1::2]
@@ -89,7 +89,7 @@ def _read_all(folder: Path) -> list[list[tuple[str, list[str]]]]:
 
 
 def _read(path: Path) -> list[tuple[str, list[str]]]:
-    """Each meaning with all its sentences.  ValueError if the columns `mr` and `ref` are missing."""
+    """Each meaning with all its sentences.  ValueError if the column `mr` or `ref` is missing."""
     references = defaultdict(list)
     with path.open(encoding="utf-8-sig", newline="") as file:
         rows = csv.DictReader(file)
@@ -113,7 +113,7 @@ def _invented(seed: int, train: int, valid: int, test: int) -> list[list[tuple[s
 
 
 def _describe(rng: np.random.Generator, names: list[str], count: int) -> list[tuple[str, list[str]]]:
-    """`count` different meanings, each with a sentence by every plan, the plans in random order."""
+    """`count` different meanings, each with one sentence per plan, in random order."""
     found: dict[str, list[str]] = {}
     while len(found) < count:
         name, near = (names[i] for i in rng.choice(len(names), size=2, replace=False))
@@ -136,7 +136,7 @@ def _place(meaning: Meaning) -> str:
 
 
 def _extras(meaning: Meaning, rating: str, yes: str, no: str) -> str:
-    """The sentences about the rating and about families."""
+    """The sentences on the rating and on families."""
     family = {"yes": yes, "no": no}.get(meaning.get("family", ""))
     said = ([rating.format(meaning["rating"])] if "rating" in meaning else []) + ([family] if family else [])
     return "".join(f" {sentence}." for sentence in said)
@@ -170,7 +170,7 @@ PLANS: tuple[Callable[[Meaning], str], ...] = (_name_first, _there_is, _place_fi
 
 
 def score(examples: Sequence[Example], answers: Sequence[str], values: dict[str, set[str]]) -> Scores:
-    """BLEU in percent, NIST, ROUGE-L (beta = 1.2), CIDEr; and slot errors a slot, the fewer the better.
+    """BLEU in percent, NIST, ROUGE-L (beta = 1.2), CIDEr; and slot errors per slot, lower is better.
 
     `values` holds the values that each slot takes in the data.
     """
@@ -193,7 +193,7 @@ NOT_FOR_FAMILIES = rf"{NO}.{{0,40}}({FAMILY})|({FAMILY}).{{0,20}}{NO}|adult|unfr
 CHEAP = r"cheap|inexpensive|affordable|low[- ]?(cost|price)|price.{0,12}low"
 DEAR = r"expensive|pricey|upscale|high[- ]?(cost|price|end)|(price|pricing|cost).{0,16}high"
 FAIR = r"moderate|mid-?(price|range)|average|reasonabl|medium"
-SAID_AS = {  # (slot, value) -> how else it is said; without an entry, a value is said as it is written
+EXPRESSED_AS = {  # (slot, value) -> a pattern for ways to express it; the default is the value as written
     ("food", "English"): r"english|british",
     ("area", "riverside"): r"river",
     ("area", "city centre"): r"(city|town)('s)? (centre|center)|cent(re|er) of|central",
@@ -213,27 +213,27 @@ SAID_AS = {  # (slot, value) -> how else it is said; without an entry, a value i
 }
 
 
-def says(text: str, slot: str, value: str) -> bool:
-    """Whether the text says that the slot has this value."""
+def expresses(text: str, slot: str, value: str) -> bool:
+    """Whether the text gives the slot this value."""
     text = text.lower()
     if slot in ("family", "familyFriendly"):
         negated = re.search(NOT_FOR_FAMILIES, text) is not None
         return negated if value == "no" else re.search(FAMILY, text) is not None and not negated
-    pattern = SAID_AS.get((slot, value), re.escape(value.lower()))
+    pattern = EXPRESSED_AS.get((slot, value), re.escape(value.lower()))
     return re.search(rf"(?<!\w)({pattern})", text) is not None
 
 
 def slot_errors(meaning: Meaning, text: str, values: dict[str, set[str]]) -> int:
-    """Slots that the text lacks or gives another value, and slots that it adds (Wen et al. 2015's p + q).
+    """Slots that the text omits or gets wrong, and slots that it adds (Wen et al. 2015's p + q).
 
-    A slot is added if the text, its own names taken out, says any of the values of a slot that it should not speak of.
+    A slot is added if the text, after its own values are taken out, expresses a value of a slot not in the meaning.
     """
-    missing = sum(not says(text, slot, value) for slot, value in meaning.items())
+    missing = sum(not expresses(text, slot, value) for slot, value in meaning.items())
     rest = text.lower()
     for value in sorted(meaning.values(), key=len, reverse=True):
         rest = rest.replace(value.lower(), "") if len(value) > 3 else rest
     unasked = values.keys() - meaning.keys()
-    return missing + sum(any(says(rest, slot, value) for value in values[slot]) for slot in unasked)
+    return missing + sum(any(expresses(rest, slot, value) for value in values[slot]) for slot in unasked)
 
 
 def _values(meanings: Iterable[Meaning]) -> dict[str, set[str]]:
@@ -245,5 +245,5 @@ def _values(meanings: Iterable[Meaning]) -> dict[str, set[str]]:
 
 
 def _first_reference(train: Sequence[Example], test: Sequence[Example]) -> list[str]:
-    """What a person wrote: its slot error is what the rules get wrong about correct text."""
+    """What a person wrote: its slot errors are mistakes of our rules."""
     return [example.references[0] for example in test]

@@ -1,4 +1,4 @@
-"""Words and their n-grams, which BLEU, NIST, ROUGE and CIDEr all count."""
+"""Scores of generated text by counting n-grams of words: BLEU, NIST, ROUGE and CIDEr."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ Words = list[str]
 
 
 def tokenize(text: str) -> Words:
-    """Text -> lower-case words, cut as mteval-v13a does, which the E2E challenge scores with.
+    """Text -> lower-case words, split like mteval-v13a, the E2E challenge's scorer.
 
-    Punctuation other than the apostrophe and the hyphen stands alone; a period or a comma only where no digit is on
-    its other side, so that "£20.50" keeps its point; a hyphen only after a digit. (Of mteval's rules, those for SGML
-    and for words broken across lines are left out.)
+    Punctuation becomes words of its own, except apostrophes and hyphens; but a hyphen after a digit does too, and a
+    period or comma between digits does not, so "£20.50" keeps its point. (mteval's rules for SGML and for words broken
+    across lines are left out.)
     """
     text = f" {text.lower()} "
     text = re.sub(r"([{-~\[-` -&(-+:-@/])", r" \1 ", text)
@@ -31,7 +31,7 @@ def ngrams(words: Words, n: int) -> Counter[tuple[str, ...]]:
 
 
 def most_in_any(references: list[Words], n: int) -> Counter[tuple[str, ...]]:
-    """n-gram -> how often it occurs in the reference that has it most often: what a candidate's count is clipped to."""
+    """n-gram -> its largest count in any one reference: the count of a candidate is clipped to it."""
     most: Counter[tuple[str, ...]] = Counter()
     for words in references:
         most |= ngrams(words, n)
@@ -40,10 +40,10 @@ def most_in_any(references: list[Words], n: int) -> Counter[tuple[str, ...]]:
 
 def bleu(candidates: Sequence[Words], references: Sequence[list[Words]], max_n: int = 4) -> float:
     """Corpus BLEU in [0, 1] (Papineni et al. 2002): the geometric mean of the clipped n-gram precisions, n = 1 to
-    `max_n`, times the brevity penalty exp(1 - r/c) where the c words of the answers are fewer than the r of the
-    references closest to them in length (of two as close, the shorter).
+    `max_n`, times the brevity penalty exp(1 - r/c) if c < r. c counts the words of the answers, r those of the
+    references closest to them in length (of two equally close ones, the shorter).
 
-    No smoothing: without a single common n-gram of some length the score is 0.
+    No smoothing: if no n-gram of some length matches, the score is 0.
     """
     log_precision = 0.0
     for n in range(1, max_n + 1):
@@ -65,13 +65,13 @@ def _closest(length: int, lengths: Iterable[int]) -> int:
 
 
 def nist(candidates: Sequence[Words], references: Sequence[list[Words]], max_n: int = 5) -> float:
-    """NIST (Doddington 2002), at least 0: an n-gram that is matched counts by what it tells, in bits.
+    """NIST (Doddington 2002), at least 0: a matched n-gram counts by its information, in bits.
 
         info(w_1..w_n) = log2(count(w_1..w_n-1) / count(w_1..w_n))     counted over all references
         NIST = sum over n of (sum of info over matched n-grams) / (number of n-grams in the answers)
 
-    times exp(-beta log(min(1, c / r))^2), r being the references' mean length and beta such that c / r = 2/3 halves
-    the score. Matches are clipped as BLEU's, over all references together.
+    times exp(-beta log(min(1, c / r))^2), where r is the references' mean length and beta makes c / r = 2/3 halve the
+    score. Matches are clipped as in BLEU.
     """
     counts: Counter[tuple[str, ...]] = Counter()
     for refs in references:
@@ -104,8 +104,8 @@ def rouge_n(candidate: Words, reference: Words, n: int) -> float:
 
 
 def longest_common_subsequence(a: Sequence[str], b: Sequence[str]) -> int:
-    """The most words that stand in both, in the same order, not necessarily side by side."""
-    row = [0] * (len(b) + 1)  # row[j] = the length for a so far and b[:j]
+    """The largest number of words that occur in both in the same order, not necessarily side by side."""
+    row = [0] * (len(b) + 1)  # row[j]: the length for a up to here and b[:j]
     for word in a:
         diagonal = 0
         for j, other in enumerate(b, 1):
@@ -116,8 +116,8 @@ def longest_common_subsequence(a: Sequence[str], b: Sequence[str]) -> int:
 def rouge_l(candidate: Words, references: Sequence[Words], beta: float = 1.0) -> float:
     """ROUGE-L in [0, 1]: F_beta = (1 + beta^2) P R / (R + beta^2 P) of the longest common subsequence.
 
-    P and R are each the best over the references, as COCO's captions and the E2E challenge do with beta = 1.2; with
-    a single reference and beta = 1 it is the F1 that summaries are scored by.
+    P and R are each the best over the references, as for COCO's captions and the E2E challenge, with beta = 1.2. With
+    one reference and beta = 1 it is the F1 used for summaries.
     """
     common = [longest_common_subsequence(candidate, reference) for reference in references]
     if not max(common, default=0):
@@ -127,18 +127,16 @@ def rouge_l(candidate: Words, references: Sequence[Words], beta: float = 1.0) ->
     return (1 + beta**2) * P * R / (R + beta**2 * P)
 
 
-Vector = dict[tuple[str, ...], float]
-
-
-SIGMA = 6.0  # words; the penalty's width
+Vector = dict[tuple[str, ...], float]  # n-gram -> weight
+SIGMA = 6.0  # words: the width of CIDEr's length penalty
 
 
 def cider(candidates: Sequence[Words], references: Sequence[list[Words]], max_n: int = 4) -> float:
-    """CIDEr-D in [0, 10], the variant that COCO's captions and the E2E challenge are scored by (without stemming).
+    """CIDEr-D in [0, 10], the variant used for COCO's captions and in the E2E challenge (without stemming).
 
-    Answer and reference become vectors of their n-grams' counts, each weighted by log(N / the number of the N test
-    cases whose references have it). Their similarity is a cosine in which the answer's weights are clipped to the
-    reference's, times exp(-(difference in length)^2 / (2 SIGMA^2)). It is averaged over references, n = 1 to `max_n`
+    Answer and reference become vectors of n-gram counts, each weighted by log(N / the number of the N test cases whose
+    references contain the n-gram). Their similarity is a cosine in which the answer's weights are clipped to the
+    reference's, times exp(-(difference in length)^2 / (2 SIGMA^2)). It is averaged over references, n = 1 to `max_n`,
     and test cases, and multiplied by 10. With a single test case every weight is log 1 = 0, and so is the score.
     """
     score = 0.0
@@ -153,7 +151,7 @@ def cider(candidates: Sequence[Words], references: Sequence[list[Words]], max_n:
 
 
 def _weighted(words: Words, n: int, cases: Mapping[tuple[str, ...], int], N: int) -> Vector:
-    """tf-idf; an n-gram that no reference has weighs as one that a single case has."""
+    """tf-idf; an n-gram in no reference weighs as much as one in a single case."""
     return {gram: count * math.log(N / max(1, cases[gram])) for gram, count in ngrams(words, n).items()}
 
 

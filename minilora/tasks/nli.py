@@ -3,9 +3,9 @@
     A small dog is sleeping in the garden at noon.     premise
     An animal is sleeping in the garden.               hypothesis -> yes
 
-The hypothesis is drawn first and the label apart from it; only then a premise is written that makes the label true.
-So the hypothesis alone tells nothing about the label, as it does in corpora that people wrote (Gururangan et al.
-2018). Each split has as many of each label, and no pair of sentences is in two splits.
+The hypothesis and the label are drawn independently; then a premise is written that makes the label true. So the
+hypothesis by itself says nothing about the label, unlike in corpora written by people (Gururangan et al. 2018). Each
+split has equally many of each label, and no pair of sentences is in two splits.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ KINDS = {
     "adult": ("man", "woman", "farmer"),
     "child": ("boy", "girl", "pupil"),
 }
-ASPECTS = {  # nobody does two of these things at once, or is in two places
+ASPECTS = {  # mutually exclusive: nobody does two of these at once, or is in two places
     "doing": ("sleeping", "running", "eating", "waiting"),
     "place": ("garden", "kitchen", "street", "forest"),
 }
@@ -61,7 +61,7 @@ def score(examples: Sequence[Example], answers: Sequence[str]) -> Scores:
 
 
 def _split(rng: np.random.Generator, count: int, seen: set[str]) -> list[Example]:
-    """`count` pairs that have not been `seen`, the labels in turn, shuffled."""
+    """`count` pairs not yet `seen`, equally many per label, shuffled."""
     examples: list[Example] = []
     while len(examples) < count:
         label = list(LABELS)[len(examples) % len(LABELS)]
@@ -75,7 +75,7 @@ def _split(rng: np.random.Generator, count: int, seen: set[str]) -> list[Example
 
 
 def _pair(rng: np.random.Generator, label: str) -> tuple[str, str]:
-    """A hypothesis that does not depend on the label, and a premise that gives it that label."""
+    """A premise and a hypothesis with this label; the hypothesis does not depend on it."""
     kind = pick(rng, tuple(KINDS))
     said = {"subject": kind if rng.random() < 0.4 else pick(rng, KINDS[kind])}
     for aspect in [("doing", "place"), ("doing",), ("place",)][rng.integers(3)]:
@@ -84,7 +84,7 @@ def _pair(rng: np.random.Generator, label: str) -> tuple[str, str]:
 
 
 def _premise(rng: np.random.Generator, said: dict[str, str], kind: str, label: str) -> dict[str, str]:
-    """What entails the hypothesis, with one thing changed or taken back for the other labels."""
+    """What entails the hypothesis; for the other labels, one thing is changed or left open."""
     premise = dict(said)
     if said["subject"] == kind and rng.random() < 0.7:
         premise["subject"] = pick(rng, KINDS[kind])
@@ -105,7 +105,7 @@ def _premise(rng: np.random.Generator, said: dict[str, str], kind: str, label: s
 
 
 def _take_back(rng: np.random.Generator, premise: dict[str, str], said: dict[str, str], kind: str) -> None:
-    """Leave open something that the hypothesis says: who it is, or an aspect; the premise still states an aspect."""
+    """Leave one thing in the hypothesis open: who it is, or an aspect. The premise still states an aspect."""
     way = pick(rng, [part for part in said if part in ASPECTS or said[part] != kind])
     if way == "subject":
         premise["subject"] = kind
@@ -128,7 +128,7 @@ def _sentence(said: dict[str, str]) -> str:
 
 
 def word_overlap(train: Sequence[Example], test: Sequence[Example]) -> list[str]:
-    """yes where every word of the hypothesis stands in the premise, else no."""
+    """yes if the premise contains every word of the hypothesis, else no."""
     return [
         "yes" if set(_words(example.meta["hypothesis"])) <= set(_words(example.meta["premise"])) else "no"
         for example in test
@@ -136,7 +136,7 @@ def word_overlap(train: Sequence[Example], test: Sequence[Example]) -> list[str]
 
 
 def hypothesis_only(train: Sequence[Example], test: Sequence[Example]) -> list[str]:
-    """A classifier that never sees the premise: what the hypothesis alone gives away."""
+    """A classifier that never sees the premise: how much the hypothesis gives away."""
     return naive_bayes(train, test, "hypothesis")
 
 
@@ -146,8 +146,8 @@ def premise_only(train: Sequence[Example], test: Sequence[Example]) -> list[str]
 
 
 def naive_bayes(train: Sequence[Example], test: Sequence[Example], part: str) -> list[str]:
-    """The answer y with the greatest log p(y) + sum over the words w of the part of log p(w is there | y), with
-    add-one smoothing."""
+    """The answer y with the largest log p(y) + sum of log p(w occurs | y) over the words w of the part, with add-one
+    smoothing."""
     answers = Counter(example.answer for example in train)
     with_word: dict[str, Counter[str]] = defaultdict(Counter)
     for example in train:

@@ -4,11 +4,11 @@
     show the owner of boats with price above 40?
     -> SELECT owner FROM boats WHERE price > 40
 
-As in WikiSQL (Zhong et al. 2017): one table, one column or aggregate, up to two conditions; a schema, a table's name
-with its columns, is in one split alone; an answer is right by execution if the database returns what it returns for
-the true query, by logical form if it is the true query but for the order of its conditions. Each table has rows, drawn
-so that the true query tells them apart. Generated SQL runs on a database in memory that allows nothing but reading,
-and not for long.
+As in WikiSQL (Zhong et al. 2017), a query has one table, one column or aggregate, and up to two conditions, and no
+schema (a table's name with its columns) is in two splits. An answer is right by execution if it returns the same as the
+true query, and right by logical form if it is the true query, up to the order of conditions. Each table's rows are
+generated so that the true query's conditions matter. Generated SQL runs on a database in memory that only allows
+reading, and for a limited time.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ WORDS = {  # columns of text, and their values
     "state": ("new", "used", "broken", "sold", "lost"),
     "city": ("Oslo", "Rome", "Cairo", "Lima", "Delhi"),
 }
-NUMBERS = {  # columns of numbers: how more and less of them is said, beside "above" and "below"
+NUMBERS = {  # columns of numbers, and their own words for "above" and "below"
     "price": ("dearer than", "cheaper than"),
     "age": ("older than", "younger than"),
     "weight": ("heavier than", "lighter than"),
@@ -61,7 +61,7 @@ Schema = tuple[str, tuple[str, str], tuple[str, str]]  # name, columns of text, 
 
 
 class Query(NamedTuple):
-    """SELECT column FROM table WHERE conditions, with an aggregate around the column, or the rows counted."""
+    """SELECT column FROM table WHERE conditions; the column may be inside an aggregate, or the rows counted."""
 
     aggregate: str  # "", COUNT, MAX, MIN, AVG, SUM
     column: str  # "*" for COUNT
@@ -89,7 +89,7 @@ def load(seed: int, train: int, valid: int, test: int) -> Task:
 
 
 def score(examples: Sequence[Example], answers: Sequence[str]) -> Scores:
-    """The share of answers that return what the true query returns, and that are the true query."""
+    """The share of answers that return the same as the true query, and the share that are the true query."""
     executed = [
         execute(example.meta["table"], text) == execute(example.meta["table"], example.answer)
         for example, text in zip(examples, answers, strict=True)
@@ -100,17 +100,17 @@ def score(examples: Sequence[Example], answers: Sequence[str]) -> Scores:
 
 # ----------------------------------------------------------------------------------------------- execution
 
-MAX_STEPS = 100_000  # of SQLite's virtual machine; a true query takes some hundred
+MAX_STEPS = 100_000  # of SQLite's virtual machine; a true query takes a few hundred
 ALLOWED = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ}
 FUNCTIONS = {"count", "max", "min", "avg", "sum"}
 
 
 def execute(table: Table, query: str) -> Counter[tuple[Any, ...]] | None:
-    """What the query returns, as a bag of rows (SQL without ORDER BY promises no order), or None if it fails.
+    """What the query returns, as a multiset of rows (without ORDER BY, SQL promises no order); None if it fails.
 
-    The table is made anew in memory, so nothing is there to harm. From then on SQLite is allowed to read columns
-    and to call the five aggregates, and stops after MAX_STEPS steps: no writing, no other function, no recursion
-    and no product of tables without end.
+    The table is new and in memory, so there is nothing to damage. After it is filled, SQLite may only read columns and
+    call the five aggregates, and stops after MAX_STEPS steps: no writing, no other function, no recursion, no endless
+    product of tables.
     """
     database = sqlite3.connect(":memory:")
     try:
@@ -122,7 +122,7 @@ def execute(table: Table, query: str) -> Counter[tuple[Any, ...]] | None:
         database.set_authorizer(_only_reading)
         database.set_progress_handler(lambda: 1, MAX_STEPS)
         return Counter(database.execute(query).fetchall())
-    except (sqlite3.Error, sqlite3.Warning, ValueError):  # no query; two queries; a zero byte in it
+    except (sqlite3.Error, sqlite3.Warning, ValueError):  # not a query, two queries, or a zero byte
         return None
     finally:
         database.close()
@@ -142,7 +142,7 @@ QUERY = re.compile(
 
 
 def parse(text: str) -> Query | None:
-    """A query of the task's own form, its spaces and the case of its words set aside; None for any other text."""
+    """A query of the task's own form, whatever its spaces and the case of its words; None for any other text."""
     found = QUERY.fullmatch(" ".join(text.split()))
     if found is None:
         return None
@@ -175,7 +175,7 @@ def _split(rng: np.random.Generator, schemas: list[Schema], count: int) -> list[
 
 
 def _table(rng: np.random.Generator, name: str, words: tuple[str, str], numbers: tuple[str, str]) -> Table:
-    """Two columns of text and two of numbers, in any order, and ROWS rows."""
+    """A table with two columns of text and two of numbers, in any order, and ROWS rows."""
     columns = tuple(str(column) for column in rng.permutation([*words, *numbers]))
 
     def value(column: str) -> str | int:
@@ -185,7 +185,7 @@ def _table(rng: np.random.Generator, name: str, words: tuple[str, str], numbers:
 
 
 def _question(rng: np.random.Generator, table: Table) -> tuple[Query, str]:
-    """A query, and a question for it."""
+    """A query and a question that asks for it."""
     words = [column for column in table.columns if column in WORDS]
     numbers = [column for column in table.columns if column in NUMBERS]
     kind = rng.integers(3)
@@ -208,7 +208,7 @@ def _question(rng: np.random.Generator, table: Table) -> tuple[Query, str]:
 
 
 def _condition(rng: np.random.Generator, table: Table, column: str) -> tuple[tuple[str, str, str], str]:
-    """A condition on the column, its value one that a row has, and how it is said."""
+    """A condition on the column, with a value that some row has, and a phrase for it."""
     value = table.rows[rng.integers(ROWS)][table.columns.index(column)]
     if column in WORDS:
         return (column, "=", f"'{value}'"), pick(rng, (f"with {column} {value}", f"with {value} as {column}"))
@@ -219,7 +219,7 @@ def _condition(rng: np.random.Generator, table: Table, column: str) -> tuple[tup
 
 
 def _tells_apart(table: Table, query: str) -> bool:
-    """Whether the query returns something, and something else than without its last condition or all of them."""
+    """Whether the query returns something, and not the same as without its last condition, or without all of them."""
     result = execute(table, query)
     shorter = query.rpartition(" AND ")[0] or query.partition(" WHERE ")[0]
     nothing = result in (Counter(), Counter({(None,): 1}), Counter({(0,): 1}))
@@ -227,6 +227,6 @@ def _tells_apart(table: Table, query: str) -> bool:
 
 
 def random_query(train: Sequence[Example], test: Sequence[Example]) -> list[str]:
-    """Another query on the same table, drawn as the true one was: what knowing the schema alone is worth."""
+    """A random query on the same table: the score of knowing the schema but not the question."""
     rng = np.random.default_rng(0)
     return [write(_question(rng, example.meta["table"])[0]) for example in test]

@@ -1,8 +1,8 @@
 """Dialogue to summary: two people settle something in a few lines, and one line says what.
 
-What counts is spread over the lines and mixed with what does not count: days and times that were turned down, small
-talk. No person, thing or event is in two splits, so that they have to be copied. Scored by the F1 of ROUGE-1, ROUGE-2
-and ROUGE-L, on `ngrams.tokenize`.
+What matters is spread over the lines, among things that do not: rejected days and times, small talk. No person, thing
+or event is in two splits, so a model must copy them. Scored by the F1 of ROUGE-1, ROUGE-2 and ROUGE-L, on
+`metrics.tokenize`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Words(NamedTuple):
     events: list[str]
 
 
-Dialogue = tuple[list[str], str]  # what is said, the one who opens first, in turn; and the summary
+Dialogue = tuple[list[str], str]  # the lines, spoken in turn, and the summary
 
 
 def load(seed: int, train: int, valid: int, test: int) -> Task:
@@ -74,7 +74,7 @@ def last_line(train: Sequence[Example], test: Sequence[Example]) -> list[str]:
 
 
 def _in_three(rng: np.random.Generator, words: list[str]) -> list[list[str]]:
-    """Three fifths for training, a fifth for validation, a fifth for testing."""
+    """Three fifths for training, one for validation, one for testing."""
     words, fifth = [words[i] for i in rng.permutation(len(words))], len(words) // 5
     return [words[2 * fifth :], words[:fifth], words[fifth : 2 * fifth]]
 
@@ -92,7 +92,7 @@ def _split(rng: np.random.Generator, words: Words, count: int) -> list[Example]:
 
 
 def _meeting(rng: np.random.Generator, words: Words, a: str, b: str) -> Dialogue:
-    """One proposes a day and a time; up to two days and a time are turned down."""
+    """One proposes a day and a time; up to two days and one time are rejected."""
     treat, refused = pick(rng, words.treats), int(rng.integers(3))
     days = [DAYS[i] for i in rng.choice(len(DAYS), size=refused + 1, replace=False)]
     time, other = (TIMES[i] for i in rng.choice(len(TIMES), size=2, replace=False))
@@ -102,14 +102,12 @@ def _meeting(rng: np.random.Generator, words: Words, a: str, b: str) -> Dialogue
         lines.append(f"Yes, at {time}?")
     else:
         lines += [f"OK, at {other}?", f"{pick(rng, ('Better', 'Rather', 'Make it'))} {time}."]
-    return [
-        *lines,
-        pick(rng, ("Great.", "See you then!", "Fine.")),
-    ], f"{a} and {b} meet for {treat} on {days[-1]} at {time}."
+    lines.append(pick(rng, ("Great.", "See you then!", "Fine.")))
+    return lines, f"{a} and {b} meet for {treat} on {days[-1]} at {time}."
 
 
 def _loan(rng: np.random.Generator, words: Words, a: str, b: str) -> Dialogue:
-    """One asks for a thing; the other brings it, on this day or another, or has none to lend."""
+    """One asks for a thing; the other will bring it, on this day or another, or cannot lend it."""
     thing = pick(rng, words.things)
     day, other = (DAYS[i] for i in rng.choice(len(DAYS), size=2, replace=False))
     lines = [pick(rng, (f"Can I borrow your {thing}?", f"Do you still have that {thing}?", f"I need a {thing}."))]

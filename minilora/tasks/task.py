@@ -1,7 +1,7 @@
-"""What a downstream task is: prompts with the answers wanted, a score, and batches that count the answer alone.
+"""A downstream task: prompts with their answers, a score, and batches whose loss counts only the answers.
 
-The objective is the paper's eq. 1: log p(y | x) of the answer y given the prompt x, as bytes. An answer ends with
-END, which the model has to write too.
+The objective is the paper's eq. 1: log p(y | x) of the answer y given the prompt x, as bytes. An answer ends with END,
+which the model must write too.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ import numpy as np
 
 from minilora.text import Batch, ByteTokenizer
 
-PROMPT_END = ">"  # the last byte of a prompt, and nowhere else in it: what sets an infix in its place can find it
-END = "\n"  # the end of an answer: one byte that every text model has met
-BLOCK_SIZE = 320  # bytes that the shipped base sees at once
-MAX_BYTES = 288  # that a prompt, its answer and END may take together: some room is left for special tokens
+PROMPT_END = ">"  # the last byte of a prompt, and nowhere else in it, so that an infix finds its place
+END = "\n"  # the end of an answer: one byte, and common in any text
+BLOCK_SIZE = 320  # bytes: the shipped base's context
+MAX_BYTES = 288  # of a prompt, its answer and END together, which leaves room for special tokens
 
 Scores = dict[str, float]
 
 
 @dataclass(frozen=True)
 class Example:
-    """`prompt` x and the `answer` y to train on; all that a scorer accepts or needs is in `references` and `meta`."""
+    """The prompt x and the answer y to train on; scorers use the `references` they accept, and `meta`."""
 
     prompt: str
     answer: str
@@ -37,15 +37,15 @@ class Example:
 
 
 Scorer = Callable[[Sequence[Example], Sequence[str]], Scores]
-Baseline = Callable[[Sequence[Example], Sequence[Example]], list[str]]  # (train, test) -> an answer for each of test
+Baseline = Callable[[Sequence[Example], Sequence[Example]], list[str]]  # (train, test) -> an answer per test
 
 
 @dataclass(frozen=True)
 class Task:
-    """Three disjoint splits, a scorer, and what the task scores without a model.
+    """Three disjoint splits, a scorer, and baselines.
 
-    `metrics` names the scores, the headline first; `score` gives them for one answer an example. `max_new` is as many
-    bytes as the longest training answer takes: the room to give a model that answers.
+    `metrics` names the scores, the headline first. `max_new` is the number of bytes of the longest training answer: how
+    much a model should be allowed to write.
     """
 
     name: str
@@ -61,21 +61,21 @@ class Task:
         return max(len((example.answer + END).encode()) for example in self.train)
 
     def score(self, examples: Sequence[Example], answers: Sequence[str]) -> Scores:
-        """Metric -> value for one answer an example.  ValueError if there are none or their numbers differ."""
+        """Metric -> value, given one answer per example.  ValueError if there are none or their numbers differ."""
         if not examples or len(examples) != len(answers):
             raise ValueError(f"{len(answers)} answers to {len(examples)} examples: give one for each, and at least one")
         return self.scorer(examples, answers)
 
     def baselines(self) -> dict[str, Scores]:
-        """What can be had on the test split without a model, baseline by baseline."""
+        """Baseline -> its scores on the test split."""
         return {name: self.score(self.test, guess(self.train, self.test)) for name, guess in self.guesses.items()}
 
 
 class TaskData:
-    """Batches of whole examples: what `fit` and `evaluate` ask of any data set, as `TextData`.
+    """Batches of whole examples, with the methods that `fit` and `evaluate` ask of any data set (see `TextData`).
 
-    Rows are padded to the longest of their batch. A target weighs 1 if it is a byte of an answer or its END, and 0 in
-    a prompt or the padding.  ValueError if there are no examples or one does not fit into `block_size` bytes.
+    Rows are padded to the longest in their batch. A target weighs 1 in an answer and its END, 0 in the prompt and the
+    padding.  ValueError if there are no examples, or one does not fit into `block_size` bytes.
     """
 
     def __init__(self, examples: Sequence[Example], block_size: int = BLOCK_SIZE) -> None:
@@ -104,12 +104,12 @@ class TaskData:
         return self._batch(rng.integers(len(self.rows), size=batch_size))
 
     def batches(self, batch_size: int) -> Iterator[Batch]:
-        """Every example once, the shortest first, so that little is padding."""
+        """Every example once, sorted by length, so that there is little padding."""
         order = sorted(range(len(self.rows)), key=lambda i: len(self.rows[i]))
         for i in range(0, len(order), batch_size):
             yield self._batch(order[i : i + batch_size])
 
 
 def pick(rng: np.random.Generator, words: Sequence[str]) -> str:
-    """One of the words, each as likely as another."""
+    """One of the words, all equally likely."""
     return words[int(rng.integers(len(words)))]

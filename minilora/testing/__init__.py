@@ -15,11 +15,11 @@ An implementation is up to four plain functions on NumPy arrays, for a batch of 
 
     x, dx (n, k)     W0, W (d, k)     A, dA (r, k)     B, dB (d, r)     y, dy (n, d)     scaling: s, a float
 
-They are called with positional arguments, must accept every shape and leave their inputs alone. An
+They are called with positional arguments, must accept every shape, and must leave their inputs alone. An
 implementation that works in place, or on a layer object, needs a wrapper of a line or two.
 
-In reading order: `cases`, `bounds`, `laws`, `verdict`, `smallest`, `check`. This room needs no other module of
-minilora. The strategies and `check_lora` need hypothesis, which is imported when you first ask for one of them.
+In reading order: `case`, `bounds`, `laws`, `verdict`, `smallest`, `strategies`, `check`. This room uses no other
+module of minilora. `check_lora` and the strategies need hypothesis, which is imported when you first use one.
 """
 
 from __future__ import annotations
@@ -35,10 +35,11 @@ from minilora.testing.bounds import (
     unit_roundoff,
     unmerge_drift_bound,
 )
+from minilora.testing.case import LoraCase
 
 if TYPE_CHECKING:
-    from minilora.testing.cases import LoraCase, adapters, alphas, dtypes, lora_cases, ranks, shapes, weights
     from minilora.testing.check import check_lora
+    from minilora.testing.strategies import adapters, alphas, dtypes, lora_cases, ranks, shapes, weights
 
 __all__ = [
     "LoraCase",
@@ -62,4 +63,4 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{'check' if name == 'check_lora' else 'cases'}"), name)
+    return getattr(importlib.import_module(f"{__name__}.{'check' if name == 'check_lora' else 'strategies'}"), name)

@@ -1,4 +1,13 @@
-"""Bounds on rounding.  "Higham" is N. J. Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., SIAM 2002."""
+"""Bounds on rounding.
+
+The model is fl(a op b) = (a op b)(1 + delta), |delta| <= u (Higham, sec. 2.2). A term that meets n roundings
+on its way into a sum is multiplied by 1 + theta_n, |theta_n| <= gamma_n = n u / (1 - n u) (lemma 3.1), in
+whatever order the sum is taken (sec. 3.1). So every bound here is gamma_n times the sum of the magnitudes of
+the terms, and the derivations only count roundings. A product that underflows gradually is off by up to
+eta / 2 besides; eta is the smallest subnormal number.
+
+"Higham" is N. J. Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., SIAM 2002.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +16,7 @@ from functools import partial, reduce
 import numpy as np
 from numpy.typing import DTypeLike
 
-from minilora.testing.cases import (
-    Array,
-    LoraCase,
-)
+from minilora.testing.case import Array, LoraCase
 
 
 def unit_roundoff(dtype: DTypeLike) -> float:
@@ -21,7 +27,7 @@ def unit_roundoff(dtype: DTypeLike) -> float:
 def gamma(n: int, dtype: DTypeLike) -> float:
     """gamma_n = n u / (1 - n u), which bounds the relative error of n roundings (Higham, lemma 3.1).
 
-    ValueError if n u >= 1 (in float16 from n = 2048 on): then every digit may be lost.
+    ValueError if n u >= 1 (in float16, from n = 2048): then every digit may be lost.
     """
     nu = n * unit_roundoff(dtype)
     if nu >= 1:
@@ -35,9 +41,9 @@ def _product_bound(roundings: int, dtype: DTypeLike, *factors: Array, scaling: f
     No term may meet more than n = `roundings` roundings. We count one more: gamma_{n+1} >= gamma_n (1 + 1/n),
     and the 1/n pays for evaluating the bound itself in float64 (a little over n roundings of 2^-53 each).
 
-    Underflow: every term makes p products and rounds s, each of which may lose eta / 2. The factors yet to
-    come magnify that by at most max(1, |factor|), later roundings by 1 + gamma_n. (eta: eta / 2 is 0 in
-    float64.)
+    Underflow: every term takes p products and a rounding of s, each of which may lose eta / 2. The factors
+    still to come magnify that by at most max(1, |factor|), later roundings by 1 + gamma_n. (We count eta, as
+    eta / 2 is 0 in float64.)
     """
     relative = gamma(roundings + 1, dtype)
     losses = (len(factors) + 1) * float(np.finfo(dtype).smallest_subnormal) * (1 + relative)
@@ -56,15 +62,15 @@ def forward_error_bound(x: Array, W0: Array, A: Array, B: Array, scaling: float,
 
         |fl(y) - y| <= gamma_N (|x| |W0|^T + |s| |x| |A|^T |B|^T) + underflow,      N = 2k + r + 3
 
-    Count the roundings of a term x_j s A_pj B_ip. The sum over k costs it at most k (one product, k - 1
+    Count the roundings of a term x_j s A_pj B_ip. The sum over k costs at most k (one product, k - 1
     additions), the sum over r at most r, the scaling 2 (s to the working precision, the product), adding the
-    base's part 1. This makes k + r + 3 in every order: s (B A), (s B) A, B (s A), s (x A^T), merged first or
+    base's part 1. That is k + r + 3 in every order: s (B A), (s B) A, B (s A), s (x A^T), merged first or
     not. A kernel that goes on to add the base's k products in the same accumulator makes it 2k + r + 3. A
     term x_j W0_ij meets no more than that. This holds for all conventional products, fused multiply-add
     included, but not for Strassen's.
 
-    The precision is that of the coarsest argument. Accumulating in a wider one, as NumPy's float16 matmul
-    does in float32, only takes roundings away. `more` counts roundings in y's further use.
+    The precision is the coarsest argument's. Accumulating in a wider one, as NumPy's float16 matmul does in
+    float32, only removes roundings. `more` counts roundings that follow in the use of y.
     """
     dtype, roundings = _coarsest(x, W0, A, B), 2 * W0.shape[1] + A.shape[0] + 3 + more
     base = _product_bound(roundings, dtype, x, W0.T)
@@ -74,8 +80,8 @@ def forward_error_bound(x: Array, W0: Array, A: Array, B: Array, scaling: float,
 def merge_error_bound(x: Array, W0: Array, A: Array, B: Array, scaling: float) -> Array:
     """How far the merged layer's output may be from the unmerged one's, elementwise: (n, d), float64.
 
-    Exactly, x (W0 + s B A)^T = x W0^T + s (x A^T) B^T. Each side is computed within `forward_error_bound` of
-    that, so the two are within twice the bound of each other.
+    In exact arithmetic x (W0 + s B A)^T = x W0^T + s (x A^T) B^T. Each side is computed within
+    `forward_error_bound` of that, so the two are within twice the bound of each other.
     """
     return 2 * forward_error_bound(x, W0, A, B, scaling)
 
@@ -115,8 +121,8 @@ def unmerge_drift_bound(W0: Array, A: Array, B: Array, scaling: float, cycles: i
 def backward_bounds(case: LoraCase) -> tuple[Array, Array, Array]:
     """Bounds on the rounding of dx = dy W0 + s dy B A, dA = s B^T dy^T x and dB = s dy^T x A^T.
 
-    Their sums run over n, d, k and r. No term of any of them meets more roundings than all of these together,
-    n, d and k twice for fused sums (see `forward_error_bound`), and 3 for the scaling and the last addition.
+    Their sums run over n, d, k and r. No term meets more roundings than all of these together, with n, d and
+    k twice for fused sums (see `forward_error_bound`), and 3 for the scaling and the last addition.
     """
     dy, x, W0, A, B, s = case.dy, case.x, case.W0, case.A, case.B, case.scaling
     roundings = 2 * (sum(x.shape) + W0.shape[0]) + case.r + 3

@@ -1,21 +1,13 @@
-"""`check_lora`: draw cases, hold an implementation to the laws, and report the simplest failure."""
+"""`check_lora`: hold an implementation to the laws on generated cases, and report the simplest failure."""
 
 from __future__ import annotations
 
-import contextlib
-import tempfile
 from collections.abc import Iterator
-from functools import cache, partial
+from functools import partial
 
 import numpy as np
-from hypothesis import HealthCheck, Phase, configuration, given, settings
 
-from minilora.testing.cases import (
-    Implementation,
-    Law,
-    LoraCase,
-    lora_cases,
-)
+from minilora.testing.case import Implementation, Law, LoraCase
 from minilora.testing.laws import (
     forward_is_equation_3,
     gradients_match_finite_differences,
@@ -25,6 +17,7 @@ from minilora.testing.laws import (
     zero_init_is_identity,
 )
 from minilora.testing.smallest import simpler_entries, smallest, without
+from minilora.testing.strategies import drawn_cases
 
 
 def check_lora(
@@ -37,15 +30,15 @@ def check_lora(
     exact_unmerge: bool = False,
     max_examples: int = 200,
 ) -> None:
-    """Check every law that is about the given functions on max_examples drawn cases.
+    """Check every law about the given functions on max_examples generated cases.
 
-    forward, merge, unmerge, backward   as in the module docstring
-    base_forward                        asks for an exact `zero_init_is_identity`
-    exact_unmerge                       asks for an exact `unmerge_restores`
+    forward, merge, unmerge, backward   see `minilora.testing`
+    base_forward                        requires `zero_init_is_identity` to hold exactly
+    exact_unmerge                       requires `unmerge_restores` to hold exactly
 
-    AssertionError if a law is broken: which, what was expected and what came, the bound, the likely slip if
-    it is a common one, and the smallest case found. The same code gets the same cases. Nothing is left on
-    disk.
+    AssertionError if a law is broken. It names the law, the expected and the actual number, the bound, the
+    likely mistake if it is a common one, and the smallest case found. The same code always gets the same
+    cases, and nothing is left on disk.
     """
     __tracebackhide__ = True  # pytest then points at the caller
     if merge is None and unmerge is not None:
@@ -62,36 +55,14 @@ def check_lora(
     if backward is not None:
         laws.append(partial(gradients_match_finite_differences, forward=forward, backward=backward))
     for law in laws:
-        for case in _drawn_cases(max_examples):
+        for case in drawn_cases(max_examples):
             message = _message(law, case)
             if message is not None:
                 raise AssertionError(smallest(case, message, _simplifications, partial(_message, law))[1])
 
 
-@cache
-def _drawn_cases(count: int) -> tuple[LoraCase, ...]:
-    """The cases that `check_lora` tries, the same ones each time; drawing takes longer than checking."""
-    cases: list[LoraCase] = []
-
-    @settings(
-        max_examples=count,
-        derandomize=True,
-        database=None,
-        deadline=None,
-        phases=(Phase.generate,),  # `smallest` does the shrinking
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(lora_cases())
-    def draw(case: LoraCase) -> None:
-        cases.append(case)
-
-    with _no_hypothesis_folder():
-        draw()
-    return tuple(cases)
-
-
 def _message(law: Law, case: LoraCase) -> str | None:
-    """What the law has to say against the case."""
+    """The law's error on this case, or None if the case keeps it."""
     try:
         with np.errstate(all="ignore"):  # overflow shows in the results
             law(case)
@@ -101,7 +72,7 @@ def _message(law: Law, case: LoraCase) -> str | None:
 
 
 def _simplifications(case: LoraCase) -> Iterator[LoraCase]:
-    """The case with one thing simpler, the bold changes first."""
+    """The case with one thing simpler, the boldest changes first."""
     axes = {"x": "n k", "W0": "d k", "A": "r k", "B": "d r", "dy": "n d"}
     (n, k), (d, r) = case.x.shape, case.B.shape
     for axis, size in {"n": n, "d": d, "k": k, "r": r}.items():
@@ -117,14 +88,3 @@ def _simplifications(case: LoraCase) -> Iterator[LoraCase]:
     for name, array in case.arrays.items():
         for simpler in simpler_entries(array):
             yield case.replace(**{name: simpler})
-
-
-@contextlib.contextmanager
-def _no_hypothesis_folder() -> Iterator[None]:
-    """Keep hypothesis from leaving its caches in a folder .hypothesis in the current directory."""
-    with tempfile.TemporaryDirectory() as folder:
-        configuration.set_hypothesis_home_dir(folder)
-        try:
-            yield
-        finally:
-            configuration.set_hypothesis_home_dir(None)  # the default again

@@ -1,4 +1,7 @@
-"""The laws themselves, one function each (Hu et al. 2021, section 4.1)."""
+"""The laws (Hu et al. 2021, section 4.1), one function each.
+
+A law takes one case and the functions it is about, and raises AssertionError if they break it.
+"""
 
 from __future__ import annotations
 
@@ -11,47 +14,11 @@ from minilora.testing.bounds import (
     merged_weight_bound,
     unmerge_drift_bound,
 )
-from minilora.testing.cases import (
-    Array,
-    Implementation,
-    LoraCase,
-)
-from minilora.testing.verdict import (
-    call,
-    compare,
-    gradient_slips,
-    output_slips,
-    reference,
-    slips,
-    update,
-)
-
-# ------------------------------------------------------------------------------------------------------------
-# The cases and how they are drawn
-# ------------------------------------------------------------------------------------------------------------
+from minilora.testing.case import Array, Implementation, LoraCase
+from minilora.testing.verdict import call, compare, gradient_slips, output_slips, reference, slips, update
 
 
-# ------------------------------------------------------------------------------------------------------------
-# Bounds on rounding
-#
-# The model is fl(a op b) = (a op b)(1 + delta), |delta| <= u (Higham, sec. 2.2). A term that meets n
-# roundings on its way into a sum comes out multiplied by 1 + theta_n, |theta_n| <= gamma_n = n u / (1 - n u)
-# (lemma 3.1), in whatever order the sum is taken (sec. 3.1). So every bound here is gamma_n times the sum of
-# the magnitudes of the terms, and the derivations only count roundings. A product that underflows gradually
-# is off by at most eta / 2 besides, eta being the smallest subnormal number.
-# ------------------------------------------------------------------------------------------------------------
-
-
-# ------------------------------------------------------------------------------------------------------------
-# The laws: each takes one case and the functions it is about, and raises AssertionError if they break it
-# ------------------------------------------------------------------------------------------------------------
-
-
-def zero_init_is_identity(
-    case: LoraCase,
-    forward: Implementation,
-    base_forward: Implementation | None = None,
-) -> None:
+def zero_init_is_identity(case: LoraCase, forward: Implementation, base_forward: Implementation | None = None) -> None:
     """With B = 0, where training starts, the adapted layer is the base layer: y = x W0^T (section 4.1).
 
     Within `forward_error_bound`; exactly (but 0.0 equals -0.0) if base_forward(x, W0), the layer without
@@ -74,10 +41,10 @@ def forward_is_equation_3(case: LoraCase, forward: Implementation) -> None:
 
 
 def update_has_rank_r(case: LoraCase, merge: Implementation) -> None:
-    """rank(dW) <= r: singular value r + 1 of dW = merge(...) - W0 is no more than rounding (section 4.1).
+    """rank(dW) <= r: singular value r + 1 of dW = merge(...) - W0 is no larger than rounding (section 4.1).
 
     dW = s B A + E with |E| <= `merged_weight_bound`. Singular value r + 1 of s B A is 0, so that of dW is at
-    most ||E||_2 <= ||E||_F (Weyl's inequality). Computing dW and its SVD in float64 adds no more than
+    most ||E||_2 <= ||E||_F (Weyl's inequality). Computing dW and its SVD in float64 adds at most
     (1 + max(d, k)) eps times the largest singular value (LAPACK Users' Guide, sec. 4.9).
     """
     dW = call(case, "merge", merge, **case.layer).astype(np.float64) - case.W0
@@ -91,7 +58,7 @@ def update_has_rank_r(case: LoraCase, merge: Implementation) -> None:
 
 
 def merged_equals_unmerged(case: LoraCase, forward: Implementation, merge: Implementation) -> None:
-    """x W^T with the merged W is what forward returns without merging, within `merge_error_bound`."""
+    """x W^T with the merged W equals forward's result without merging, within `merge_error_bound`."""
     unmerged = call(case, "forward", forward, x=case.x, **case.layer)
     merged = case.x @ call(case, "merge", merge, **case.layer).T
     bound = merge_error_bound(case.x, **case.layer)
@@ -100,17 +67,13 @@ def merged_equals_unmerged(case: LoraCase, forward: Implementation, merge: Imple
 
 
 def unmerge_restores(
-    case: LoraCase,
-    merge: Implementation,
-    unmerge: Implementation,
-    exact: bool = False,
-    cycles: int = 2,
+    case: LoraCase, merge: Implementation, unmerge: Implementation, exact: bool = False, cycles: int = 2
 ) -> None:
     """unmerge after merge gives W0 back: within `unmerge_drift_bound`, or exactly if exact=True.
 
     exact=True is for implementations that keep W0 aside instead of subtracting. Their unmerge may ignore the
-    W it is given and return what the merge just before it has kept. (0.0 equals -0.0.) There are two
-    cycles, because what the first leaves behind shows in the second.
+    W it is given and return what the merge just before it kept. (0.0 equals -0.0.) There are two cycles,
+    because a fault of the first may show only in the second.
     """
     W0 = case.W0
     for _ in range(cycles):
@@ -123,14 +86,11 @@ def unmerge_restores(
     compare("unmerge restores", statement, case, W0, case.W0, bound, got_instead)
 
 
-def gradients_match_finite_differences(
-    case: LoraCase,
-    forward: Implementation,
-    backward: Implementation,
-) -> None:
+def gradients_match_finite_differences(case: LoraCase, forward: Implementation, backward: Implementation) -> None:
     """dx, dA, dB of backward are the derivatives of the loss sum(dy * forward(...)), every entry, in float64.
 
-    The tolerance is what the two sides may round: `backward_bounds` and the bound of `_central_differences`.
+    The tolerance is how much the two sides may round: `backward_bounds`, and the bound of
+    `_central_differences`.
     """
     case = case.astype(np.float64)
     gradients = call(case, "backward", backward, dy=case.dy, x=case.x, **case.layer)
@@ -144,11 +104,11 @@ def gradients_match_finite_differences(
 def _central_differences(case: LoraCase, forward: Implementation, name: str) -> tuple[Array, Array]:
     """((L(P + h) - L(P - h)) / 2h for every entry of P = case.<name>, a bound on the error).
 
-    L = sum(dy * y) is affine in each of x, A and B when the other two are fixed: there is no truncation
-    error, and h may be as large as the largest entry around, so that the rounding of the rest does not drown
-    the difference. Rounding remains. L is a sum of n d products more; the difference, the step as it came out
-    and the quotient make 3 roundings. Taking |P| + h for P bounds the two losses of all entries at once;
-    their errors E give 2 E / 2h.
+    L = sum(dy * y) is affine in each of x, A and B when the other two are fixed. So there is no truncation
+    error, and h may be as large as the largest entry around, which keeps the rounding of the rest from
+    drowning the difference. Rounding remains. L is a sum of n d more products; the difference, the step as
+    it came out and the quotient make 3 roundings. Taking |P| + h for P bounds the two losses of all entries
+    at once; their errors E give 2 E / 2h.
     """
     P, eta = getattr(case, name), float(np.finfo(np.float64).smallest_subnormal)
     h = max(1.0, *(float(np.abs(array).max()) for array in case.arrays.values()))
@@ -166,13 +126,3 @@ def _central_differences(case: LoraCase, forward: Implementation, name: str) -> 
     y_error = forward_error_bound(widest.x, **widest.layer, more=case.dy.size + 3)
     loss_error = np.sum(np.abs(case.dy) * y_error) + case.dy.size * eta
     return slopes, np.full(P.shape, loss_error / h + eta)
-
-
-# ------------------------------------------------------------------------------------------------------------
-# All the laws at once
-# ------------------------------------------------------------------------------------------------------------
-
-
-# ------------------------------------------------------------------------------------------------------------
-# Calling an implementation, and saying what is wrong with it
-# ------------------------------------------------------------------------------------------------------------

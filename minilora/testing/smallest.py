@@ -1,7 +1,7 @@
 """From a failing case to the simplest one that still fails.
 
-A case is arrays by name, and their axes have names: {"x": "n k", "W0": "d k"}. So one step can take index i of the
-axis k out of x and W0 at once, which no general-purpose shrinker knows how to do.
+A case holds arrays by name, and their axes have names: {"x": "n k", "W0": "d k"}. So one step can remove index i of
+axis k from x and W0 at once, which a general-purpose shrinker does not know how to do.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def smallest(
     fails: Callable[[C], F | None],
     tries: float = math.inf,
 ) -> tuple[C, F]:
-    """A failing case of which no simplification fails (or none was found in `tries` tries), and its failure."""
+    """A failing case whose simplifications all pass (or none found to fail within `tries`), and its failure."""
     while True:
         for candidate in simpler(case):
             tries -= 1

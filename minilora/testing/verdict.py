@@ -1,4 +1,4 @@
-"""How a result is compared with its bound, and which slip explains it."""
+"""Calling an implementation, comparing its result with a bound, and recognising the mistake behind a wrong one."""
 
 from __future__ import annotations
 
@@ -8,22 +8,15 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from minilora.testing.bounds import (
-    forward_error_bound,
-    unit_roundoff,
-)
-from minilora.testing.cases import (
-    Array,
-    Implementation,
-    LoraCase,
-)
+from minilora.testing.bounds import forward_error_bound, unit_roundoff
+from minilora.testing.case import Array, Implementation, LoraCase
 
 
 def call(case: LoraCase, role: str, function: Implementation, **arguments: Any) -> Any:
     """The function's result as a new array; for backward, a list of three.
 
-    Three laws that all functions are under are checked on the way: every case is accepted, inputs are left
-    alone, and shapes fit.
+    This checks three laws that hold for all functions: they accept every case, leave their inputs alone, and
+    return the right shapes.
     """
     passed = {name: np.copy(v) if isinstance(v, np.ndarray) else v for name, v in arguments.items()}
     try:
@@ -50,7 +43,7 @@ def update(case: LoraCase) -> Array:
 
 
 def reference(case: LoraCase) -> tuple[Array, Array]:
-    """(y = x W0^T + s (x A^T) B^T in float64, how far a right y in case.dtype may be from that)."""
+    """(y = x W0^T + s (x A^T) B^T in float64, how far a correct y in case.dtype may be from it)."""
     wide = case.astype(np.float64)
     y = wide.x @ wide.W0.T + case.scaling * (wide.x @ wide.A.T) @ wide.B.T
     return y, forward_error_bound(case.x, **case.layer) + forward_error_bound(wide.x, **wide.layer)
@@ -65,7 +58,7 @@ def compare(
     bound: Array,
     slips: Mapping[str, Array] = MappingProxyType({}),
 ) -> None:
-    """Fail, with the worst entry, unless |got - expected| <= bound in every entry (which NaN is not)."""
+    """Fail, showing the worst entry, unless |got - expected| <= bound in every entry (NaN never is)."""
     got = np.asarray(got, np.float64)
     with np.errstate(all="ignore"):
         error = np.abs(got - expected)
@@ -90,7 +83,7 @@ def _fail(law: str, case: LoraCase, *lines: str) -> NoReturn:
 
 
 def slips(right: Array, scaling: float) -> dict[str, Array]:
-    """What the common slips make of an update s B A, or of a gradient, which has one factor s as well."""
+    """What common mistakes give instead of an update s B A, or of a gradient, which also has one factor s."""
     slips = {
         "the scaling alpha / r is missing": right / scaling,
         "the scaling alpha / r is applied twice": right * scaling,
@@ -98,19 +91,19 @@ def slips(right: Array, scaling: float) -> dict[str, Array]:
         "the low-rank part is missing": np.zeros_like(right),
         "the low-rank part has the wrong sign": -right,
     }
-    if right.shape[0] == right.shape[1]:  # goes first, as some simple matrices have nothing left of it
+    if right.shape[0] == right.shape[1]:  # first: for some simple matrices the transpose equals another slip
         slips = {"the low-rank part is transposed": right.T, **slips}
     return slips
 
 
 def output_slips(case: LoraCase) -> dict[str, Array]:
-    """The common slips in y = x (W0 + s B A)^T."""
+    """What common mistakes give instead of y = x (W0 + s B A)^T."""
     x = case.x.astype(np.float64)
     return {slip: x @ (case.W0 + dW).T for slip, dW in slips(update(case), case.scaling).items()}
 
 
 def gradient_slips(case: LoraCase, name: str) -> dict[str, Array]:
-    """The common slips in d<name>."""
+    """What common mistakes give instead of d<name>."""
     dy, x, W0, A, B, s = case.dy, case.x, case.W0, case.A, case.B, case.scaling
     low_rank = {"x": s * dy @ B @ A, "A": s * B.T @ dy.T @ x, "B": s * dy.T @ x @ A.T}
     base = dy @ W0 if name == "x" else 0.0
@@ -129,7 +122,7 @@ def _likely_slip(
     bound: Array,
     slips: Mapping[str, Array],
 ) -> str | None:
-    """A slip is recognised by making it: does it make the same error, to four digits? (A hint, not a law.)"""
+    """The slip that would make this very error, to four digits, if any. (A hint, not a law.)"""
     error = got - expected
     for slip, wrong in slips.items():
         if np.allclose(error, wrong - expected, rtol=1e-4, atol=bound):

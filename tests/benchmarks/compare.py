@@ -13,16 +13,18 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.benchmarks import timing
+from minilora.machine import timing
 from tests.benchmarks.report import markdown
+from tests.benchmarks.timing import SETTLE, TURN
 
 MEASURE = """
 import json, runpy, sys
 sys.path.insert(0, ".")
 from tests.benchmarks.shapes import SHAPES, our_step
-interleaved, times = runpy.run_path(sys.argv[1])["interleaved"], {}
+interleaved, (seconds, settle, turn), times = runpy.run_path(sys.argv[1])["interleaved"], map(float, sys.argv[2:]), {}
 for name, shape in SHAPES.items():
-    t = interleaved({"LoRA": our_step(shape, True), "full": our_step(shape, False)}, float(sys.argv[2]))
+    steps = {"LoRA": our_step(shape, True), "full": our_step(shape, False)}
+    t = interleaved(steps, seconds=seconds, settle=settle, turn=turn)
     times |= {f"{name} {training}": seconds for training, seconds in t.items()}
 print(json.dumps(times))
 """
@@ -30,7 +32,7 @@ print(json.dumps(times))
 
 def measure(folder: Path, seconds: float) -> dict[str, float]:
     """Seconds of a step, by shape and what trains, in a process of its own in `folder`."""
-    command = [sys.executable, "-c", MEASURE, timing.__file__, str(seconds)]
+    command = [sys.executable, "-c", MEASURE, timing.__file__, *map(str, (seconds, SETTLE, TURN))]
     return json.loads(subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, check=True).stdout)
 
 

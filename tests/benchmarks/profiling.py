@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from typing import Any
 from unittest import mock
 
-from minilora import attention, ops, train
+from minilora import attention, ops
 from minilora.machine import pieces
 from minilora.machine.blas import single_threaded_blas
 from tests.benchmarks.floor import products
@@ -92,10 +92,10 @@ def memory_returned() -> Iterator[None]:
 
 # Measure -> a context in which a step does without it. Blocks of 128 queries hold all of theirs.
 MEASURES: dict[str, Callable[[], AbstractContextManager[Any]]] = {
-    "a worker's products on its own thread": lambda: mock.patch.object(train, "single_threaded_blas", nullcontext),
+    "a worker's products on its own thread": lambda: mock.patch.object(pieces, "single_threaded_blas", nullcontext),
     "pieces near a cache's size": lambda: mock.patch.object(pieces, "ELEMENTS_PER_PIECE", 2**30),
-    "short turns for Python's lock": lambda: mock.patch.object(train, "short_turns", nullcontext),
-    "masked blocks of keys skipped": lambda: mock.patch.object(ops, "QUERY_BLOCK", 128),
+    "short turns for Python's lock": lambda: mock.patch.object(pieces, "short_turns", nullcontext),
+    "masked blocks of keys skipped": lambda: mock.patch.object(attention, "QUERY_BLOCK", 128),
     "freed memory kept": memory_returned,
 }
 

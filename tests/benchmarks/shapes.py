@@ -33,11 +33,7 @@ class Shape(NamedTuple):
         return rng.integers(0, self.vocab_size, (self.batch_size, self.block_size + 1))
 
 
-SHAPES = {
-    "S": Shape(96, 64, 2, 4, 64, 16),
-    "M": Shape(96, 128, 4, 4, 128, 16),
-    "L": Shape(512, 128, 4, 8, 256, 16),
-}
+SHAPES = {"S": Shape(96, 64, 2, 4, 64, 16), "M": Shape(96, 128, 4, 4, 128, 16), "L": Shape(512, 128, 4, 8, 256, 16)}
 
 
 def our_model(shape: Shape, lora: bool) -> ml.GPT:

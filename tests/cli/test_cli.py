@@ -1,7 +1,9 @@
 """The command line as its users meet it: what works, and one line and exit code 2 for what cannot."""
 
+import argparse
 import io
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -14,8 +16,6 @@ from minilora.cli import main as cli
 from minilora.cli.main import main
 from minilora.pretrain import corpus
 
-COMMANDS = ("demo", "train", "generate", "merge", "info", "pretrain")
-
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
@@ -26,7 +26,7 @@ def files(tmp_path_factory):
     (folder / "short.txt").write_bytes(b"too short")
     (folder / "junk.bin").write_bytes(np.random.default_rng(0).bytes(4000))
     (folder / "zeros.bin").write_bytes(bytes(4000))
-    train = ["--steps", "2", "--block-size", "16", "--batch-size", "2", "--workers", "1"]
+    train = ["--steps", "2", "--block-size", "16", "--batch-size", "2", "--threads", "1"]
     assert main(["train", "--data", str(folder / "text.txt"), "--out", str(folder / "a.npz"), *train]) == 0
     (folder / "cut.npz").write_bytes((folder / "a.npz").read_bytes()[:-100])
     return folder
@@ -47,19 +47,40 @@ def test_version_names_the_package(capsys):
     assert (exit.value.code, capsys.readouterr().out) == (0, f"minilora {ml.__version__}\n")
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+def test_earlier_spellings_of_flags_still_work():
+    parse = cli.parser().parse_args
+    assert parse(["generate", "--prompt", "x", "--bytes", "7"]).tokens == 7
+    assert parse(["demo", "--workers", "3"]).workers == parse(["demo", "--threads", "3"]).workers == 3
+    assert parse(["reproduce", "--workers", "3"]).processes == parse(["reproduce", "--processes", "3"]).processes == 3
+
+
+def test_traceback_shows_where_an_error_comes_from(files):
+    with pytest.raises(ml.CheckpointError, match="damaged"):
+        main(["--traceback", "info", str(files / "cut.npz")])
+
+
+def commands(parser=None, above=()):
+    """The words of every command, and the function that it runs."""
+    parser = parser or cli.parser()
+    found = {" ".join(above): parser.get_default("run")} if parser.get_default("run") else {}
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, below in action.choices.items():
+                found |= commands(below, (*above, name))
+    return found
+
+
+@pytest.mark.parametrize("command", commands())
 def test_help_shows_an_example_that_the_parser_accepts(command, capsys):
     with pytest.raises(SystemExit) as exit:
-        main([command, "--help"])
-    example = capsys.readouterr().out.partition("example:\n")[2].split('"')[0].split()
-    assert exit.value.code == 0
-    assert example[:2] == ["minilora", command]
-    prompt = ["The "] if command == "generate" else []  # the quoted part that split() would cut
-    assert cli.parser().parse_args(example[1:] + prompt).run.__name__ == f"run_{command}"
+        main([*command.split(), "--help"])
+    example = shlex.split(capsys.readouterr().out.partition("example:\n")[2])
+    assert exit.value.code == 0 and " ".join(example).startswith(f"minilora {command}")
+    assert cli.parser().parse_args(example[1:]).run is commands()[command]
 
 
 def test_train_writes_the_adapter_that_generate_uses(files, capsys):
-    prompt = ["generate", "--prompt", "It was ", "--bytes", "30", "--temperature", "0"]
+    prompt = ["generate", "--prompt", "It was ", "--tokens", "30", "--temperature", "0"]
     assert main([*prompt, "--adapter", str(files / "a.npz")]) == 0
     adapted = capsys.readouterr().out
     model, tokenizer = ml.load_base()
@@ -69,7 +90,7 @@ def test_train_writes_the_adapter_that_generate_uses(files, capsys):
 
 
 def test_equal_seeds_write_equal_files(files, tmp_path):
-    options = ["--steps", "2", "--block-size", "16", "--batch-size", "2", "--workers", "1", "--seed"]
+    options = ["--steps", "2", "--block-size", "16", "--batch-size", "2", "--threads", "1", "--seed"]
     for name, seed in (("first", "3"), ("second", "3"), ("other", "4")):
         assert main(["train", "--data", str(files / "text.txt"), "--out", str(tmp_path / name), *options, seed]) == 0
     first, second, other = ((tmp_path / name).read_bytes() for name in ("first", "second", "other"))
@@ -111,7 +132,7 @@ def test_pretrain_writes_a_model_and_its_card(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(corpus, "RECORD_BYTES", 50_000)
     monkeypatch.setattr(corpus, "python_docs", lambda: ml.python_docs()[:20_000])
     monkeypatch.setattr(corpus, "python_docstrings", lambda: [ml.python_docs()[20_000:30_000]])
-    assert main(["pretrain", "--steps", "1", "--workers", "2", "--out", str(tmp_path / "p.npz")]) == 0
+    assert main(["pretrain", "--steps", "1", "--threads", "2", "--out", str(tmp_path / "p.npz")]) == 0
     assert ml.load_model(tmp_path / "p.npz").config == ml.load_base()[0].config
     card = (tmp_path / "p.md").read_text("utf-8")
     loss = capsys.readouterr().out.split()[2]
@@ -149,14 +170,14 @@ MISTAKES = {
     "generate --prompt x --adapter cut.npz": "cut.npz",
     "generate --prompt x --temperature -1": "temperature",
     "generate --prompt x --temperature warm": "warm",
-    "generate --prompt x --bytes 0": "--bytes",
+    "generate --prompt x --tokens 0": "--tokens",
     "generate --prompt=": "prompt",
     "generate --prompt " + 400 * "x": "319",
     "merge --adapter a.npz --out a.npz": "reads",
     "merge --adapter text.txt --out m.npz": "text.txt",
     "pretrain --out base.md": ".npz",
     "demo --out no/such/folder/f.png": "no folder",
-    "demo --workers none": "none",
+    "demo --threads none": "none",
     "frobnicate": "frobnicate",
     "": "COMMAND",
 }
@@ -208,7 +229,7 @@ def test_a_diverging_run_is_an_error_and_writes_nothing(files, tmp_path, capsys)
 def test_a_console_of_few_characters_shows_question_marks(monkeypatch):
     console = io.TextIOWrapper(io.BytesIO(), encoding="cp1252", errors="strict")
     monkeypatch.setattr(sys, "stdout", console)
-    assert main(["generate", "--prompt", "dW = \N{GREEK CAPITAL LETTER DELTA}W", "--bytes", "1"]) == 0
+    assert main(["generate", "--prompt", "dW = \N{GREEK CAPITAL LETTER DELTA}W", "--tokens", "1"]) == 0
     console.flush()
     assert console.buffer.getvalue().startswith(b"dW = ?W")
 

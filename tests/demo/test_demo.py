@@ -9,7 +9,7 @@ import pytest
 import minilora as ml
 from minilora import analysis, plots
 from minilora.cli import main as cli
-from minilora.demo import rank, run, task
+from minilora.demo import rank, run, setup
 from minilora.demo.figure import demo_figure
 from minilora.demo.merging import slower
 from minilora.testing.bounds import unit_roundoff
@@ -19,7 +19,7 @@ from minilora.testing.bounds import unit_roundoff
 def result(tmp_path_factory):
     """One quick run and the folder of its figure."""
     folder = tmp_path_factory.mktemp("demo")
-    return run.demo(task.QUICK, 0, 2, folder / "demo.png", progress=False), folder / "demo.png"
+    return run.demo(setup.QUICK, 0, 2, folder / "demo.png", progress=False), folder / "demo.png"
 
 
 # -------------------------------------------------------------------------------------------- the claims
@@ -38,25 +38,25 @@ def test_zero_init_is_the_identity_and_only_b_moves_first(result):
 def test_training_counts_what_it_says(result):
     training, base = result[0].training, ml.load_base()[0]
     parameters = base.config.parameter_count
-    trained = 4 * 4 * task.RANK * (128 + 128)  # blocks, projections, r (k + d)
+    trained = 4 * 4 * setup.RANK * (128 + 128)  # blocks, projections, r (k + d)
     assert training.full_bytes == analysis.TrainingBytes(4 * parameters, 4 * parameters, 8 * parameters)
     assert training.lora_bytes == analysis.TrainingBytes(4 * (parameters + trained), 4 * trained, 8 * trained)
-    assert training.report == ml.trainable_report(training.model)
-    assert [step for step, _ in training.run.val_losses] == list(range(task.QUICK.steps + 1))
-    assert training.text_before.startswith(task.PROMPT) and training.text_after.startswith(task.PROMPT)
+    assert training.trainable == ml.trainable_report(training.model)
+    assert [step for step, _ in training.run.val_losses] == list(range(setup.QUICK.steps + 1))
+    assert training.text_before.startswith(setup.PROMPT) and training.text_after.startswith(setup.PROMPT)
 
 
 def test_every_rank_is_run_with_and_without_the_scale(result):
     scaling = result[0].scaling
-    assert tuple(scaling.scaled) == tuple(scaling.unscaled) == task.QUICK.ranks
-    assert scaling.scaled[task.ALPHA] is scaling.unscaled[task.ALPHA]
+    assert tuple(scaling.scaled) == tuple(scaling.unscaled) == setup.QUICK.ranks
+    assert scaling.scaled[setup.ALPHA] is scaling.unscaled[setup.ALPHA]
     assert scaling.scaled[1].losses[0] == scaling.unscaled[1].losses[0], "B = 0: the scale cannot show on step 0"
     assert scaling.scaled[1].losses[1] != scaling.unscaled[1].losses[1]
 
 
 def test_the_spectra_are_those_of_every_attention_projection(result):
     intrinsic = result[0].intrinsic
-    names = {f"blocks.{i}.attn.{layer}.weight" for i in range(4) for layer in task.ATTENTION}
+    names = {f"blocks.{i}.attn.{layer}.weight" for i in range(4) for layer in setup.ATTENTION}
     assert intrinsic.sigma.keys() == intrinsic.control.keys() == names
     few = rank.mean_of(analysis.rank_for_energy, intrinsic.sigma)
     many = rank.mean_of(analysis.rank_for_energy, intrinsic.control)
@@ -77,7 +77,7 @@ def test_merging_only_rounds_and_unmerge_restores(result):
 
 
 def test_the_same_seed_gives_the_same_numbers(result, tmp_path):
-    again = run.demo(task.QUICK, 0, 2, tmp_path / "demo.png", progress=False)
+    again = run.demo(setup.QUICK, 0, 2, tmp_path / "demo.png", progress=False)
     first = result[0]
     assert again.inits == first.inits
     assert again.training.run.losses == first.training.run.losses
@@ -85,7 +85,7 @@ def test_the_same_seed_gives_the_same_numbers(result, tmp_path):
     assert [run.loss for run in again.scaling.unscaled.values()] == [
         run.loss for run in first.scaling.unscaled.values()
     ]
-    other = run.demo(task.QUICK, 1, 2, tmp_path / "demo.png", progress=False)
+    other = run.demo(setup.QUICK, 1, 2, tmp_path / "demo.png", progress=False)
     assert other.training.run.losses != first.training.run.losses
 
 

@@ -14,8 +14,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minilora.cli import exercises as commands
-from minilora.cli import main as cli
 from minilora.cli.main import main
 from minilora.exercises import findings, grading, spec, workbook, worker
 from minilora.exercises.checking import ERROR, FAILED, NOT_STARTED, PASSED, Verdict, check, check_source
@@ -314,14 +312,6 @@ def test_outside_of_a_folder_the_cure_is_named(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["check"]) == 2
     assert "minilora exercises start DIR" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("command", ["exercises", "check", "hint", "grade"])
-def test_help_shows_an_example_that_the_parser_accepts(command, capsys):
-    with pytest.raises(SystemExit):
-        main([command, "--help"])
-    example = capsys.readouterr().out.partition("example:\n")[2].split()
-    assert cli.parser().parse_args(example[1:]).run is getattr(commands, f"run_{command}")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Ctrl-C is sent as a signal")

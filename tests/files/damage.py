@@ -6,7 +6,6 @@ drawn at random by the fuzz test; `crafted` yields what chance would not find.
 
 from __future__ import annotations
 
-import copy
 import functools
 import hashlib
 import io
@@ -64,6 +63,33 @@ def flip_directory_bits(rng: np.random.Generator, file: bytes, other: bytes) -> 
 
 
 # ------------------------------------------------------------------------------- zips that are well-formed
+
+Tensors = dict[str, Any]  # name -> an array, or the bytes of a .npy file
+
+
+def forge(file: bytes, change: Callable[[dict[str, Any], Tensors], object]) -> bytes:
+    """The file after change(header, tensors), with checksums and hash made right, as its writer would make them."""
+    header, tensors = header_of(file), {name.removesuffix(".npy"): data for name, data in members_of(file)[1:]}
+    change(header, tensors)
+    header.pop("sha256", None)
+    members = [(name + ".npy", value if isinstance(value, bytes) else npy(value)) for name, value in tensors.items()]
+    digest = hashlib.sha256(json.dumps(header).encode())
+    for _, data in members:
+        digest.update(data[10 + int.from_bytes(data[8:10], "little") :])
+    header["sha256"] = digest.hexdigest()
+    return zipped([("header.npy", npy(json.dumps(header).encode())), *members])
+
+
+def header_of(file: bytes) -> dict[str, Any]:
+    data = dict(members_of(file))["header.npy"]
+    return json.loads(data[10 + int.from_bytes(data[8:10], "little") :])
+
+
+def npy(array: np.ndarray | bytes) -> bytes:
+    """An array, or bytes as one, as a .npy file."""
+    buffer = io.BytesIO()
+    np.save(buffer, np.frombuffer(array, dtype=np.uint8) if isinstance(array, bytes) else array)
+    return buffer.getvalue()
 
 
 def members_of(file: bytes) -> Members:
@@ -178,32 +204,41 @@ WAYS: list[Callable[[np.random.Generator, bytes, bytes], bytes]] = [
 
 
 def crafted(file: bytes) -> Iterator[tuple[str, bytes]]:
-    """(what it is, bytes): zip bombs and overlaps, and headers whose hash is right and whose content is impossible."""
+    """(what it is, bytes): zip bombs and overlaps, and files whose hash is right and whose content is impossible."""
     yield from crafted_zips(file)
+    first = next(iter(header_of(file)["tensors"]))
+    for i, start in enumerate(npy_headers()):
+        yield f"tensor of odd header {i}", forge(file, lambda h, t, start=start: t.update({first: start + bytes(24)}))
+
+    def claim_a_huge_tensor(header: dict[str, Any], tensors: Tensors) -> None:
+        tensors[first] = npy(np.zeros(6, "float32")).replace(b"(6,), }" + 10 * b" ", b"(30000, 20000), }")
+        header["tensors"][first] = [[30_000, 20_000], "float32"]
+
+    yield "a shape that the bytes do not fill", forge(file, claim_a_huge_tensor)
     for key, value in impossible_values(header_of(file)):
-        yield f"header {'.'.join(key)} = {str(value)[:40]}", signed(file, key, value)
+        yield f"header {'.'.join(key)} = {str(value)[:40]}", forge(file, lambda h, t, k=key, v=value: place(h, k, v))
+    for key in places(header_of(file)):
+        yield f"header without {'.'.join(key)}", forge(file, lambda h, t, key=key: lose(h, key))
 
 
 def crafted_zips(file: bytes) -> Iterator[tuple[str, bytes]]:
     members, size = members_of(file), len(file)
+    for lost in range(1, 31):
+        yield f"cut by {lost} bytes", file[:-lost]
     yield "nothing", b""
     yield "an empty zip", zipped([])
-    yield "a zip bomb", zipped([*members, ("bomb.npy", bytes(50_000_000))], zipfile.ZIP_DEFLATED)
+    yield "a zip bomb", zipped([*members, ("bomb.npy", bytes(5_000_000))], zipfile.ZIP_DEFLATED)
     yield "its members compressed", zipped(members, zipfile.ZIP_DEFLATED)
     yield "a directory bomb", directory_bomb(size)
     for what, element in (("lists", b"[]"), ("dictionaries", b'{"a":1}'), ("strings", b'"ab"'), ("numbers", b"0.1")):
         bomb = b"[" + (element + b",") * (size // len(element)) + b"1]"
-        yield f"a header bomb of {what}", zipped([("header.npy", npy_bytes(bomb))])
-    yield "a deep header", zipped([("header.npy", npy_bytes(b"[" * (size // 8)))])
+        yield f"a header bomb of {what}", zipped([("header.npy", npy(bomb))])
+    yield "a deep header", zipped([("header.npy", npy(b"[" * (size // 8)))])
     yield "one member in two places", overlapping(file)
-    yield "a comment behind it", file[:-2] + struct.pack("<H", 1000) + bytes(1000)
+    yield "a comment after its end", file[:-2] + struct.pack("<H", 1000) + bytes(1000)
     yield "encrypted", file.replace(b"PK\x01\x02\x14\x03\x14\x00\x00\x00", b"PK\x01\x02\x14\x03\x14\x00\x01\x00")
-
-
-def npy_bytes(data: bytes) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, np.frombuffer(data, dtype=np.uint8))
-    return buffer.getvalue()
+    unpacked = file.rindex(b"PK\x01\x02") + 24  # the unpacked size in the directory's last entry
+    yield "a member larger than the file", file[:unpacked] + (2**31).to_bytes(4, "little") + file[unpacked + 4 :]
 
 
 def directory_bomb(size: int) -> bytes:
@@ -223,21 +258,23 @@ def overlapping(file: bytes) -> bytes:
     return bytes(damaged)
 
 
-def header_of(file: bytes) -> dict[str, Any]:
-    data = dict(members_of(file))["header.npy"]
-    return json.loads(data[10 + int.from_bytes(data[8:10], "little") :])
+def places(header: dict[str, Any]) -> list[tuple[str, ...]]:
+    """The key path of every entry of the header, though not of every tensor."""
+    groups = [group for group in ("config", "lora") if header.get(group)]
+    return (
+        [(key,) for key in header if key != "sha256"]
+        + [(group, key) for group in groups for key in header[group]]
+        + [("tensors", name) for name in list(header["tensors"])[:2]]
+    )
 
 
 def impossible_values(header: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], Any]]:
     """(key path, value) for every entry of the header, and for some of them values that aim at something."""
     odd = [None, True, -1, 0, 3.5, 10**9, 10**400, float("nan"), float("inf"), "x", "x" * 5000, [], {}, [[]], {"x": 1}]
-    places: list[tuple[str, ...]] = [(key,) for key in header if key != "sha256"]
-    places += [(group, key) for group in ("config", "lora") for key in header[group] or {}]
-    places += [("tensors", name) for name in list(header["tensors"])[:2]] + [("lora", "odd"), ("config", "odd")]
-    for place in places:
-        if place[0] in header and (len(place) == 1 or isinstance(header[place[0]], dict)):
-            for value in odd:
-                yield place, value
+    odd += ["1", "(", [1], {"(": 1}, "object"]
+    for key in (*places(header), ("lora", "odd"), ("config", "odd")):
+        if len(key) == 1 or isinstance(header.get(key[0]), dict):
+            yield from ((key, value) for value in odd)
     if header["lora"]:
         catastrophe = "((((.*)*)*)*)*x"  # a regular expression that tries every split of a path
         yield ("lora", "target_modules"), catastrophe
@@ -251,15 +288,9 @@ def impossible_values(header: dict[str, Any]) -> Iterator[tuple[tuple[str, ...],
     yield ("config", "dtype"), "float16"
 
 
-def signed(file: bytes, place: tuple[str, ...], value: Any) -> bytes:
-    """The file with one entry of its header changed, and its hash made right again as whoever wrote it would."""
-    members = members_of(file)
-    header = copy.deepcopy(header_of(file))
-    inner = header[place[0]] if len(place) == 2 else header
-    inner[place[-1]] = value
-    del header["sha256"]
-    digest = hashlib.sha256(json.dumps(header).encode())
-    for _, data in members[1:]:
-        digest.update(data[10 + int.from_bytes(data[8:10], "little") :])
-    header["sha256"] = digest.hexdigest()
-    return zipped([("header.npy", npy_bytes(json.dumps(header).encode())), *members[1:]])
+def place(header: dict[str, Any], key: tuple[str, ...], value: Any) -> None:
+    (header[key[0]] if len(key) == 2 else header)[key[-1]] = value
+
+
+def lose(header: dict[str, Any], key: tuple[str, ...]) -> None:
+    del (header[key[0]] if len(key) == 2 else header)[key[-1]]

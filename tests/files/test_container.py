@@ -1,161 +1,140 @@
 """Files that can be trusted: every damage is found, every crash leaves a whole file, and loading runs no code."""
 
+import io
 import json
 import os
-import signal
+import pickle
 import subprocess
 import sys
-import tracemalloc
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from minilora import (
-    GPT,
-    CheckpointError,
-    GPTConfig,
-    LoraConfig,
-    add_lora,
-    load_adapter,
-    load_model,
-    lora_layers,
-    save_adapter,
-    save_model,
-)
-from minilora.files.container import read_file
+from minilora import CheckpointError, load_model, save_model
+from minilora.files.container import read_file, write_file
 from tests.files import damage
-from tests.models import scramble
+from tests.files.kinds import KINDS, LORA, Reader, file_of, small
 
 # For a longer run: MINILORA_FUZZ=100000 python -m pytest tests/files/test_container.py
 CASES = int(os.environ.get("MINILORA_FUZZ", "2000"))
-SMALL = 16384  # a file under 16 KiB counts as 16 KiB: Python's own objects are no smaller for it
-SECONDS = 20  # no case takes a hundredth of it; a loader that hangs takes more
-CONFIG = GPTConfig(vocab_size=64, block_size=16, n_layer=1, n_head=2, n_embd=16)
-LORA = LoraConfig(r=4, lora_alpha=8, target_modules=("q_proj", "v_proj", "up_proj"))
-
-
-def base() -> GPT:
-    return scramble(GPT(CONFIG), seed=1)
-
-
-def adapted(seed: int = 2) -> GPT:
-    model = add_lora(base(), LORA)
-    rng = np.random.default_rng(seed)
-    for name, parameter in model.named_parameters().items():
-        if name.endswith(("lora_A", "lora_B")):
-            parameter.data[...] = rng.standard_normal(parameter.shape)
-    return model
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory) -> dict[str, bytes]:
-    """An adapter, another one of the same shape, a model with a LoRA and one without."""
-    folder = tmp_path_factory.mktemp("honest")
-    save_adapter(adapted(2), folder / "adapter")
-    save_adapter(adapted(3), folder / "other")
-    save_model(adapted(2), folder / "model")
-    save_model(base(), folder / "plain")
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
-def equal(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> bool:
-    return a.keys() == b.keys() and all(a[n].dtype == b[n].dtype and np.array_equal(a[n], b[n]) for n in a)
-
-
-@contextmanager
-def no_hang():
-    """An error after SECONDS, where the system has the timer for it."""
-    if not hasattr(signal, "SIGALRM"):
-        yield
-        return
-    signal.alarm(SECONDS)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-
-
-class Examiner:
-    """Loads damaged files, and fails if one takes more than ten times its size, or hangs."""
-
-    def __init__(self, folder: Path) -> None:
-        self.path, self.base = folder / "file", base()
-        # A splice may end up as the file it took its end from, with the other's meaningless bits.
-        self.honest = [model.state_dict() for model in (adapted(2), adapted(3), base())]
-
-    def loads(self, kind: str, file: bytes) -> bool:
-        """Whether it loads, as exactly what was saved; if not, it must be refused as is documented."""
-        self.path.write_bytes(file)
-        model, peak = self._load(kind)
-        if peak > 10 * max(len(file), SMALL):
-            # What Python loads once for itself, a codec say, is not the file's: it does not show a second time.
-            model, peak = self._load(kind)
-        assert peak <= 10 * max(len(file), SMALL), f"{peak:,} bytes for a file of {len(file):,}"
-        if model is None:
-            return False
-        assert any(equal(model.state_dict(), honest) for honest in self.honest), "it loaded, and is not what was saved"
-        return True
-
-    def _load(self, kind: str) -> tuple[GPT | None, int]:
-        """The model, None if the file is refused, and the peak of memory in bytes."""
-        model = None
-        tracemalloc.start()
-        try:
-            with no_hang():
-                model = load_model(self.path) if kind == "model" else load_adapter(self.base, self.path)
-        except CheckpointError as error:
-            assert str(self.path) in str(error) and str(error).isprintable() and len(str(error)) <= 600
-        finally:
-            peak = tracemalloc.get_traced_memory()[1]
-            tracemalloc.stop()
-        if kind == "adapter" and model is not None:
-            self.base = base()  # the other one has a LoRA now
-        return model, peak
+kinds = pytest.mark.parametrize("kind", KINDS)
 
 
 @pytest.fixture
-def examiner(tmp_path, monkeypatch) -> Examiner:
+def read(tmp_path, monkeypatch):
+    """read(kind, file): the bits that it gives, which must be those of an honest file, or None if it is refused."""
     monkeypatch.chdir(tmp_path)  # where what an enemy's code makes would be found
-    return Examiner(tmp_path)
+    readers = {kind: Reader(kind, tmp_path / "file") for kind in KINDS}
+    # A splice may end up as the file it took its end from, with the other's meaningless bits.
+    honest = {kind: [readers[kind].read(file_of(kind, tmp_path, change)) for change in (0, 1)] for kind in KINDS}
+    save_model(small(), tmp_path / "plain")
+    honest["model"].append(readers["model"].read((tmp_path / "plain").read_bytes()))
+
+    def read(kind, file):
+        found = readers[kind].read(file)
+        assert found is None or found in honest[kind], "it loaded, and is not what was saved"
+        return found
+
+    return read
 
 
-# --------------------------------------------------------------------------------------------------- fuzz
+# --------------------------------------------------------------------------------------------------- damage
 
 
-@pytest.mark.parametrize("kind", ["adapter", "model"])
-def test_an_honest_file_loads_equal_in_ten_times_its_size(kind, files, examiner):
-    assert examiner.loads(kind, files[kind])
+@kinds
+def test_an_honest_file_loads_and_so_does_one_forged_to_be_the_same(kind, read, tmp_path):
+    file = file_of(kind, tmp_path)
+    assert read(kind, file) == read(kind, damage.forge(file, lambda header, tensors: None)) is not None
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")  # we write such a zip, and zipfile says so
-def test_every_damaged_file_loads_equal_or_is_refused(files, examiner):
+def test_every_damaged_file_loads_equal_or_is_refused(read, tmp_path):
     """CASES files, damaged in every way of `damage.WAYS`. What loads all the same has lost bits that mean nothing, such
     as a date in the zip's directory."""
+    one, other = ({kind: file_of(kind, tmp_path, change) for kind in KINDS} for change in (0, 1))
+    save_model(small(), tmp_path / "plain")
+    pairs = [(kind, one[kind], other[kind]) for kind in KINDS]
+    pairs += [("model", one["model"], (tmp_path / "plain").read_bytes()), ("adapter", one["adapter"], one["model"])]
     rng = np.random.default_rng(0)
     loaded = dict.fromkeys((way.__name__ for way in damage.WAYS), 0)
     for i in range(CASES):
         way = damage.WAYS[i % len(damage.WAYS)]
-        kind, other = (("adapter", "other"), ("adapter", "model"), ("model", "plain"))[i // len(damage.WAYS) % 3]
-        file = way(rng, files[kind], files[other])
-        if file not in files.values():  # a splice of no length is the honest file itself
-            loaded[way.__name__] += examiner.loads(kind, file)
+        kind, file, second = pairs[i // len(damage.WAYS) % len(pairs)]
+        damaged = way(rng, file, second)
+        if damaged not in (file, second):  # a splice of no length is the honest file itself
+            loaded[way.__name__] += read(kind, damaged) is not None
     assert not Path("pwned").exists()
     meaningless = {"flip_bits", "flip_directory_bits", "overwrite", "insert", "splice"}
     assert {way for way, n in loaded.items() if n} <= meaningless and sum(loaded.values()) < CASES / 10
 
 
-@pytest.mark.parametrize("kind", ["adapter", "model"])
-def test_every_crafted_file_loads_equal_or_is_refused(kind, files, examiner):
+@kinds
+def test_every_crafted_file_loads_equal_or_is_refused(kind, read, tmp_path):
     """Written by someone who knows the format, with checksums and hash made right."""
     refused = 0
-    for what, file in damage.crafted(files[kind]):
+    for what, file in damage.crafted(file_of(kind, tmp_path)):
         try:
-            refused += not examiner.loads(kind, file)
+            refused += read(kind, file) is None
         except Exception as error:
             raise AssertionError(f"{what}: {type(error).__name__}: {error}") from error
     assert refused > 300 and not Path("pwned").exists()
+
+
+def saved(**arrays: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()
+
+
+FOREIGN = {
+    "a text": b"This is no archive.",
+    "an empty file": b"",
+    "someone's arrays": saved(weight=np.zeros((3, 2))),
+    "someone's header": saved(header=np.zeros(3)),
+    "a pickle": pickle.dumps({"wte.weight": [0.0]}),
+}
+
+
+@kinds
+@pytest.mark.parametrize("foreign", FOREIGN)
+def test_a_foreign_file_is_refused(kind, foreign, tmp_path):
+    Reader(kind, tmp_path / "foreign.npz").assert_refuses(FOREIGN[foreign], "foreign.npz .*minilora")
+
+
+@pytest.mark.parametrize(("kind", "other"), [(a, b) for a in KINDS for b in KINDS if a != b])
+def test_a_file_of_another_kind_is_refused(kind, other, tmp_path):
+    message = f"holds an? {other}, where an? {kind} was expected"
+    Reader(kind, tmp_path / "file").assert_refuses(file_of(other, tmp_path), message)
+
+
+A = "blocks.0.attn.q_proj.lora_A"
+
+
+@kinds
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda h, t, first: h.update(format="other"), "no minilora header"),
+        (lambda h, t, first: h.update(version=2), "format version 2, this minilora reads 1"),
+        (lambda h, t, first: h.pop("version"), "format version None"),
+        (lambda h, t, first: h.pop("kind"), "incomplete header"),
+        (lambda h, t, first: h.update(tensors=[1]), "incomplete header"),
+        (lambda h, t, first: h["tensors"].popitem(), "disagree about"),
+        (lambda h, t, first: t.popitem(), "disagree about"),
+        (lambda h, t, first: t.update(more=np.zeros(1)), "disagree about more"),
+        (lambda h, t, first: t.update({first: np.zeros((9, 9), "float32")}), "its header says"),
+        (lambda h, t, first: t.update({first: np.zeros(h["tensors"][first][0])}), "its header says"),
+        (lambda h, t, first: t.update({first: np.full(h["tensors"][first][0], np.nan, "float32")}), "NaN or infinity"),
+        (lambda h, t, first: t.update({first: np.full(h["tensors"][first][0], np.inf, "float32")}), "NaN or infinity"),
+        (lambda h, t, first: t.update({first: np.zeros(1, object)}), "not a plain version"),
+    ],
+)
+def test_a_file_that_contradicts_itself_is_refused(tmp_path, kind, change, message):
+    file = file_of(kind, tmp_path)
+    first = next(name for name in damage.header_of(file)["tensors"] if name.endswith(A))
+    forged = damage.forge(file, lambda header, tensors: change(header, tensors, first))
+    Reader(kind, tmp_path / "file").assert_refuses(forged, message)
 
 
 # --------------------------------------------------------------------------------------------------- faults
@@ -170,10 +149,40 @@ def test_a_process_killed_at_any_line_of_saving_leaves_a_whole_file(tmp_path):
     assert {path.suffix for path in tmp_path.iterdir()} == {".npz", ".tmp"}
 
 
+@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
+@pytest.mark.parametrize("where", ["os.fsync", "os.replace", "numpy.lib.format.write_array"])
+def test_a_failing_write_leaves_the_old_file_and_no_other(monkeypatch, tmp_path, where, error):
+    path = tmp_path / "model.npz"
+    save_model(small(seed=0), path)
+    before = path.read_bytes()
+
+    def fail(*args, **options):
+        raise error
+
+    monkeypatch.setattr(where, fail)
+    with pytest.raises(type(error)):
+        save_model(small(seed=1), path)
+    assert path.read_bytes() == before and os.listdir(tmp_path) == ["model.npz"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no file modes")
+def test_others_may_read_what_they_may_read_of_other_files(tmp_path):
+    (tmp_path / "plain").touch()
+    save_model(small(), tmp_path / "model.npz")
+    assert (tmp_path / "model.npz").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_a_folder_that_is_not_there_is_an_oserror(tmp_path):
+    with pytest.raises(OSError):
+        save_model(small(), tmp_path / "none" / "model.npz")
+    with pytest.raises(OSError):
+        load_model(tmp_path / "none.npz")
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_nan_and_infinity_are_refused_unless_asked_for(value, tmp_path):
-    model = base()
-    model.ln_f.bias.data[3] = value
+    model = small()
+    model.ln_f.bias.data[1] = value
     save_model(model, tmp_path / "file")
     with pytest.raises(CheckpointError, match=r"ln_f\.bias holds NaN or infinity"):
         load_model(tmp_path / "file")
@@ -181,26 +190,24 @@ def test_nan_and_infinity_are_refused_unless_asked_for(value, tmp_path):
     np.testing.assert_array_equal(loaded.ln_f.bias.data, model.ln_f.bias.data)
 
 
-def test_equal_content_is_an_equal_file_that_numpy_reads(files, tmp_path):
-    save_adapter(adapted(2), tmp_path / "again")
-    assert (tmp_path / "again").read_bytes() == files["adapter"]
-    with np.load(tmp_path / "again") as archive:
-        for name, parameter in adapted(2).named_parameters().items():
-            if name.endswith(("lora_A", "lora_B")):
-                np.testing.assert_array_equal(archive[name], parameter.data)
+@kinds
+def test_equal_content_is_an_equal_file_that_numpy_reads(kind, tmp_path):
+    assert file_of(kind, tmp_path) == file_of(kind, tmp_path)
+    names = [name for name, p in small(lora=LORA).named_parameters().items() if p.trainable]
+    with np.load(tmp_path / "honest", allow_pickle=False) as archive:
+        for name in names:
+            found = archive[f"param.{name}" if kind == "training" else name]
+            if kind != "training":  # which has taken a step
+                np.testing.assert_array_equal(found, small(lora=LORA).named_parameters()[name].data)
 
 
-@pytest.mark.parametrize("targets", [r"blocks\.[0-9]\.attn\.[qv]_proj", r".*up_proj|wte"])
-def test_a_regular_expression_is_saved_as_the_layers_that_it_chose(targets, tmp_path):
-    """And may be loaded into a model that was set up with the expression, or into a plain one."""
-    config = LoraConfig(r=2, target_modules=targets, rank_pattern={".*v_proj": 3}, alpha_pattern={".*q_proj": 5})
-    model = add_lora(base(), config)
-    save_adapter(model, tmp_path / "file")
-    header, _ = read_file(tmp_path / "file")
-    assert all("*" not in name and "[" not in name for name in header["lora"]["target_modules"])
-    for other in (base(), add_lora(base(), config, seed=5)):
-        loaded = load_adapter(other, tmp_path / "file")
-        assert equal(loaded.state_dict(), model.state_dict())
-        assert [(p, a.r, a.scaling) for p, a in lora_layers(loaded)] == [
-            (p, a.r, a.scaling) for p, a in lora_layers(model)
-        ]
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int64", "uint8"])
+@pytest.mark.parametrize("shape", [(), (0,), (2, 3)])
+def test_the_container_keeps_every_dtype_and_shape(tmp_path, dtype, shape):
+    array = np.arange(np.prod(shape, dtype=int)).astype(dtype).reshape(shape)
+    write_file(tmp_path / "file.npz", "test", {"note": [1, "a"]}, {"a": array, "b": np.array(array, order="F")})
+    header, tensors = read_file(tmp_path / "file.npz", "test")
+    assert header["note"] == [1, "a"]
+    for got in tensors.values():
+        assert got.dtype == dtype and got.shape == shape
+        np.testing.assert_array_equal(got, array)

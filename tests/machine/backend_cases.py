@@ -1,8 +1,9 @@
-"""Every function of `ops.py` on inputs of every kind it is called with: for a comparison of two array libraries."""
+"""Every function of `ops.py` and `attention.py` on inputs of every kind that it is called with."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -27,8 +28,6 @@ def cases(dtype: str, seed: int = 0) -> dict[str, Case]:
     gelu, phi = ops.gelu(x)
     T = attention.QUERY_BLOCK + 6
     q, k, v, d_attention = (normal(2, 3, T, 4) for _ in range(4))
-    attended, P = attention.causal_attention(q, k, v)
-    dS = attention.causal_attention_dscores(d_attention, v, attended, P)
     logits, targets = normal(10, 7), rng.integers(7, size=10)
     weights = rng.random(10).astype(dtype)
     softmax = ops.cross_entropy(logits, targets)[1]
@@ -44,16 +43,20 @@ def cases(dtype: str, seed: int = 0) -> dict[str, Case]:
         "layer_norm_dgamma": (ops.layer_norm_dgamma, (d_rows, xhat)),
         "gelu": (ops.gelu, (x,)),
         "gelu_dx": (ops.gelu_dx, (d_rows, x, gelu, phi)),
-        "causal_attention_plain": (ops.causal_attention_plain, (q, k, v)),
-        "causal_attention": (attention.causal_attention, (q, k, v)),
+        **attention_cases("plain ", ops, q, k, v, d_attention),
+        **attention_cases("", attention, q, k, v, d_attention),
         "causal_attention, one query": (attention.causal_attention, (q[:, :, -1:], k, v)),
-        "causal_attention_dv": (attention.causal_attention_dv, (d_attention, v, P)),
-        "causal_attention_dscores": (attention.causal_attention_dscores, (d_attention, v, attended, P)),
-        "causal_attention_dq": (attention.causal_attention_dq, (dS, q, k)),
-        "causal_attention_dk": (attention.causal_attention_dk, (dS, q, k)),
         "cross_entropy": (ops.cross_entropy, (logits, targets)),
         "cross_entropy_dlogits": (ops.cross_entropy_dlogits, (softmax, targets, weights)),
     }
+
+
+def attention_cases(prefix: str, module: ModuleType, q: Any, k: Any, v: Any, dy: Any) -> dict[str, Case]:
+    y, P = module.causal_attention(q, k, v)
+    dS = module.causal_attention_dscores(dy, v, y, P)
+    arguments = {"": (q, k, v), "_dv": (dy, v, P), "_dscores": (dy, v, y, P), "_dq": (dS, q, k), "_dk": (dS, q, k)}
+    names = {f"causal_attention{suffix}": a for suffix, a in arguments.items()}
+    return {prefix + name: (getattr(module, name), a) for name, a in names.items()}
 
 
 def moved(value: Any, move: Callable[[Any], Any]) -> Any:
@@ -76,7 +79,7 @@ def bounds(name: str, dtype: str) -> list[np.ndarray]:
     def g(n: int) -> float:
         return gamma(n, dtype)
 
-    op = name.partition(",")[0]
+    op, module = name.removeprefix("plain ").partition(",")[0], ops if name.startswith("plain ") else attention
     if op == "linear":
         return [g(a[1].shape[1] + 1) * ops.linear(*size)]
     if op == "linear_dx":
@@ -110,20 +113,23 @@ def bounds(name: str, dtype: str) -> list[np.ndarray]:
     if op == "gelu_dx":
         dy, x, y, phi = size
         return [g(10) * ops.gelu_dx(dy, x, -y, phi)]
-    if op.startswith("causal_attention") and op[-2:] not in ("dv", "dq", "dk", "es"):
+    if op == "causal_attention":
         # An error e of all scores changes their exponentials by a factor of up to exp(e), and so does it their sum.
         q, k, v = a
         e = g(q.shape[-1] + 8) * (size[0] @ size[1].swapaxes(-1, -2)).max() / np.sqrt(q.shape[-1])
         relative = 2 * e + g(2 * k.shape[-2] + 12)
-        y, P = attention.causal_attention(q, k, size[2])
-        return [relative * y] + ([relative * block for block in P] if op == "causal_attention" else [])
+        found: list[np.ndarray] = []
+        moved(module.causal_attention(q, k, size[2]), lambda x: found.append(relative * x))
+        return found
     if op == "causal_attention_dv":
-        return [g(a[0].shape[-2] + 1) * attention.causal_attention_dv(*size)]
+        return [g(a[0].shape[-2] + 1) * module.causal_attention_dv(*size)]
     if op == "causal_attention_dscores":
         dy, v, y, P = size
-        return [g(v.shape[-1] + 3) * block for block in attention.causal_attention_dscores(dy, v, -y, P)]
+        found = []
+        moved([module.causal_attention_dscores(dy, v, -y, P)], lambda x: found.append(g(v.shape[-1] + 3) * x))
+        return found
     if op in ("causal_attention_dq", "causal_attention_dk"):
-        return [g(a[1].shape[-2] + 3) * getattr(attention, op)(*size)]
+        return [g(a[1].shape[-2] + 3) * getattr(module, op)(*size)]
     logits, targets = a[:2]
     if op == "cross_entropy":
         # exp(x) for x down to -range errs by (range + 4) u relatively, the sum and its log by V more.

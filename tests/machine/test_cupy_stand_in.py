@@ -23,7 +23,6 @@ from minilora import (
     TextData,
     add_lora,
     analysis,
-    attention,
     clip_grad_norm,
     evaluate,
     fit,
@@ -46,6 +45,7 @@ from minilora.cli.main import main
 from minilora.demo import QUICK, demo
 from minilora.files.container import read_file
 from minilora.files.model import load_model
+from minilora.machine import pieces
 from minilora.machine.backend import DeviceError, array_module
 from minilora.methods.subspace import fit_in_subspace
 from minilora.nn import cache_bytes
@@ -72,7 +72,7 @@ def device() -> Iterator[None]:
 @pytest.fixture
 def one_piece(monkeypatch) -> None:
     """The host takes a batch in one piece too, as a device does: then sums are the same sums."""
-    monkeypatch.setattr(train, "pieces_for", lambda model, B, T: [slice(0, B)])
+    monkeypatch.setattr(pieces, "pieces_for", lambda B, T, C, xp: [slice(0, B)])
 
 
 def on_device(model: GPT) -> GPT:
@@ -157,19 +157,7 @@ def test_every_op_is_the_same_on_the_device(name, dtype):
     assert not leaves
 
 
-def test_every_op_has_a_case():
-    functions = {
-        name
-        for module in (ops, attention)
-        for name, f in vars(module).items()
-        if callable(f) and getattr(f, "__module__", "") == module.__name__
-    }
-    tested = {function.__name__ for function, _ in cases("float32").values()}
-    elsewhere = {"query_blocks", "dropout_mask"}  # on no array; in the test of a step with dropout
-    assert {name for name in functions if not name.startswith("_")} - tested == elsewhere
-
-
-@pytest.mark.parametrize("op", ["gelu", "causal_attention_plain"])
+@pytest.mark.parametrize("op", ["gelu", "plain causal_attention"])
 def test_a_planted_np_on_an_activation_is_found(monkeypatch, op):
     """What this whole file is for: with `np.` in the place of `xp.`, it fails."""
     function, arguments = cases("float32")[op]
@@ -402,7 +390,7 @@ def test_views_switch_merge_and_train(one_piece):
 
 
 def test_training_side_by_side_is_the_hosts(monkeypatch):
-    monkeypatch.setattr("minilora.adapters.side_by_side.pieces_for", lambda model, B, T: [slice(0, B)])
+    monkeypatch.setattr("minilora.adapters.side_by_side.pieces_for", lambda B, T, C, xp: [slice(0, B)])
     host, bank = banks()
     for equal in (False, True):
         streams = {name: Batch(*batch(seed=0 if equal else seed, B=3)) for seed, name in enumerate("ac")}
@@ -536,6 +524,6 @@ def test_training_and_generating_on_the_device_from_the_command_line(tmp_path, m
     assert main(train.split()) == 0
     texts = []
     for device in ("cpu", "gpu"):
-        assert main(["generate", "--prompt", "The ", "--adapter", "a.npz", "--bytes", "8", "--device", device]) == 0
+        assert main(["generate", "--prompt", "The ", "--adapter", "a.npz", "--tokens", "8", "--device", device]) == 0
         texts.append(capsys.readouterr().out.splitlines()[-1])
     assert texts[0] == texts[1]

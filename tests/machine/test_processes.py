@@ -143,7 +143,7 @@ def test_without_an_mpi_the_error_says_what_to_install(monkeypatch):
 def test_mpirun_trains_what_one_process_trains(tmp_path):
     text = tmp_path / "text.txt"
     text.write_text("It was the best of times, it was the worst of times. " * 20, encoding="utf-8")
-    options = f"--data {text} --steps 3 --block-size 16 --batch-size 4 --workers 1".split()
+    options = f"--data {text} --steps 3 --block-size 16 --batch-size 4 --threads 1".split()
     train = [sys.executable, "-m", "minilora", "train", *options]
     # Open MPI refuses a container's root, and more processes than cores, unless told that it may.
     allowed = {

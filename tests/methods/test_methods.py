@@ -344,7 +344,7 @@ def test_special_tokens_take_their_room_from_the_text(name):
     model = fresh(name)
     assert model.max_tokens == CONFIG.block_size - 5
     model(np.zeros((1, model.max_tokens), int))
-    with pytest.raises(ValueError, match="8 tokens do not fit: give 1 to 7, block_size less 5 rows of the method's"):
+    with pytest.raises(ValueError, match="8 tokens do not fit: give 1 to 7, the model's max_tokens"):
         model(np.zeros((1, 8), int))
     assert len(generate(model, [1, 2])) == model.max_tokens
     with pytest.raises(ValueError, match="the prompt has 7 tokens: give 1 to 6"):
@@ -427,7 +427,7 @@ def test_another_base_is_refused_before_any_change(name, tmp_path):
         return
     with pytest.raises(CheckpointError, match="trained on another base"):
         methods.load_trained(other, tmp_path / "a.npz")
-    assert bits(other) == before and other.method is None
+    assert bits(other) == before and methods.method_of(other) is None
     with pytest.raises(CheckpointError, match="is for a base of"):
         methods.load_trained(gpt(TINY), tmp_path / "a.npz")
 
@@ -459,7 +459,8 @@ def test_foreign_files_are_refused(tmp_path):
         ({"options": {"r": 2, "target_modules": "(a+)+$"}}, "must name layers one by one"),
         ({"options": {"r": 2, "target_modules": ["(a+)+$"]}}, "must name layers one by one"),
         ({"options": {**LORA, "target_modules": ["k_proj", "v_proj", "up_proj"]}}, "this model needs"),
-        ({"config": None}, "is for a base of None"),
+        ({"config": None}, "impossible header"),
+        ({"architecture": "gpt9"}, "architecture .gpt9.: this minilora knows gpt2"),
         ({"base_sha256": None}, "another base"),
     ],
 )
@@ -472,7 +473,7 @@ def test_a_forged_header_is_refused_before_any_change(change, message, tmp_path)
     before = bits(model)
     with pytest.raises(CheckpointError, match=message):
         methods.load_trained(model, tmp_path / "b.npz")
-    assert bits(model) == before and model.method is None
+    assert bits(model) == before and methods.method_of(model) is None
 
 
 def test_a_regular_expression_is_saved_as_the_layers_that_it_chose(tmp_path):
@@ -526,7 +527,7 @@ def test_options_that_do_not_fit_are_refused_before_any_change(name, options, me
         methods.apply(model, name, **options)
     with pytest.raises(ValueError, match=message):
         methods.count(name, CONFIG, **options)
-    assert bits(model) == before and model.method is None
+    assert bits(model) == before and methods.method_of(model) is None
     assert all(p.trainable for p in model.named_parameters().values())
 
 

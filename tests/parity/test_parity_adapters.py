@@ -10,16 +10,7 @@ import minilora as ml
 from minilora import CheckpointError
 from minilora.hf import load_gpt2, load_peft_adapter, save_gpt2, save_peft_adapter
 from minilora.lora import lora_layers
-from tests.parity.torch_side import (
-    loaded,
-    logits,
-    peft,
-    random_config,
-    random_gpt2,
-    random_tokens,
-    separated,
-    torch,
-)
+from tests.parity.torch_side import loaded, logits, peft, random_config, random_gpt2, random_tokens, separated, torch
 
 RANKS = (1, 4, 16)
 OURS = {

@@ -33,7 +33,7 @@ def test_the_card_has_the_losses_the_stages_and_the_command(in_small, tmp_path):
     loss = make(tmp_path / "base.npz", steps=3, workers=1)
     card = (tmp_path / "base.md").read_text(encoding="utf-8")
     assert f"{loss:.4f} nats per byte" in card and "copied bytes of the records 5." in card
-    assert "`minilora pretrain --steps 3 --seed 0 --workers 1 --out base.npz`" in card
+    assert "`minilora pretrain --steps 3 --seed 0 --threads 1 --out base.npz`" in card
     assert card.count("3 steps of") == len(STAGES)
 
 

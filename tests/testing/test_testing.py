@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 
 from minilora import testing
-from minilora.testing import check, laws
+from minilora.testing import laws
 from minilora.testing.bounds import forward_error_bound, merge_error_bound, unmerge_drift_bound
-from minilora.testing.cases import lora_cases
 from minilora.testing.check import check_lora
+from minilora.testing.strategies import drawn_cases, lora_cases
 
 # The textbook implementation, and others that are as right.
 
@@ -70,11 +70,7 @@ RIGHT = {
         "forward": lambda x, W0, A, B, s: x @ W0.T + (x @ A.T) @ (s * B).T,
         "merge": lambda W0, A, B, s: W0 + (s * B) @ A,
         "unmerge": lambda W, A, B, s: W - B @ (s * A),
-        "backward": lambda dy, x, W0, A, B, s: (
-            dy @ (W0 + s * B @ A),
-            (s * B).T @ (dy.T @ x),
-            (dy.T @ x) @ A.T * s,
-        ),
+        "backward": lambda dy, x, W0, A, B, s: (dy @ (W0 + s * B @ A), (s * B).T @ (dy.T @ x), (dy.T @ x) @ A.T * s),
     },
     "einsum": {
         "forward": lambda x, W0, A, B, s: x @ W0.T + s * np.einsum("nk,rk,dr->nd", x, A, B),
@@ -152,24 +148,15 @@ def transposed_where_square(W0, A, B, s):
 FORWARD, GRADIENTS = "forward is equation 3", "gradients match finite differences"
 MISSING, TWICE = "the scaling alpha / r is missing", "the scaling alpha / r is applied twice"
 WRONG = {
-    "forward without alpha / r": (
-        changing(forward=lambda x, W0, A, B, s: forward(x, W0, A, B, 1.0)),
-        FORWARD,
-        MISSING,
-    ),
+    "forward without alpha / r": (changing(forward=lambda x, W0, A, B, s: forward(x, W0, A, B, 1.0)), FORWARD, MISSING),
     "forward and merge without alpha / r": (
         changing(
-            forward=lambda x, W0, A, B, s: forward(x, W0, A, B, 1.0),
-            merge=lambda W0, A, B, s: merge(W0, A, B, 1.0),
+            forward=lambda x, W0, A, B, s: forward(x, W0, A, B, 1.0), merge=lambda W0, A, B, s: merge(W0, A, B, 1.0)
         ),
         FORWARD,
         MISSING,
     ),
-    "forward scales twice": (
-        changing(forward=lambda x, W0, A, B, s: forward(x, W0, s * A, B, s)),
-        FORWARD,
-        TWICE,
-    ),
+    "forward scales twice": (changing(forward=lambda x, W0, A, B, s: forward(x, W0, s * A, B, s)), FORWARD, TWICE),
     "forward divides by s": (
         changing(forward=lambda x, W0, A, B, s: forward(x, W0, A, B, 1 / s)),
         FORWARD,
@@ -215,17 +202,9 @@ WRONG = {
         FORWARD,
         "float16 is used on the way",
     ),
-    "forward returns NaN": (
-        changing(forward=lambda *a: forward(*a) * np.nan),
-        "zero-init identity",
-        "got nan",
-    ),
+    "forward returns NaN": (changing(forward=lambda *a: forward(*a) * np.nan), "zero-init identity", "got nan"),
     "forward adds a bias": (changing(forward=lambda *a: forward(*a) + 1), "zero-init identity", "got 1.0"),
-    "forward transposed": (
-        changing(forward=lambda *a: forward(*a).T),
-        "shapes fit",
-        "forward(...) has shape",
-    ),
+    "forward transposed": (changing(forward=lambda *a: forward(*a).T), "shapes fit", "forward(...) has shape"),
     "forward not the base's to the bit": (
         changing(base_forward=lambda x, W0: (x @ W0.T) * x.dtype.type(1 + 2e-7)),
         "zero-init identity",
@@ -241,21 +220,13 @@ WRONG = {
         "merged equals unmerged",
         "the low-rank part is transposed",
     ),
-    "merge in place": (
-        changing(merge=in_place_merge),
-        "inputs are left alone",
-        "merge(...) changed its argument W0",
-    ),
+    "merge in place": (changing(merge=in_place_merge), "inputs are left alone", "merge(...) changed its argument W0"),
     "merge with too high a rank": (
         changing(merge=lambda W0, A, B, s: merge(W0, A, B, s) + 0.001 * np.eye(*W0.shape)),
         "rank(dW) <= r",
         "singular value 2",
     ),
-    "merge in float32 inside": (
-        changing(merge=in_dtype(np.float32, merge)),
-        "rank(dW) <= r",
-        "float64",
-    ),
+    "merge in float32 inside": (changing(merge=in_dtype(np.float32, merge)), "rank(dW) <= r", "float64"),
     "unmerge forgets alpha / r": (
         changing(unmerge=lambda W, A, B, s: unmerge(W, A, B, 1.0)),
         "unmerge restores",
@@ -281,16 +252,8 @@ WRONG = {
         GRADIENTS,
         "the base's part dy W0 is missing",
     ),
-    "dA and dB swapped where they can be": (
-        changing(backward=swapping_backward),
-        GRADIENTS,
-        "dA and dB are swapped",
-    ),
-    "backward without dx": (
-        changing(backward=lambda *a: backward(*a)[1:]),
-        "shapes fit",
-        "backward(...) has shape",
-    ),
+    "dA and dB swapped where they can be": (changing(backward=swapping_backward), GRADIENTS, "dA and dB are swapped"),
+    "backward without dx": (changing(backward=lambda *a: backward(*a)[1:]), "shapes fit", "backward(...) has shape"),
     "backward returns nothing": (changing(backward=lambda *a: None), "every case is accepted", "TypeError"),
     "backward in place": (
         changing(backward=in_place_backward),
@@ -334,9 +297,9 @@ def test_rounding_is_not_mistaken_for_a_slip():
 
 
 def test_the_same_code_gets_the_same_cases():
-    first = check._drawn_cases(10)
-    check._drawn_cases.cache_clear()
-    assert [str(case) for case in check._drawn_cases(10)] == [str(case) for case in first]
+    first = drawn_cases(10)
+    drawn_cases.cache_clear()
+    assert [str(case) for case in drawn_cases(10)] == [str(case) for case in first]
 
 
 def test_random_answers_are_rejected():
@@ -366,13 +329,18 @@ def test_the_five_lines_leave_no_folder_and_no_noise(tmp_path):
     run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert "1 failed, 1 passed" in run.stdout, run.stdout + run.stderr
     assert "law 'merged equals unmerged' is broken" in run.stdout
-    assert "Falsifying" not in run.stdout and "_drawn_cases" not in run.stdout
+    assert "Falsifying" not in run.stdout and "drawn_cases" not in run.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["test_mine.py"]
 
 
 def test_only_this_room_needs_hypothesis():
     package = "import sys; import minilora; assert not {'hypothesis', 'minilora.testing'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", package], check=True)
+
+
+def test_laws_bounds_and_shrinking_work_without_hypothesis():
+    parts = "import sys; from minilora.testing import laws, smallest; assert 'hypothesis' not in sys.modules"
+    subprocess.run([sys.executable, "-c", parts], check=True)
 
 
 @settings(max_examples=20, database=None, deadline=None)
@@ -402,7 +370,7 @@ def drawn(strategy, count):
 
 
 def test_cases_cover_what_they_promise():
-    cases = check._drawn_cases(200)
+    cases = drawn_cases(200)
     shapes = [(*case.x.shape, case.W0.shape[0]) for case in cases]
     assert {n for n, _, _ in shapes} == {k for _, k, _ in shapes} == {d for _, _, d in shapes} == {1, 2, 3, 4}
     assert any(d == k > 1 for _, k, d in shapes) and any(d != k for _, k, d in shapes)
@@ -481,7 +449,7 @@ def test_bounds_hold_when_everything_underflows(dtype, tiny):
         right = exact_forward(*layer)
         outputs = [order(*layer) for order in ORDERS.values()]
         assert all(excess(y, right, forward_error_bound(*layer)) <= 1 for y in outputs)
-        lost |= any((y == 0).all() for y in outputs) and right.any()
+        lost |= any((y == 0).all() for y in outputs) and bool(right.any())
     assert lost  # an error of 100 per cent: no relative bound would have held
 
 

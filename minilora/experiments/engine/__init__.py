@@ -1,1 +1,1 @@
-"""Plan, run, report: what turns a config with its seed into a result, and results into tables and figures."""
+"""Plan, run, report: from configs (each with its seed) to results, and from results to tables and figures."""

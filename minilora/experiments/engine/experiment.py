@@ -1,4 +1,4 @@
-"""What a table or figure of the paper is here: its settings, and what is made of their results alone."""
+"""What an experiment is: the settings of one table or figure, and how their results are shown and judged."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from minilora.experiments.engine.run import Result, RunConfig, Store
 
 
 class Metric(NamedTuple):
-    """How a metric is printed: its label, what its values are multiplied with, and the decimals."""
+    """How to print a metric: its label, the factor for its values, and the number of decimals."""
 
     label: str
     factor: float = 100
@@ -36,11 +36,11 @@ METRICS = {
     "rouge_1": Metric("ROUGE-1"),
     "rouge_2": Metric("ROUGE-2"),
 }
-HEADLINES = {"e2e": "bleu", "sql": "execution", "nli": "accuracy", "summ": "rouge_1", "code": "nats_per_byte"}
+HEADLINE = {"e2e": "bleu", "sql": "execution", "nli": "accuracy", "summ": "rouge_1", "code": "nats_per_byte"}
 
 
 class Score(NamedTuple):
-    """Mean and sample standard deviation over seeds (0 for a single one), and how many seeds."""
+    """Mean and sample standard deviation over seeds (0 for a single one), and the number of seeds."""
 
     mean: float
     std: float
@@ -51,16 +51,22 @@ class Score(NamedTuple):
         factor = METRICS[metric].factor
         return Score(factor * self.mean, factor * self.std, self.n)
 
-    def text(self, decimals: int) -> str:
-        spread = f" ± {self.std:.{decimals}f}" if self.n > 1 else ""
-        return f"{self.mean:.{decimals}f}{spread}"
+    def show(self, metric: str) -> str:
+        """ "71.3 ± 0.4", in the metric's units."""
+        (mean, std, n), decimals = self.scaled(metric), METRICS[metric].decimals
+        return f"{mean:.{decimals}f}" + (f" ± {std:.{decimals}f}" if n > 1 else "")
 
 
 class Claim(NamedTuple):
-    """A statement of the paper, as it reads with our numbers, and whether they bear it out."""
+    """A statement of the paper, with our numbers in it, and whether they support it."""
 
     text: str
     holds: bool
+
+    @property
+    def line(self) -> str:
+        """The claim with its answer in front, as Markdown."""
+        return f"{'yes' if self.holds else '**no**'}: {self.text}"
 
 
 def verdict(claims: Sequence[Claim]) -> str:
@@ -70,37 +76,27 @@ def verdict(claims: Sequence[Claim]) -> str:
 
 
 class Results:
-    """The finished runs of a plan, by setting, and what was measured beside them."""
+    """The finished runs of a plan, by setting, and the experiment's own measurements."""
 
     def __init__(self, plan: Plan, measured: Any = None) -> None:
         self.plan, self.scale, self.measured = plan, plan.scale, measured
 
+    def configs(self, setting: Setting) -> list[RunConfig]:
+        """One config per seed; none before the setting's learning rate has been chosen."""
+        lr = self.plan.rate(setting.group) if setting.lr is None else setting.lr
+        return [] if lr is None else [setting.config(self.scale, lr, seed) for seed in setting.seed_range(self.scale)]
+
     def runs(self, setting: Setting) -> list[Result]:
-        """The results of a setting, a seed each; those that diverged are among them."""
-        lr = self.plan.rate(setting.group) if setting.lr is None else setting.lr
-        if lr is None:
-            return []
-        configs = [setting.config(self.scale, lr, seed) for seed in setting.seed_range(self.scale)]
-        return [self.plan.results[c.text] for c in configs if c.text in self.plan.results]
-
-    @property
-    def seeds(self) -> int:
-        return self.scale.seeds
-
-    def config(self, setting: Setting, seed: int) -> RunConfig:
-        """The config of a finished run."""
-        lr = self.plan.rate(setting.group) if setting.lr is None else setting.lr
-        if lr is None:
-            raise ValueError(f"the learning rate of {setting.group} has not been searched yet")
-        return setting.config(self.scale, lr, seed)
+        """The results of a setting, one per seed, including runs that diverged."""
+        return [self.plan.results[c.text] for c in self.configs(setting) if c.text in self.plan.results]
 
     def complete(self, settings: Iterable[Setting]) -> bool:
-        """Whether every run of these settings is there."""
+        """Whether all runs of these settings are there."""
         return all(len(self.runs(setting)) == len(setting.seed_range(self.scale)) for setting in settings)
 
     def score(self, setting: Setting, metric: str | None = None) -> Score:
-        """A metric of the test split over seeds: the task's headline, "loss", or another of its metrics."""
-        metric = metric or headline(setting.task)
+        """A metric of the test split over seeds: by default the task's headline; "loss", or another of its metrics."""
+        metric = metric or HEADLINE[setting.task]
         runs = [run for run in self.runs(setting) if run["valid_loss"] is not None]
         values = [run["test_loss"] if metric == "loss" else run["test"][metric] for run in runs]
         if not values:
@@ -111,36 +107,38 @@ class Results:
         return self.runs(setting)[0]["trainable"]
 
     def cell(self, setting: Setting, metric: str | None = None) -> str:
-        """A score as a table shows it: "71.3 ± 0.4", "diverged", or a dash for what has not been run."""
-        metric = metric or headline(setting.task)
+        """A score as a table shows it: "71.3 ± 0.4", "diverged", or a dash if nothing was run."""
         if not self.runs(setting):
             return "–"
         score = self.score(setting, metric)
-        return show(score, metric) if score.n else "diverged"
+        return score.show(metric or HEADLINE[setting.task]) if score.n else "diverged"
 
+    def row(self, setting: Setting, *metrics: str) -> list[str]:
+        """The number of trained parameters, then a cell for each metric."""
+        return [f"{self.trainable(setting):,}", *(self.cell(setting, metric) for metric in metrics)]
 
-def headline(task: str) -> str:
-    """The metric that stands for a task."""
-    return HEADLINES[task]
-
-
-def show(score: Score, metric: str) -> str:
-    """A score in the metric's units."""
-    return score.scaled(metric).text(METRICS[metric].decimals)
+    def cell_with_loss(self, setting: Setting) -> str:
+        """The headline score, and the loss in brackets."""
+        return f"{self.cell(setting)} ({self.cell(setting, 'loss')})"
 
 
 def not_worse(a: Score, b: Score, metric: str) -> bool:
-    """Whether a's mean is better than b's, or within one standard deviation of it.
+    """Whether a's mean is better than b's, or at most one standard deviation worse.
 
-    The deviation is the two pooled: sqrt((s_a^2 + s_b^2) / 2), each over that score's own seeds.
+    The deviation is pooled: sqrt((s_a^2 + s_b^2) / 2), each over its own seeds.
     """
     pooled = math.sqrt((a.std**2 + b.std**2) / 2)
     return gain(a, b, metric) >= -pooled
 
 
 def gain(a: Score, b: Score, metric: str) -> float:
-    """How much better a's mean is than b's: the difference, with the sign that makes better positive."""
+    """How much better a's mean is than b's: their difference, positive if a is better."""
     return (a.mean - b.mean) * (1 if METRICS[metric].higher_is_better else -1)
+
+
+def labels(*metrics: str) -> list[str]:
+    """The metrics' labels, for a table's header."""
+    return [METRICS[metric].label for metric in metrics]
 
 
 def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -153,11 +151,11 @@ def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 class Experiment:
     """A table or figure of the paper.
 
-    settings  what has to be run
-    table     our numbers beside the paper's, as Markdown
-    claims    what the paper concludes from it, each with whether our numbers agree
-    figure    draws it into a file, if a table does not say enough
-    measure   numbers that are not scores of runs (matrices compared, latencies, counts): JSON
+    settings  what to run
+    table     our numbers and the paper's, as Markdown
+    claims    what the paper concludes from it, and whether our numbers agree
+    figure    draws it into a file, if a table is not enough
+    measure   other measurements than scores of runs (matrices compared, latencies): JSON
     """
 
     name: str

@@ -1,9 +1,9 @@
-"""What is to be run: settings, the learning rates tried for each method, and how much of everything.
+"""What to run: settings, the learning rates to try for each method, and how much of everything.
 
-Every method gets the same search: the rates listed in RATES are tried once for each task on seed 0, at the method's
-REFERENCE options, and further ones as long as the best is at an end; the one with the least validation loss is used
-for all its settings on that task, on every seed. Few examples have a search of their own. Test scores never enter the
-choice.
+Every method's learning rate is searched in the same way: each rate in RATES is tried once per task, with seed 0 and the
+method's REFERENCE options, and while the best is the lowest or highest tried, the search goes one rate further. The
+rate with the lowest validation loss serves all the method's settings on that task, with every seed. Runs on fewer
+examples have their own search. Test scores play no part.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ REFERENCE: dict[str, tuple[str, dict[str, Any]]] = {  # family -> method and opt
     "subspace": ("subspace", {"m": 1000}),
 }
 
-LOSS_ALONE = ("everywhere", "subspace")
+LOSS_ONLY = ("everywhere", "subspace")  # families whose answers are not scored
 
-RATES: dict[str, tuple[float, ...]] = {  # family -> the peak learning rates tried first: three, half a decade apart
+RATES: dict[str, tuple[float, ...]] = {  # family -> the peak learning rates to try first, half a decade apart
     "full": (3e-4, 1e-3, 3e-3),
     "top2": (3e-4, 1e-3, 3e-3),
     "bitfit": (3e-3, 1e-2, 3e-2),
@@ -61,30 +61,30 @@ RATES: dict[str, tuple[float, ...]] = {  # family -> the peak learning rates tri
     "everywhere": (1e-3, 3e-3, 1e-2),
     "subspace": (1e-3, 3e-3, 1e-2),
 }
-LADDER = tuple(float(f"{digit}e{power}") for power in range(-6, 2) for digit in (1, 3))  # every rate there is
+LADDER = tuple(float(f"{digit}e{power}") for power in range(-6, 2) for digit in (1, 3))  # all rates a search may try
 MOST_RATES = 6  # in one search
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How much is computed.  `searched` is False for --quick, which takes the middle one of the rates untried."""
+    """How much to compute.  `searched` is False for --quick, which takes the middle rate without a search."""
 
     seeds: int = 3
     steps: int = 240
-    task_factor: tuple[tuple[str, float], ...] = (("nli", 1.25), ("code", 0.5))  # of the steps, by task
+    task_factor: tuple[tuple[str, float], ...] = (("nli", 1.25), ("code", 0.5))  # multiplies `steps`
     batch_size: int = 8
     train: int = 2000
     valid: int = 100
     test: int = 100
     searched: bool = True
-    repeats: int = 30  # of each latency
+    repeats: int = 30  # of each timing
 
     def task_steps(self, task: str) -> int:
-        """Training steps: more where examples are short."""
+        """Training steps: more for tasks with short examples."""
         return round(self.steps * dict(self.task_factor).get(task, 1.0))
 
     def rates(self, family: str) -> tuple[float, ...]:
-        """The learning rates that are tried for a family."""
+        """The learning rates to try for a family."""
         rates = RATES[family]
         return rates if self.searched else (rates[len(rates) // 2],)
 
@@ -93,7 +93,7 @@ QUICK = Scale(seeds=1, steps=12, batch_size=4, train=200, valid=12, test=6, sear
 
 
 class Group(NamedTuple):
-    """What shares a searched learning rate: a task, a key of RATES and REFERENCE, and the examples to train on."""
+    """Settings that share a learning rate: a task, a key of RATES and REFERENCE, and the number of examples."""
 
     task: str
     family: str
@@ -101,21 +101,21 @@ class Group(NamedTuple):
 
     @property
     def data(self) -> str:
-        """The task, with the number of examples where it is not the scale's: "sql-100"."""
+        """The task, with the number of examples if it is not the scale's: "sql-100"."""
         return self.task if self.train is None else f"{self.task}-{self.train}"
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A cell of a table: what is trained on which task.  Rate and seeds come from search and scale, or from here.
+    """A cell of a table: what to train on which task.
 
-    family     what shares a searched learning rate (None: the method's name), a key of RATES and REFERENCE
+    family     a key of RATES and REFERENCE: settings of one family share a learning rate (None: the method's name)
     train      examples to train on (None: the scale's)
-    longer     so many times the scale's steps
-    lr         a rate that is not searched for
-    seeds      how many (None: the scale's; never more than those)
-    untrained  no step is made: the base as it is
-    answers    whether more than the losses is wanted
+    longer     multiplies the scale's steps
+    lr         a fixed learning rate (None: the searched one)
+    seeds      how many (None: the scale's, which are also the most)
+    untrained  make no step: the base itself
+    answers    score answers too, not only losses
     """
 
     task: str
@@ -131,11 +131,11 @@ class Setting:
 
     @property
     def group(self) -> Group:
-        """What it shares its learning rate with."""
+        """The settings it shares its learning rate with."""
         return Group(self.task, self.family or self.method, self.train)
 
     def same_runs(self, other: Setting) -> bool:
-        """Whether a seed gives the same run, however many seeds each has."""
+        """Whether both make the same run from the same seed."""
         return replace(self, seeds=None) == replace(other, seeds=None)
 
     def seed_range(self, scale: Scale) -> range:
@@ -158,13 +158,10 @@ class Setting:
 
 
 def reference(task: str, family: str, train: int | None = None) -> Setting:
-    """The setting at which a family's learning rate is searched, and which stands for it in the tables.
-
-    Of a family that is not among the paper's methods only losses are compared.
-    """
+    """The setting that a family's learning rate is searched with, and that represents the family in tables."""
     method, options = REFERENCE[family]
     own_family = None if family == method else family
-    return Setting(task, method, options, own_family, train, answers=family not in LOSS_ALONE)
+    return Setting(task, method, options, own_family, train, answers=family not in LOSS_ONLY)
 
 
 def untrained(task: str) -> Setting:
@@ -173,13 +170,13 @@ def untrained(task: str) -> Setting:
 
 
 def chosen_rate(losses: dict[float, float | None]) -> float:
-    """The rate with the least validation loss; a run that diverged has None, and the lowest rate is left if all did."""
+    """The rate with the lowest validation loss (None: the run diverged); the lowest rate if all runs diverged."""
     finite = {lr: loss for lr, loss in losses.items() if loss is not None}
     return min(finite, key=lambda lr: finite[lr]) if finite else min(losses)
 
 
 def beyond(losses: dict[float, float | None]) -> float | None:
-    """The next rate of the LADDER beyond the end of a search where its best rate stands; None if it stands inside."""
+    """The next rate of the LADDER if the best one is the lowest or highest tried; None if it lies between."""
     best, place = chosen_rate(losses), LADDER.index
     if best == max(losses):
         return LADDER[place(best) + 1]
@@ -188,7 +185,7 @@ def beyond(losses: dict[float, float | None]) -> float | None:
 
 @dataclass(frozen=True)
 class Job:
-    """A run to be made: a config, or a setting and a seed whose learning rate a search has still to decide."""
+    """A run to make: a config, or a setting and a seed whose learning rate is still being searched."""
 
     config: RunConfig | None = None
     setting: Setting | None = None
@@ -196,7 +193,7 @@ class Job:
 
 
 class Plan:
-    """The runs of some settings, in order, each once; `results` fills up as they are made."""
+    """The runs of some settings, each once, in order.  Whoever makes them puts their results into `results`."""
 
     def __init__(self, settings: Iterable[Setting], scale: Scale) -> None:
         self.scale = scale
@@ -212,7 +209,7 @@ class Plan:
                 config = setting.config(scale, setting.lr or 0.0, seed)
                 if setting.lr is not None:
                     self._add(config.text, Job(config))
-                elif seed or not setting.same_runs(reference(*setting.group)):  # a search has the reference's seed 0
+                elif seed or not setting.same_runs(reference(*setting.group)):  # which the search makes
                     self._add("searched " + config.text, Job(setting=setting, seed=seed))
 
     def _add(self, text: str, job: Job, first: bool = False) -> None:
@@ -221,14 +218,14 @@ class Plan:
             self.jobs.insert(0 if first else len(self.jobs), job)
 
     def extend(self) -> None:
-        """Put on the list what the searches still need, as far as their results tell; further rates come first."""
+        """Add the runs that the searches are known to need; rates beyond the listed ones go first."""
         for group in self._groups:
             listed = self.scale.rates(group.family)
             for config in self.search(group):
                 self._add(config.text, Job(config), first=config.lr not in listed)
 
     def search(self, group: Group) -> list[RunConfig]:
-        """The runs that decide a learning rate: the listed ones, and one further while the best is at an end."""
+        """The runs that decide a learning rate: the listed rates, then one further while the best is at an end."""
         rates = list(self.scale.rates(group.family))
         while self.scale.searched and len(rates) < MOST_RATES:
             losses = self._losses(self._at(group, rates))
@@ -242,7 +239,7 @@ class Plan:
         return [reference(*group).config(self.scale, lr, seed=0) for lr in rates]
 
     def _losses(self, configs: list[RunConfig]) -> dict[float, float | None] | None:
-        """Rate -> validation loss (None: it diverged), once all of the runs are there."""
+        """Rate -> validation loss (None: it diverged), once all of the runs are done."""
         if any(config.text not in self.results for config in configs):
             return None
         return {config.lr: self.results[config.text]["valid_loss"] for config in configs}
@@ -253,14 +250,14 @@ class Plan:
         return None if losses is None else chosen_rate(losses)
 
     def resolve(self, job: Job) -> RunConfig | None:
-        """The job's config, or None while it waits for a search."""
+        """The job's config; None while its search is running."""
         if job.setting is None:
             return job.config
         lr = self.rate(job.setting.group)
         return None if lr is None else job.setting.config(self.scale, lr, job.seed)
 
     def take(self) -> RunConfig | None:
-        """The first job that waits for nothing, off the list; None if all that are left wait."""
+        """Remove and return the first run that is ready; None if all that are left wait for a search."""
         self.extend()
         for i, job in enumerate(self.jobs):
             if config := self.resolve(job):
@@ -269,9 +266,9 @@ class Plan:
         return None
 
     def take_known(self, store: Store) -> int:
-        """Move every job whose result is on disk into the results; how many."""
+        """Move every job whose result is on disk into `results`; returns how many."""
         known, found = 0, True
-        while found:  # what a search has decided may be known too
+        while found:  # a finished search may decide runs that are on disk too
             found = False
             self.extend()
             for job in list(self.jobs):

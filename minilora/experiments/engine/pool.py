@@ -1,4 +1,4 @@
-"""Runs in processes, one a run and `workers` at once; killed at any point, they continue from what is on disk."""
+"""Runs in processes, one each, several at a time.  Killed at any point, the same command continues from the disk."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from minilora.experiments.engine.run import Result, RunConfig, Store, run_and_ke
 from minilora.machine.progress import Progress
 
 
-def execute(plan: Plan, store: Store, workers: int, progress: bool, finished: Callable[[], None]) -> None:
-    """Make every run of the plan; what the store holds is taken from there.  `finished` is called after each.
+def execute(plan: Plan, store: Store, processes: int, progress: bool, finished: Callable[[], None]) -> None:
+    """Make every run of the plan that is not in the store, `processes` at a time; call `finished` after each.
 
-    A run that fails ends it all, and what is done stays done.
+    A run that fails ends them all; finished ones stay on disk.
     """
     done = plan.take_known(store)
     finished()
     if not plan.jobs:
         return
     bar = Progress(done + len(plan.jobs), "run") if progress else None
-    with _one_blas_thread(), _pool(workers) as pool:
+    with _one_blas_thread(), _pool(processes) as pool:
         running: dict[Future, RunConfig] = {}
         while running or plan.jobs:
-            while len(running) < workers and (config := plan.take()):
+            while len(running) < processes and (config := plan.take()):
                 running[pool.submit(run_and_keep, config, store.folder)] = config
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 config = running.pop(future)
@@ -44,30 +44,30 @@ def execute(plan: Plan, store: Store, workers: int, progress: bool, finished: Ca
 
 
 def _result(future: Future, config: RunConfig) -> Result:
-    """The run's result.  RuntimeError if its process has gone (killed for memory, say)."""
+    """The run's result.  RuntimeError if its process died (for lack of memory, say)."""
     try:
         return future.result()
     except BrokenProcessPool:
         raise RuntimeError(
-            f"a process died during {config.task} {config.method}: run the same command again, it continues from here"
+            f"a process died during {config.task} {config.method}: run the same command again to continue from here"
         ) from None
 
 
 def short(options: dict[str, Any]) -> str:
-    """Options in a few characters: {"r": 4, "target_modules": [...]} -> "r=4 qv"."""
+    """Options in a few characters: {"r": 4, "target_modules": ["q_proj", "v_proj"]} -> "r=4 qv"."""
     parts = []
     for name, value in options.items():
         parts.append("".join(str(v)[0] for v in value) if isinstance(value, list) else f"{name}={value}")
     return " ".join(parts)
 
 
-def _pool(workers: int) -> ProcessPoolExecutor:
-    # Spawned, not forked: a child of a process with threads (a BLAS's) may inherit a lock that nobody will release.
-    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_start_worker)
+def _pool(processes: int) -> ProcessPoolExecutor:
+    # Spawn: a forked child may inherit a lock that a BLAS thread of the parent held and nobody will release.
+    return ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), initializer=_start_worker)
 
 
 def _start_worker() -> None:
-    """Die with the parent, and at Ctrl-C without a word: what is finished is on disk."""
+    """Die with the parent, and silently at Ctrl-C: finished runs are on disk."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
@@ -81,7 +81,7 @@ def _end_with_parent() -> None:
 
 @contextmanager
 def _one_blas_thread() -> Any:
-    """Children started inside give each matrix product one thread: there are as many processes as cores."""
+    """Inside, child processes start with single-threaded BLAS: there are as many processes as cores already."""
     name = "OPENBLAS_NUM_THREADS"
     before = os.environ.get(name)
     os.environ[name] = "1"

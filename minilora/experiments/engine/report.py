@@ -1,4 +1,4 @@
-"""Results on paper: a JSON file and a figure an experiment, and one page with every verdict, made from these alone."""
+"""A JSON file and a figure for each experiment, and the report: one page with every verdict, made from those files."""
 
 from __future__ import annotations
 
@@ -16,23 +16,22 @@ from minilora.experiments.engine.run import Result, Store, provenance, write_tex
 PAGE = "RESULTS.md"
 LEFT_OUT = """## What is smaller here, and what was left out
 
-- Runs are short, so methods are compared on the way to where they would end: with 2,000 examples fine-tuning still
-  gains from more steps on e2e and sql. One seed where both are trained longer, in a random subspace, and for the low
-  ranks of the full-rank limit.
-- Tables 5, 6, 7, 15, 16 and figures 2 to 4 on sql alone, where methods lie furthest apart. On nli all are near chance
-  after the usual steps; the headline has it with three times as many.
-- Tables 3 and 4 for every method on three of the five tasks: not on nli, for the same reason, nor on code.
-- Adapter-P and Adapter-D, which the paper has on RoBERTa alone, in its table 2, are implemented and tested but have no
-  row.
-- Table 18 at three ranks of eleven; d90 on two tasks; METEOR, which needs WordNet.
-- Table 1 on the shipped base and a processor instead of GPT-2 M and a GPU."""
+- Runs are short, so they compare methods before these have finished learning: with 2,000 examples, fine-tuning still
+  improves with more steps on e2e and sql. Longer training, random subspaces and the low ranks of the full-rank limit
+  have one seed.
+- Tables 5, 6, 7, 15, 16 and figures 2 to 4 use only sql, where methods differ most. On nli every method is near chance
+  after the usual number of steps; the headline trains three times as long there.
+- Tables 3 and 4 compare every method on three of the five tasks: not on nli, for the same reason, and not on code.
+- Adapter-P and Adapter-D, which the paper uses only on RoBERTa (table 2), are implemented and tested but have no row.
+- Table 18 has three of eleven ranks; d90 was measured on two tasks; METEOR is missing, because it needs WordNet.
+- Table 1 was measured on the shipped base and a CPU instead of GPT-2 M and a GPU."""
 
 
 # ---------------------------------------------------------------------------------------- one experiment's file
 
 
 def save(experiment: Experiment, results: Results, store: Store, out: Path, command: str) -> Results:
-    """Measure what is to be measured, and write OUT/results/NAME.json and OUT/figures/NAME.png."""
+    """Make the experiment's own measurements; write OUT/results/NAME.json and OUT/figures/NAME.png."""
     if experiment.measure:
         results.measured = experiment.measure(results, store)
     runs = _runs(experiment, results)
@@ -60,7 +59,7 @@ def save(experiment: Experiment, results: Results, store: Store, out: Path, comm
 
 
 def _runs(experiment: Experiment, results: Results) -> list[Result]:
-    """The experiment's runs, those of its searches first, each once."""
+    """The experiment's runs, each once, its searches' first."""
     settings = experiment.settings(results.scale)
     groups = dict.fromkeys(s.group for s in settings if s.lr is None)
     searched = [results.plan.results[c.text] for group in groups for c in results.plan.search(group)]
@@ -69,7 +68,7 @@ def _runs(experiment: Experiment, results: Results) -> list[Result]:
 
 
 def _compact(run: Result) -> Result:
-    """A run without its losses, its scores to five digits."""
+    """A run without its training losses, its scores to five digits."""
     kept = {name: run[name] for name in ("config", "trainable", "total", "diverged", "seconds") if name in run}
     losses = {name: _round(run[name]) for name in ("valid_loss", "test_loss")}
     return kept | losses | {"test": {name: _round(value) for name, value in run["test"].items()}}
@@ -80,7 +79,7 @@ def _round(value: float | None) -> float | None:
 
 
 def _searches(settings: Sequence[Setting], results: Results) -> dict[str, Any]:
-    """ "data family" -> every learning rate tried with its validation loss, and the one chosen."""
+    """ "data family" -> every learning rate tried, with its validation loss, and the one chosen."""
     found = {}
     for group in dict.fromkeys(setting.group for setting in settings if setting.lr is None):
         tried = {c.lr: results.plan.results[c.text]["valid_loss"] for c in results.plan.search(group)}
@@ -92,8 +91,10 @@ def _searches(settings: Sequence[Setting], results: Results) -> dict[str, Any]:
 
 
 def load(experiment: Experiment, out: Path) -> tuple[Results, dict[str, Any]] | None:
-    """The results that `save` wrote into OUT, and the file's head; None if there is no file, or one of an earlier
-    version, which lacks runs that the experiment has now."""
+    """The results that `save` wrote into OUT, and the file's other fields.
+
+    None if there is no file, or one by an earlier version that lacks runs which the experiment has now.
+    """
     path = out / "results" / f"{experiment.name}.json"
     if not path.exists():
         return None
@@ -107,11 +108,11 @@ def load(experiment: Experiment, out: Path) -> tuple[Results, dict[str, Any]] | 
 
 
 def tell(experiment: Experiment, out: Path) -> Results | None:
-    """Print an experiment's table and claims from OUT/results; None, and how to make them, if they are not there."""
+    """Print an experiment's table and claims from OUT/results; without them, print how to make them and return None."""
     loaded = load(experiment, out)
     if loaded is None:
         name = experiment.name
-        print(f"results/{name}.json is not there: make it with  minilora reproduce {name} --out {out.name}")
+        print(f"results/{name}.json is missing: make it with  minilora reproduce {name} --out {out.name}")
         return None
     results, head = loaded
     print(f"{experiment.title} ({head['command']})\n\n{experiment.table(results)}\n")
@@ -125,12 +126,12 @@ def tell(experiment: Experiment, out: Path) -> Results | None:
 
 
 def write_page(experiments: Iterable[Experiment], out: Path) -> None:
-    """OUT/RESULTS.md, from the JSON files in OUT/results."""
+    """Write OUT/RESULTS.md from the JSON files in OUT/results."""
     write_text(out / PAGE, page(experiments, out))
 
 
 def page(experiments: Iterable[Experiment], out: Path) -> str:
-    """The whole page: verdicts first, then each table, then the learning rates."""
+    """The whole page: the verdicts, each table, the learning rates."""
     present, missing = [], []
     for experiment in experiments:
         loaded = load(experiment, out)
@@ -143,13 +144,13 @@ def page(experiments: Iterable[Experiment], out: Path) -> str:
     rows = []
     for experiment, results, _ in present:
         claims = experiment.claims(results)
-        why = "; ".join(f"{'yes' if claim.holds else '**no**'}: {claim.text}" for claim in claims)
+        why = "; ".join(claim.line for claim in claims)
         rows.append([f"[{experiment.title}](#{experiment.name})", f"**{verdict(claims)}**", why])
     rows += [[experiment.title, "not run", ""] for experiment in missing]
     parts = [
         _introduction([said for *_, said in present]),
-        "## Verdicts\n\nA statement of the paper a clause, read with our numbers. *Agrees*: every one holds; *agrees "
-        "in part*: some do; *does not agree*: none does.\n\n" + markdown(["", "verdict", "why"], rows),
+        "## Verdicts\n\nEach clause is a statement of the paper, with our numbers in it. *Agrees*: all of them hold; "
+        "*agrees in part*: some do; *does not agree*: none does.\n\n" + markdown(["", "verdict", "why"], rows),
         *(_section(experiment, results) for experiment, results, _ in present),
         _rates([said for *_, said in present]),
         LEFT_OUT,
@@ -158,7 +159,7 @@ def page(experiments: Iterable[Experiment], out: Path) -> str:
 
 
 def _introduction(heads: Sequence[dict[str, Any]]) -> str:
-    """What was run, by what, and how large."""
+    """What was run, by which command and versions, and how much."""
     made, scale = heads[0]["made_by"], Scale(**heads[0]["scale"])
     commits = ", ".join(sorted({commit for head in heads for commit in head["made_by"]["commits"]})) or made["commit"]
     commands = " and ".join(f"`{command}`" for command in sorted({head["command"] for head in heads}))
@@ -167,30 +168,28 @@ def _introduction(heads: Sequence[dict[str, Any]]) -> str:
         "# The paper in miniature\n\n"
         f"Made by {commands}, commits {commits}, Python {made['python']}, NumPy {made['numpy']}, "
         f"{made['cores']} cores; do not edit. "
-        "The shipped base (867,072 parameters, bytes for tokens) takes the place of GPT-2 and GPT-3.\n\n"
-        f"Each run: {scale.batch_size} examples a step, {steps}; Adam, warm-up and cosine; {scale.train:,} training "
-        f"examples, {scale.valid} for validation, {scale.test} for the test. Scores are on the test split: mean ± "
-        f"sample standard deviation over {scale.seeds} seeds (a dash where nothing was run, no deviation where "
-        "there is one seed). The learning rate of each method is searched for each task on one seed by the validation "
-        "loss (last section), and serves all its sizes; few examples have a search of their own. *Not worse* means "
-        "within one standard deviation (pooled)."
-        + ("" if scale.searched else "\n\n**A --quick run: it shows that everything runs. Its numbers mean nothing.**")
+        "The shipped base (867,072 parameters, its tokens are bytes) takes the place of GPT-2 and GPT-3.\n\n"
+        f"Steps per run: {steps}, each on {scale.batch_size} examples; Adam with warm-up and cosine decay; "
+        f"{scale.train:,} training examples, {scale.valid} for validation, {scale.test} for testing. Scores are on the "
+        f"test split: mean ± sample standard deviation over {scale.seeds} seeds (a dash: nothing was run; no "
+        "deviation: one seed). Each method's learning rate is searched on each task with one seed, by the validation "
+        "loss (last section), and serves all its sizes; runs on fewer examples have their own search. *Not worse* "
+        "means better, or worse by at most one standard deviation (pooled)."
+        + ("" if scale.searched else "\n\n**A --quick run: it shows that everything runs; ignore its numbers.**")
     )
 
 
 def _section(experiment: Experiment, results: Results) -> str:
-    text = (
-        f'## <a id="{experiment.name}"></a>{experiment.title}\n\n{experiment.source[0].upper()}{experiment.source[1:]}.'
-    )
-    text += f" `minilora reproduce {experiment.name}`\n\n" + experiment.table(results)
+    name, title = experiment.name, experiment.title
+    source = experiment.source[0].upper() + experiment.source[1:]
+    parts = [f'## <a id="{name}"></a>{title}', f"{source}. `minilora reproduce {name}`", experiment.table(results)]
     if experiment.figure:
-        text += f"\n\n![{experiment.title}](figures/{experiment.name}.png)"
-    claims = experiment.claims(results)
-    return text + "\n\n" + "\n".join(f"- {'yes' if claim.holds else '**no**'}: {claim.text}" for claim in claims)
+        parts.append(f"![{title}](figures/{name}.png)")
+    return "\n\n".join([*parts, "\n".join(f"- {claim.line}" for claim in experiment.claims(results))])
 
 
 def _rates(heads: Sequence[dict[str, Any]]) -> str:
-    """Every learning rate tried, with its validation loss."""
+    """The table of every learning rate tried, with its validation loss."""
     searches: dict[str, Any] = {}
     for head in heads:
         searches |= head["searches"]
@@ -206,9 +205,9 @@ def _rates(heads: Sequence[dict[str, Any]]) -> str:
         rates = [float(lr) for lr in found["tried"]]
         rows.append([task, label, ", ".join(tried), "yes" if found["chosen"] in (rates[0], rates[-1]) else ""])
     return (
-        "## Learning rates\n\nEvery rate tried with its validation loss in nats per byte (seed 0); the chosen one in "
-        "bold. A search begins with three rates and goes on while the best is at an end, to six. *lora_v_o_mlp* is "
-        "LoRA on W_v, W_o and the MLP's two matrices with r = 3, *everywhere* LoRA on all matrices with all biases, "
-        "*subspace* the random subspace of 1,000 "
-        "dimensions.\n\n" + markdown(["task", "method", "rate: loss", "chosen at an end of the list"], rows)
+        "## Learning rates\n\nEvery rate tried, with its validation loss in nats per byte (seed 0); the chosen one is "
+        "bold. A search begins with three rates and goes one further while the best is at an end, up to six. "
+        "*lora_v_o_mlp* is LoRA on W_v, W_o and the MLP's two matrices with r = 3, *everywhere* is LoRA on all "
+        "matrices with all biases, *subspace* is the random subspace of 1,000 dimensions.\n\n"
+        + markdown(["task", "method", "rate: loss", "chosen at an end of the list"], rows)
     )

@@ -1,4 +1,4 @@
-"""One run: a config in, numbers out.  Everything else here is about which runs, when, and what they say together."""
+"""One run: a config in, numbers out, and results on disk."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ Result = dict[str, Any]
 
 @dataclass(frozen=True)
 class RunConfig:
-    """All that decides a run's numbers, together with the shipped base.
+    """Everything that decides a run's numbers, apart from the shipped base.
 
     task, method  names in `tasks.TASKS` and `methods.METHODS`; "subspace" trains in a random subspace of `m` dimensions
-    options       of the method
-    lr            peak learning rate: 6 % of the steps warm up, half a cosine follows
-    seed          draws the method's new parameters and the batches; the data stay the same
+    options       the method's
+    lr            peak learning rate: 6 % of the steps warm up, the rest follow half a cosine
+    seed          of the method's new parameters and of the batches; the data are always the same
     train, valid, test   numbers of examples
-    answers       whether the test prompts are answered and scored; without, the losses alone are found
+    answers       whether to answer and score the test prompts, or to compute losses only
     """
 
     task: str
@@ -53,33 +53,33 @@ class RunConfig:
 
     @property
     def text(self) -> str:
-        """The config as canonical JSON: equal exactly for equal configs."""
+        """The config as canonical JSON: equal configs have equal text."""
         return json.dumps(asdict(self), sort_keys=True)
 
     @property
     def key(self) -> str:
-        """A short hash of the config and the base, under which its result is kept."""
+        """A short hash of the config and the base: the name its result is stored under."""
         return hashlib.sha256((self.text + base_sha256()).encode()).hexdigest()[:16]
 
 
 @functools.cache
 def base_sha256() -> str:
-    """Of the shipped base's file: another base makes other results."""
+    """The hash of the shipped base's file: another base would give other results."""
     return hashlib.sha256(BASE_PATH.read_bytes()).hexdigest()
 
 
 @functools.lru_cache(maxsize=8)
 def load_task(name: str, train: int, valid: int, test: int) -> tasks.Task:
-    """A task's data, the same for every seed of a run."""
+    """A task's data, the same for every run's seed."""
     return tasks.load(name, seed=0, train=train, valid=valid, test=test)
 
 
 def run(config: RunConfig) -> Result:
-    """Adapt the shipped base to the task as the config says; score it on the validation and the test split.
+    """Adapt the shipped base to the task as the config asks; score it on the validation and test splits.
 
     The result holds the config, the number of trained parameters, each step's loss, `valid_loss` and `test_loss` in
-    nats per byte of the answers, the task's metrics on the test split (`test`), and the processor time. A run whose
-    loss stopped being a number says so under `diverged` and has no scores.
+    nats per byte of the answers, the task's metrics on the test split (`test`), and the processor time. If the loss
+    becomes infinite or NaN, the result has the error under `diverged` and no scores.
     """
     started = time.process_time()
     task = load_task(config.task, config.train, config.valid, config.test)
@@ -97,7 +97,7 @@ def run(config: RunConfig) -> Result:
 
 
 def _counts(model: ml.GPT, config: RunConfig) -> dict[str, int]:
-    """Put the method onto the model and count what trains."""
+    """Apply the method to the model; count the parameters that train, and the base's."""
     total = model.config.parameter_count
     if config.method == "subspace":
         return {"trainable": config.options["m"], "total": total}
@@ -107,7 +107,7 @@ def _counts(model: ml.GPT, config: RunConfig) -> dict[str, int]:
 
 
 def train(model: ml.GPT, task: tasks.Task, config: RunConfig) -> list[float]:
-    """Train what the method trains; each step's loss, in nats per byte of the answers."""
+    """Train the method's parameters; returns each step's loss, in nats per byte of the answers."""
     data = tasks.TaskData(task.train, model.max_tokens)
 
     def lr(step: int) -> float:
@@ -115,7 +115,7 @@ def train(model: ml.GPT, task: tasks.Task, config: RunConfig) -> list[float]:
 
     common: dict[str, Any] = {"steps": config.steps, "batch_size": config.batch_size, "seed": config.seed}
     if config.method == "subspace":
-        # A step s of z moves a parameter by about s sqrt(m / D). So scaled, lr is what a parameter moves, for any m.
+        # A step s of z moves a parameter by about s sqrt(m / D). Undo that, so that it moves by lr for any m.
         m = config.options["m"]
         longer = math.sqrt(model.config.parameter_count / m)
         return fit_in_subspace(model, data, m, lr=lambda step: longer * lr(step), **common)
@@ -123,12 +123,12 @@ def train(model: ml.GPT, task: tasks.Task, config: RunConfig) -> list[float]:
 
 
 def score(model: ml.GPT, task: tasks.Task, answers: bool) -> Result:
-    """Losses on validation and test, and the task's metrics on test, from greedy answers where it asks for any."""
+    """Losses on the validation and test splits, and the task's metrics on test, from greedy answers if `answers`."""
     losses = {
         f"{split}_loss": ml.evaluate(model, tasks.TaskData(examples, model.max_tokens))
         for split, examples in (("valid", task.valid), ("test", task.test))
     }
-    if task.metrics == ("nats_per_byte",):  # the loss is the result: there is no score of generated text
+    if task.metrics == ("nats_per_byte",):  # the loss is the score: generated text has none
         return losses | {"test": {"nats_per_byte": losses["test_loss"]}}
     if not answers:
         return losses | {"test": {}}
@@ -139,7 +139,7 @@ def score(model: ml.GPT, task: tasks.Task, answers: bool) -> Result:
 
 
 class Store:
-    """Results in a folder, one JSON file a run under its config's key, LoRA matrices beside it in an .npz."""
+    """Results in a folder: for each run a JSON file named after its config's key, and LoRA's matrices as an .npz."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -154,13 +154,13 @@ class Store:
         return result if result["config"] == json.loads(config.text) else None
 
     def lora(self, config: RunConfig) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """path -> (A, B) that a LoRA run ended with."""
+        """path -> (A, B) at the end of a LoRA run."""
         with np.load(self.folder / f"{config.key}.npz", allow_pickle=False) as arrays:
             paths = sorted({name.rpartition(".")[0] for name in arrays.files})
             return {path: (arrays[f"{path}.A"], arrays[f"{path}.B"]) for path in paths}
 
     def put(self, config: RunConfig, result: Result) -> Result:
-        """Keep a result; the JSON file comes last and at once, so that a run is there wholly or not at all."""
+        """Write a result. The JSON file comes last, in one step, so that a run is stored whole or not at all."""
         matrices = result.pop("lora")
         if config.method == "lora":
             arrays = {f"{path}.{n}": M for path, pair in matrices.items() for n, M in zip("AB", pair, strict=True)}
@@ -170,21 +170,21 @@ class Store:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file under a temporary name and rename it."""
+    """Write a file under a temporary name, then rename it."""
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
     temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, path)
 
 
 def run_and_keep(config: RunConfig, folder: Path) -> Result:
-    """`run`, unless its result is on disk already; with what it was made by."""
+    """The stored result of the config; if there is none, run it and store the result with its provenance."""
     store = Store(folder)
     return store.get(config) or store.put(config, run(config) | {"made_by": provenance()})
 
 
 @functools.cache
 def provenance() -> dict[str, Any]:
-    """Commit, versions and machine: what a number needs to be made again."""
+    """Commit, versions and machine: what it takes to make a number again."""
     return {
         "commit": _commit(),
         "python": platform.python_version(),
@@ -197,7 +197,7 @@ def provenance() -> dict[str, Any]:
 
 
 def _commit() -> str:
-    """The commit of the package's checkout, marked if the package differs from it; "unknown" outside a checkout."""
+    """The commit of the package's checkout, marked if files were modified; "unknown" outside a checkout."""
     folder = Path(ml.__file__).parent
 
     def git(*arguments: str) -> str:

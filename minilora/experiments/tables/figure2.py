@@ -1,4 +1,4 @@
-"""Figure 2 (and table 15's grid behind it): quality against the number of trained parameters."""
+"""Figure 2, with the grid of table 15: quality against the number of trained parameters."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from minilora import methods
-from minilora.experiments.engine.experiment import METRICS, Claim, Experiment, Results, Score, headline, markdown
+from minilora.experiments.engine.experiment import HEADLINE, Claim, Experiment, Results, Score, labels, markdown
 from minilora.experiments.engine.figures import scores_by_size
 from minilora.experiments.engine.plan import Scale, Setting, lora, reference
 from minilora.experiments.tables.table6 import setting as of_rank
+from minilora.methods import METHODS
 
 TASK = "sql"
-SHOWN = ("loss", headline(TASK))
+SHOWN = ("loss", HEADLINE[TASK])
 SIZES: dict[str, list[dict[str, Any]]] = {  # method -> options, small to large
     "lora": [lora(r) for r in (1, 2, 4, 8, 64)],
     "adapter_h": [{"m": 1}, {"m": 8}, {"m": 64}],
     "pre_embed": [{"l_p": 4}, {"l_p": 16}, {"l_p": 64}],
     "pre_layer": [{"l_p": 2}, {"l_p": 8}, {"l_p": 32}],
 }
-PAPER = {  # table 15, WikiSQL and MultiNLI: smallest, best and largest size of each method
+PAPER = {  # table 15, WikiSQL / MultiNLI: the smallest, best and largest size of each method
     "lora": "73.4 / 91.3 with 4.7M, 73.8 / 91.6 with 37.7M, 73.6 / 91.4 with 301.9M",
     "adapter_h": "best 73.2 / 91.5 with 40.1M, on WikiSQL 72.6 with 304.4M",
     "pre_embed": "best 63.1 / 88.6 with 3.2M, 55.9 / 85.8 with 6.4M",
@@ -48,52 +48,48 @@ def points(results: Results, method: str, metric: str) -> dict[int, Score]:
 
 
 def table(results: Results) -> str:
-    rows = []
-    for method, sizes in SIZES.items():
-        for options in sizes:
-            own = setting(method, options)
-            cells = [results.cell(own, metric) for metric in SHOWN]
-            rows.append([methods.METHODS[method].label, f"{results.trainable(own):,}", *cells])
-    header = ["method", "trained", *(METRICS[metric].label for metric in SHOWN)]
-    paper = "\n".join(f"- {methods.METHODS[method].label}: {text}" for method, text in PAPER.items())
-    return f"On {TASK}:\n\n{markdown(header, rows)}\n\nThe paper (table 15, WikiSQL / MultiNLI on GPT-3):\n\n{paper}"
+    rows = [
+        [METHODS[method].label, *results.row(setting(method, options), *SHOWN)]
+        for method, sizes in SIZES.items()
+        for options in sizes
+    ]
+    paper = "\n".join(f"- {METHODS[method].label}: {text}" for method, text in PAPER.items())
+    ours = markdown(["method", "trained", *labels(*SHOWN)], rows)
+    return f"On {TASK}:\n\n{ours}\n\nThe paper (table 15, WikiSQL / MultiNLI on GPT-3):\n\n{paper}"
 
 
 def claims(results: Results) -> list[Claim]:
-    """By the loss: answers are all wrong at the smallest sizes."""
+    """Judged by the loss: at the smallest sizes all answers are wrong."""
 
     def text(method: str) -> str:
         return ", ".join(f"{score.mean:.3f} with {n:,}" for n, score in points(results, method, "loss").items())
 
-    def falls(method: str) -> bool:
+    def worsens(method: str) -> bool:
         """Whether the largest size is worse than a smaller one."""
         losses = [score.mean for score in points(results, method, "loss").values()]
         return losses[-1] > min(losses)
 
     return [
-        Claim(f"LoRA does not get worse as it grows (loss {text('lora')})", not falls("lora")),
+        Claim(f"LoRA does not get worse as it grows (loss {text('lora')} parameters)", not worsens("lora")),
         *(
-            Claim(f"{methods.METHODS[m].label} gets worse as it grows (loss {text(m)})", falls(m))
+            Claim(f"{METHODS[m].label} gets worse as it grows (loss {text(m)})", worsens(m))
             for m in ("pre_embed", "pre_layer")
         ),
     ]
 
 
 def figure(results: Results, path: Path) -> None:
-    panels = {
-        METRICS[metric].label: {methods.METHODS[m].label: points(results, m, metric) for m in SIZES} for metric in SHOWN
-    }
     full = reference(TASK, "full")
-    lines = {METRICS[metric].label: results.score(full, metric).scaled(metric) for metric in SHOWN}
-    scores_by_size(panels, lines, path)
+    curves = {
+        label: {METHODS[m].label: points(results, m, metric) for m in SIZES}
+        for label, metric in zip(labels(*SHOWN), SHOWN, strict=True)
+    }
+    lines = {
+        label: results.score(full, metric).scaled(metric) for label, metric in zip(labels(*SHOWN), SHOWN, strict=True)
+    }
+    scores_by_size(curves, lines, path)
 
 
 EXPERIMENT = Experiment(
-    name="figure2",
-    title="Figure 2: quality and number of parameters",
-    source="section 5.5 and table 15",
-    settings=settings,
-    table=table,
-    claims=claims,
-    figure=figure,
+    "figure2", "Figure 2: quality and number of parameters", "section 5.5 and table 15", settings, table, claims, figure
 )

@@ -1,8 +1,8 @@
 """Figures 3 and 4: do LoRAs of different rank, or from different seeds, find the same directions?
 
 phi(A1, A2, i, j) of eq. 4 (`analysis.similarity_grid`) between the A of r = 8 and of r = 64, between two seeds of
-r = 64, and between two Gaussian matrices. The paper looks at one layer in the middle, and so do we; the table has
-the mean over all layers too.
+r = 64, and between two Gaussian matrices. Like the paper, the figure shows one layer in the middle; the table has the
+mean over all layers.
 """
 
 from __future__ import annotations
@@ -29,10 +29,8 @@ def settings(scale: Scale) -> list[Setting]:
 
 
 def measure(results: Results, store: Store) -> Any:
-    """Grids of phi by pair and matrix, for every layer (its path), rounded; a random pair to compare with."""
-    low, high = (
-        [store.lora(results.config(of_rank("qv", r), seed)) for seed in range(results.seeds)] for r in (LOW, HIGH)
-    )
+    """For each pair: phi's rounded grids in the middle layer, and phi(1, 1) and phi(1, 64) in every layer."""
+    low, high = ([store.lora(config) for config in results.configs(of_rank("qv", r))] for r in (LOW, HIGH))
     rng = np.random.default_rng(0)
     grids: dict[str, dict[str, Any]] = {pair: {} for pair in PAIRS}
     for path, (A, _) in high[0].items():
@@ -41,9 +39,8 @@ def measure(results: Results, store: Store) -> Any:
             grids["seeds"][path] = similarity_grid(A, high[1][path][0])
         grids["random"][path] = similarity_grid(rng.standard_normal(A.shape), rng.standard_normal(A.shape))
     middle = middle_layer(list(high[0]))
-    k = next(iter(high[0].values()))[0].shape[1]
     return {
-        "k": k,
+        "k": next(iter(high[0].values()))[0].shape[1],
         "grids": {
             pair: {p: grid.round(2).tolist() for p, grid in g.items() if p in middle} for pair, g in grids.items()
         },
@@ -53,7 +50,7 @@ def measure(results: Results, store: Store) -> Any:
 
 
 def middle_layer(paths: list[str]) -> list[str]:
-    """The paths of the block in the middle."""
+    """The paths in the middle block."""
     blocks = sorted({int(path.split(".")[1]) for path in paths})
     return [path for path in paths if int(path.split(".")[1]) == blocks[len(blocks) // 2]]
 
@@ -65,22 +62,13 @@ def _mean(measured: Any, what: str, pair: str, matrix: str) -> float:
 
 def table(results: Results) -> str:
     m = results.measured
-    rows = [
-        [
-            NAMES[pair],
-            *(
-                f"{_mean(m, what, pair, matrix):.2f}"
-                for what in ("top", "contained")
-                for matrix in ("q_proj", "v_proj")
-            ),
-        ]
-        for pair in PAIRS
-    ]
+    columns = [(what, matrix) for what in ("top", "contained") for matrix in ("q_proj", "v_proj")]
+    rows = [[NAMES[pair], *(f"{_mean(m, what, pair, matrix):.2f}" for what, matrix in columns)] for pair in PAIRS]
     header = ["mean over layers", "phi(1, 1): W_q", "W_v", "phi(1, 64): W_q", "W_v"]
     return markdown(header, rows) + (
-        f"\n\nUnrelated subspaces of R^{m['k']} have phi(1, 1) = 1/{m['k']} = {random_similarity(1, 1, m['k']):.2f} "
-        f"and phi(1, 64) = {random_similarity(1, 64, m['k']):.2f} on average. In the paper the top direction of r = 8 "
-        "and of r = 64 has phi > 0.5."
+        f"\n\nOn average, unrelated subspaces of R^{m['k']} have phi(1, 1) = 1/{m['k']} = "
+        f"{random_similarity(1, 1, m['k']):.2f} and phi(1, 64) = {random_similarity(1, 64, m['k']):.2f}. In the paper, "
+        "the top directions of r = 8 and of r = 64 have phi > 0.5."
     )
 
 
@@ -89,18 +77,15 @@ def claims(results: Results) -> list[Claim]:
     top = {(pair, x): _mean(m, "top", pair, f"{x}_proj") for pair in PAIRS for x in "qv"}
     shared = [x for x in "qv" if top["ranks", x] > 0.5]
     above = [x for x in "qv" if top["seeds", x] > 5 * random_similarity(1, 1, m["k"])]
+    ranks, seeds = (f"W_q {top[pair, 'q']:.2f}, W_v {top[pair, 'v']:.2f}" for pair in ("ranks", "seeds"))
     return [
+        Claim(f"r = 8 and r = 64 share their top direction: phi(1, 1) > 0.5 ({ranks})", len(shared) == 2),
         Claim(
-            f"the top direction of r = 8 is that of r = 64, phi(1, 1) > 0.5 (W_q {top['ranks', 'q']:.2f}, W_v "
-            f"{top['ranks', 'v']:.2f})",
-            len(shared) == 2,
-        ),
-        Claim(
-            f"two seeds share their top direction far beyond chance (W_q {top['seeds', 'q']:.2f}, W_v "
-            f"{top['seeds', 'v']:.2f}; random {top['random', 'q']:.2f})",
+            f"two seeds share their top direction far more than chance allows ({seeds}; random "
+            f"{top['random', 'q']:.2f})",
             len(above) == 2,
         ),
-        Claim("W_q shares more between seeds than W_v", top["seeds", "q"] > top["seeds", "v"]),
+        Claim("two seeds agree more on W_q than on W_v", top["seeds", "q"] > top["seeds", "v"]),
     ]
 
 
@@ -109,12 +94,12 @@ def figure(results: Results, path: Path) -> None:
 
 
 EXPERIMENT = Experiment(
-    name="figure3_4",
-    title="Figures 3 and 4: shared directions between ranks and between seeds",
-    source="section 7.2, eq. 4",
-    settings=settings,
-    table=table,
-    claims=claims,
-    figure=figure,
-    measure=measure,
+    "figure3_4",
+    "Figures 3 and 4: shared directions between ranks and between seeds",
+    "section 7.2, eq. 4",
+    settings,
+    table,
+    claims,
+    figure,
+    measure,
 )

@@ -1,7 +1,7 @@
-"""As r grows to the full rank, with all matrices and biases adapted, LoRA tends to full fine-tuning.
+"""As r grows to the full rank, with all matrices and biases adapted, LoRA approaches full fine-tuning.
 
-Section 4.1, "A Generalization of Full Fine-tuning". Compared by the curves of the training loss: the distance between
-the mean curves of the two, beside the distance between seeds of full fine-tuning.
+Section 4.1, "A Generalization of Full Fine-tuning". We compare curves of the training loss: the distance between the
+two mean curves, and the spread of full fine-tuning's curves over seeds.
 """
 
 from __future__ import annotations
@@ -19,28 +19,24 @@ from minilora.experiments.engine.run import Store
 from minilora.plots import moving_average
 
 TASK = "nli"
-RANKS = (1, 8, 128)  # 128 = min(d, k) of every matrix but the embeddings' 128 columns, where it is full rank too
+RANKS = (1, 8, 128)  # 128 = min(d, k) of every matrix, so the last is full rank
 WINDOW = 20
+FULL = reference(TASK, "full")
 
 
 def setting(r: int) -> Setting:
-    return Setting(
-        TASK,
-        "lora",
-        lora(r, EVERYWHERE) | {"bias": "all"},
-        family="everywhere",
-        answers=False,
-        seeds=None if r == RANKS[-1] else 1,
-    )
+    options = lora(r, EVERYWHERE) | {"bias": "all"}
+    seeds = None if r == RANKS[-1] else 1
+    return Setting(TASK, "lora", options, family="everywhere", answers=False, seeds=seeds)
 
 
 def settings(scale: Scale) -> list[Setting]:
-    return [reference(TASK, "full"), *(setting(r) for r in RANKS)]
+    return [FULL, *(setting(r) for r in RANKS)]
 
 
 def measure(results: Results, store: Store) -> Any:
     """name -> a smoothed training curve for each seed."""
-    named = {"full": reference(TASK, "full")} | {f"r = {r}": setting(r) for r in RANKS}
+    named = {"full": FULL} | {f"r = {r}": setting(r) for r in RANKS}
     window = _window(results.scale)
     return {
         name: [moving_average(run["losses"], window).round(4).tolist() for run in results.runs(s)]
@@ -53,7 +49,7 @@ def _window(scale: Scale) -> int:
 
 
 def distance(measured: Any, name: str) -> float:
-    """Mean |difference| of a name's mean curve from full fine-tuning's, over the second half of training."""
+    """Mean |difference| between a mean curve and full fine-tuning's, over the second half of training."""
     ours, full = (np.mean(measured[n], axis=0) for n in (name, "full"))
     return float(np.abs(ours - full)[len(full) // 2 :].mean())
 
@@ -65,34 +61,24 @@ def seed_noise(measured: Any) -> float:
 
 
 def table(results: Results) -> str:
-    rows = [
-        ["full", f"{results.trainable(reference(TASK, 'full')):,}", "", results.cell(reference(TASK, "full"), "loss")]
-    ]
+    trained, loss = results.row(FULL, "loss")
+    rows = [["full", trained, "", loss]]
     for r in RANKS:
-        rows.append(
-            [
-                f"LoRA everywhere, r = {r}",
-                f"{results.trainable(setting(r)):,}",
-                f"{distance(results.measured, f'r = {r}'):.4f}",
-                results.cell(setting(r), "loss"),
-            ]
-        )
+        trained, loss = results.row(setting(r), "loss")
+        rows.append([f"LoRA everywhere, r = {r}", trained, f"{distance(results.measured, f'r = {r}'):.4f}", loss])
     header = ["", "trained", "distance from full's training curve", "test loss, nats per byte"]
-    return (
-        markdown(header, rows) + f"\n\nSeed noise of full fine-tuning's own curve: {seed_noise(results.measured):.4f}."
-    )
+    noise = seed_noise(results.measured)
+    return markdown(header, rows) + f"\n\nStandard deviation of full fine-tuning's own curve over seeds: {noise:.4f}."
 
 
 def claims(results: Results) -> list[Claim]:
     far = {r: distance(results.measured, f"r = {r}") for r in RANKS}
     noise = seed_noise(results.measured)
     falling = all(far[a] >= far[b] for a, b in pairwise(RANKS))
+    distances, last = ", ".join(f"{far[r]:.4f} at r = {r}" for r in RANKS), far[RANKS[-1]]
     return [
-        Claim(f"the curves come closer as r grows ({', '.join(f'{far[r]:.4f} at r = {r}' for r in RANKS)})", falling),
-        Claim(
-            f"at full rank they are within seed noise ({far[RANKS[-1]]:.4f}, noise {noise:.4f})",
-            far[RANKS[-1]] <= noise,
-        ),
+        Claim(f"LoRA's curve gets closer to full fine-tuning's as r grows ({distances})", falling),
+        Claim(f"at full rank the distance is within seed noise ({last:.4f}, noise {noise:.4f})", last <= noise),
     ]
 
 
@@ -101,12 +87,12 @@ def figure(results: Results, path: Path) -> None:
 
 
 EXPERIMENT = Experiment(
-    name="full_rank_limit",
-    title="LoRA tends to full fine-tuning as r grows",
-    source="section 4.1",
-    settings=settings,
-    table=table,
-    claims=claims,
-    figure=figure,
-    measure=measure,
+    "full_rank_limit",
+    "LoRA approaches full fine-tuning as r grows",
+    "section 4.1",
+    settings,
+    table,
+    claims,
+    figure,
+    measure,
 )

@@ -22,58 +22,50 @@ def setting(task: str, m: int) -> Setting:
 
 
 def settings(scale: Scale) -> list[Setting]:
-    needed = [make(task) for task in TASKS for make in (untrained, lambda t: reference(t, "full"))]
-    return needed + [setting(task, m) for task in TASKS for m in DIMENSIONS]
+    ends = [end for task in TASKS for end in (untrained(task), reference(task, "full"))]
+    return ends + [setting(task, m) for task in TASKS for m in DIMENSIONS]
+
+
+def losses(results: Results, task: str) -> tuple[float, float, dict[int, float]]:
+    """The test loss of the base, of full fine-tuning, and in a subspace of each dimension."""
+
+    def loss(setting: Setting) -> float:
+        return results.score(setting, "loss").mean
+
+    return loss(untrained(task)), loss(reference(task, "full")), {m: loss(setting(task, m)) for m in DIMENSIONS}
 
 
 def gained(results: Results, task: str) -> dict[int, float]:
     """Dimension -> the share of full fine-tuning's gain in loss that the subspace gets."""
-    start, full = _ends(results, task)
-    return {m: (start - results.score(setting(task, m), "loss").mean) / (start - full) for m in DIMENSIONS}
-
-
-def _ends(results: Results, task: str) -> tuple[float, float]:
-    return tuple(results.score(s, "loss").mean for s in (untrained(task), reference(task, "full")))  # type: ignore[return-value]
+    start, full, inside = losses(results, task)
+    return {m: (start - loss) / (start - full) for m, loss in inside.items()}
 
 
 def d90(results: Results, task: str) -> int | None:
-    losses = {m: results.score(setting(task, m), "loss").mean for m in DIMENSIONS}
-    return dimension_for_share(losses, *_ends(results, task))
+    """The smallest dimension measured that gets 90 % of the gain, if any does."""
+    start, full, inside = losses(results, task)
+    return dimension_for_share(inside, start, full)
 
 
 def table(results: Results) -> str:
     rows = []
     for task in TASKS:
-        start, full = _ends(results, task)
-        shares = gained(results, task)
+        start, full, _ = losses(results, task)
         found = d90(results, task)
-        rows.append(
-            [
-                task,
-                f"{start:.2f}",
-                f"{full:.2f}",
-                *(f"{shares[m]:.0%}" for m in DIMENSIONS),
-                f"{found:,}" if found else f"> {DIMENSIONS[-1]:,}",
-            ]
-        )
+        shares = [f"{share:.0%}" for share in gained(results, task).values()]
+        rows.append([task, f"{start:.2f}", f"{full:.2f}", *shares, f"{found:,}" if found else f"> {DIMENSIONS[-1]:,}"])
     header = ["task", "loss of the base", "of full", *(f"m = {m:,}" for m in DIMENSIONS), "d90"]
     return markdown(header, rows) + (
-        "\n\nShares of the gain of full fine-tuning. Aghajanyan et al. 2020: about 200 for RoBERTa-large on MRPC, "
-        "of 355 million parameters."
+        "\n\nThe columns of m: the share of full fine-tuning's gain. Aghajanyan et al. 2020 find d90 = 200 or so for "
+        "RoBERTa-large, which has 355 million parameters, on MRPC."
     )
 
 
 def claims(results: Results) -> list[Claim]:
     total = results.runs(reference(TASKS[0], "full"))[0]["total"]
-    found = {task: d90(results, task) for task in TASKS}
-    low = [task for task, m in found.items() if m and m <= total / 50]
-    return [
-        Claim(
-            f"d90 is at most 2 % of the {total:,} parameters on {len(low)} of {len(TASKS)} tasks "
-            f"({', '.join(low) or 'none'})",
-            len(low) == len(TASKS),
-        ),
-    ]
+    low = [task for task in TASKS if (m := d90(results, task)) and m <= total / 50]
+    count = f"{len(low)} of {len(TASKS)} tasks ({', '.join(low) or 'none'})"
+    return [Claim(f"d90 is at most 2 % of the {total:,} parameters on {count}", len(low) == len(TASKS))]
 
 
 def figure(results: Results, path: Path) -> None:
@@ -81,11 +73,11 @@ def figure(results: Results, path: Path) -> None:
 
 
 EXPERIMENT = Experiment(
-    name="intrinsic_dimension",
-    title="The intrinsic dimension of tasks",
-    source="section 4.1; Aghajanyan et al. 2020",
-    settings=settings,
-    table=table,
-    claims=claims,
-    figure=figure,
+    "intrinsic_dimension",
+    "The intrinsic dimension of tasks",
+    "section 4.1; Aghajanyan et al. 2020",
+    settings,
+    table,
+    claims,
+    figure,
 )

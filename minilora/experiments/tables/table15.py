@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from minilora import methods
-from minilora.experiments.engine.experiment import METRICS, Claim, Experiment, Results, gain, headline, markdown
+from minilora.experiments.engine.experiment import HEADLINE, METRICS, Claim, Experiment, Results, gain, labels, markdown
 from minilora.experiments.engine.plan import Scale, Setting, reference
+from minilora.methods import METHODS
 
-TASKS = ("sql",)
-METHODS = ("lora", "pre_embed", "pre_layer", "lora_pre_embed", "lora_pre_layer")
+TASK = "sql"
 PAPER = {  # GPT-3: WikiSQL
     "lora": "73.8",
     "pre_embed": "63.1",
@@ -18,34 +17,29 @@ PAPER = {  # GPT-3: WikiSQL
 
 
 def settings(scale: Scale) -> list[Setting]:
-    return [reference(task, method) for method in METHODS for task in TASKS]
+    return [reference(TASK, method) for method in PAPER]
 
 
 def table(results: Results) -> str:
-    header = ["method", "trained", *(f"{task}: {METRICS[headline(task)].label}" for task in TASKS)]
-    rows = []
-    for method in METHODS:
-        own = [reference(task, method) for task in TASKS]
-        label = methods.METHODS[method].label
-        rows.append([label, f"{results.trainable(own[0]):,}", *map(results.cell, own), PAPER[method]])
-    return markdown([*header, "paper: WikiSQL"], rows)
+    metric = HEADLINE[TASK]
+    rows = [
+        [METHODS[method].label, *results.row(reference(TASK, method), metric), theirs]
+        for method, theirs in PAPER.items()
+    ]
+    return markdown(["method", "trained", f"{TASK}: {labels(metric)[0]}", "paper: WikiSQL"], rows)
 
 
 def claims(results: Results) -> list[Claim]:
-    score = {(m, t): results.score(reference(t, m)) for m in METHODS for t in TASKS}
-    with_embed = METRICS["execution"].factor * gain(score["lora_pre_embed", "sql"], score["lora", "sql"], "execution")
-    with_layer = METRICS["execution"].factor * gain(score["lora_pre_layer", "sql"], score["lora", "sql"], "execution")
+    metric = HEADLINE[TASK]
+    score = {method: results.score(reference(TASK, method)) for method in PAPER}
+    with_embed, with_layer = (
+        METRICS[metric].factor * gain(score[both], score["lora"], metric)
+        for both in ("lora_pre_embed", "lora_pre_layer")
+    )
     return [
-        Claim(f"LoRA+PreEmbed is above LoRA on sql ({with_embed:+.1f} points)", with_embed > 0),
-        Claim(f"LoRA+PreLayer is below LoRA on sql ({with_layer:+.1f} points)", with_layer < 0),
+        Claim(f"LoRA+PreEmbed beats LoRA on sql ({with_embed:+.1f} points)", with_embed > 0),
+        Claim(f"LoRA+PreLayer does worse than LoRA on sql ({with_layer:+.1f} points)", with_layer < 0),
     ]
 
 
-EXPERIMENT = Experiment(
-    name="table15",
-    title="Table 15: LoRA with prefixes",
-    source="appendices E and F.2",
-    settings=settings,
-    table=table,
-    claims=claims,
-)
+EXPERIMENT = Experiment("table15", "Table 15: LoRA with prefixes", "appendices E and F.2", settings, table, claims)

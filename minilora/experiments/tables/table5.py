@@ -1,11 +1,11 @@
-"""Table 5: which matrices to adapt, at an equal number of trained parameters.
+"""Table 5: which matrices to adapt, with an equal number of trained parameters.
 
-Judged by the loss, which tells settings apart more finely than an accuracy on a hundred examples.
+Judged by the loss, which tells settings apart better than accuracy on a hundred examples.
 """
 
 from __future__ import annotations
 
-from minilora.experiments.engine.experiment import METRICS, Claim, Experiment, Results, gain, headline, markdown
+from minilora.experiments.engine.experiment import HEADLINE, Claim, Experiment, Results, gain, labels, markdown
 from minilora.experiments.engine.plan import ATTENTION, Scale, Setting, lora
 
 TASK = "sql"
@@ -40,12 +40,12 @@ def symbols(letters: str) -> str:
 
 
 def table(results: Results) -> str:
-    header = ["adapted", "r", "trained", "loss", METRICS[headline(TASK)].label, "paper: WikiSQL", "paper: MultiNLI"]
-    rows = []
-    for letters, r in CHOICES.items():
-        own = setting(letters)
-        cells = [f"{results.trainable(own):,}", results.cell(own, "loss"), results.cell(own)]
-        rows.append([symbols(letters), str(r), *cells, *PAPER[letters]])
+    metrics = ("loss", HEADLINE[TASK])
+    rows = [
+        [symbols(letters), str(r), *results.row(setting(letters), *metrics), *PAPER[letters]]
+        for letters, r in CHOICES.items()
+    ]
+    header = ["adapted", "r", "trained", "loss", *labels(HEADLINE[TASK]), "paper: WikiSQL", "paper: MultiNLI"]
     return f"On {TASK}:\n\n" + markdown(header, rows)
 
 
@@ -55,22 +55,15 @@ def claims(results: Results) -> list[Claim]:
     better = [c for c in ("qv", "qkvo") if all(gain(score[c], score[single], "loss") > 0 for single in "qkvo")]
     return [
         Claim(
-            f"W_q alone and W_k alone are each worse than W_v alone: true of {symbols(''.join(weak)) or 'neither'}",
+            f"W_q alone and W_k alone are each worse than W_v alone (true of {symbols(''.join(weak)) or 'neither'})",
             len(weak) == 2,
         ),
         Claim(
-            "more matrices at a lower rank are better than any single one: true of "
-            f"{' and of '.join(symbols(c) for c in better) or 'neither W_q, W_v nor all four'}",
+            "several matrices at a lower rank are better than any single one (true of "
+            f"{' and of '.join(symbols(c) for c in better) or 'neither W_q, W_v nor all four'})",
             len(better) == 2,
         ),
     ]
 
 
-EXPERIMENT = Experiment(
-    name="table5",
-    title="Table 5: which matrices, at equal budget",
-    source="section 7.1",
-    settings=settings,
-    table=table,
-    claims=claims,
-)
+EXPERIMENT = Experiment("table5", "Table 5: which matrices, at equal budget", "section 7.1", settings, table, claims)

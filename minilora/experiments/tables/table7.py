@@ -17,6 +17,7 @@ from minilora.experiments.tables.table6 import setting as of_rank
 RANKS = (4, 64)
 MATRICES = ("q_proj", "v_proj")
 DIRECTIONS = ("dW", "W", "random")
+COLUMNS = (*DIRECTIONS, "||W||", "||dW||")
 PAPER = {  # GPT-3, layer 48, W_q: ||U^T W V^T||_F in the directions of dW, W, random; ||W||_F, ||dW||_F
     4: {"dW": 0.32, "W": 21.67, "random": 0.02, "||W||": 61.95, "||dW||": 6.91},
     64: {"dW": 1.90, "W": 37.71, "random": 0.33, "||W||": 61.95, "||dW||": 3.57},
@@ -28,7 +29,7 @@ def settings(scale: Scale) -> list[Setting]:
 
 
 def measure(results: Results, store: Store) -> Any:
-    """By matrix and rank, in the middle layer: the norms of table 7, means over seeds."""
+    """For each matrix and rank, in the middle layer: the norms of table 7, means over seeds."""
     weights = ml.load_base()[0].named_parameters()
     rng = np.random.default_rng(0)
     measured: dict[str, Any] = {}
@@ -37,8 +38,8 @@ def measure(results: Results, store: Store) -> Any:
             setting = of_rank("qv", r)
             scaling = setting.options["lora_alpha"] / r
             rows = []
-            for seed in range(results.seeds):
-                matrices = store.lora(results.config(setting, seed))
+            for config in results.configs(setting):
+                matrices = store.lora(config)
                 path = next(p for p in middle_layer(list(matrices)) if p.endswith(matrix))
                 A, B = matrices[path]
                 W, dW = weights[f"{path}.weight"].data, scaling * B @ A
@@ -58,38 +59,36 @@ def measure(results: Results, store: Store) -> Any:
 
 def table(results: Results) -> str:
     header = ["", "r", *(f"W in the directions of {name}" for name in DIRECTIONS), "W", "dW", "amplification"]
-    columns = (*DIRECTIONS, "||W||", "||dW||")
     rows = []
     for matrix in MATRICES:
         for r in RANKS:
             ours = results.measured[f"{matrix} {r}"]
-            rows.append([f"W_{matrix[0]}", str(r), *(f"{ours[c]:.2f}" for c in columns), f"{ours['factor']:.2f}"])
+            rows.append([f"W_{matrix[0]}", str(r), *(f"{ours[c]:.2f}" for c in COLUMNS), f"{ours['factor']:.2f}"])
     for r, paper in PAPER.items():
         factor = paper["||dW||"] / paper["dW"]
-        rows.append(["paper: W_q", str(r), *(f"{paper[c]:.2f}" for c in columns), f"{factor:.1f}"])
-    return "Frobenius norms, of the projection U^T W V or of the whole matrix:\n\n" + markdown(header, rows)
+        rows.append(["paper: W_q", str(r), *(f"{paper[c]:.2f}" for c in COLUMNS), f"{factor:.1f}"])
+    return "Frobenius norms of the projection U^T W V or, for W and dW, of the whole matrix:\n\n" + markdown(
+        header, rows
+    )
 
 
 def claims(results: Results) -> list[Claim]:
     low, high = (results.measured[f"q_proj {r}"] for r in RANKS)
     return [
         Claim(
-            f"W_q has more than twice as much in the directions of dW as in random ones ({low['dW']:.2f} and "
+            f"W_q is more than twice as large in the directions of dW as in random ones ({low['dW']:.2f} and "
             f"{low['random']:.2f} at r = 4)",
             low["dW"] > 2 * low["random"],
         ),
-        Claim(f"these are not W_q's own top directions ({low['dW']:.2f} of {low['W']:.2f})", low["dW"] < low["W"] / 2),
+        Claim(
+            f"these are not W_q's own top directions ({low['dW']:.2f} against {low['W']:.2f})",
+            low["dW"] < low["W"] / 2,
+        ),
         Claim(f"dW amplifies them: the factor is above 1 ({low['factor']:.2f} at r = 4)", low["factor"] > 1),
-        Claim(f"less so at r = 64 ({high['factor']:.2f})", high["factor"] < low["factor"]),
+        Claim(f"and smaller at r = 64 ({high['factor']:.2f})", high["factor"] < low["factor"]),
     ]
 
 
 EXPERIMENT = Experiment(
-    name="table7",
-    title="Table 7: what the update amplifies",
-    source="section 7.3",
-    settings=settings,
-    table=table,
-    claims=claims,
-    measure=measure,
+    "table7", "Table 7: what the update amplifies", "section 7.3", settings, table, claims, measure=measure
 )

@@ -1,0 +1,75 @@
+"""What the commands read and write: a base with its tokenizer, an output that may be written, a plain model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import minilora as ml
+from minilora.adapters.bank import AdapterBank
+
+
+def load_base(path: Path | None) -> tuple[ml.GPT, Any]:
+    """(model, tokenizer): the shipped base, a model file (its tokens are bytes), or a Hugging Face GPT-2 folder.
+
+    ValueError if the folder has no tokenizer.
+    """
+    if path is None:
+        return ml.load_base()
+    if not path.is_dir():
+        return ml.load_model(path), ml.ByteTokenizer()
+    from minilora.hf import load_gpt2
+
+    model, tokenizer = load_gpt2(path)
+    if tokenizer is None:
+        raise ValueError(f"{path} has no tokenizer: put GPT-2's tokenizer.json, or vocab.json and merges.txt, into it")
+    return model, tokenizer
+
+
+def check_out(out: Path, *inputs: Path | None) -> None:
+    """Before any work begins: ValueError if `out` cannot be written, or is one of the inputs."""
+    if out.is_dir():
+        raise ValueError(f"--out {out} is a folder: name a file in it")
+    if out.exists() and not out.is_file():  # saving would replace it; as root, even /dev/null
+        raise ValueError(f"--out {out} is a device or a pipe: name a plain file")
+    if not out.absolute().parent.is_dir():
+        raise ValueError(f"--out {out}: there is no folder {out.absolute().parent}: make it first")
+    for path in inputs:
+        if path is not None and path.exists() and out.exists() and out.samefile(path):
+            raise ValueError(f"--out {out} is a file that this command reads: choose another name")
+
+
+def write_merged(base: Path | None, adapters: list[Path], out: Path) -> None:
+    """Write the base with these adapters in its weights: a model file, or a GPT-2 folder if the base is a folder."""
+    to_folder = base is not None and base.is_dir()
+    if not to_folder:
+        check_out(out, *adapters, base)
+    model, tokenizer = load_base(base)
+    if len(adapters) == 1:  # an adapter by itself may have trained biases, which a bank refuses
+        merged = ml.remove_lora(ml.merge(ml.load_adapter(model, adapters[0]), keep_base=False))
+    else:
+        bank = AdapterBank(model)
+        for path in adapters:
+            bank.load_adapter(path.stem, path)
+        merged = bank.merged_copy(*(path.stem for path in adapters))
+    if to_folder:
+        write_gpt2(merged, tokenizer, out)
+    else:
+        ml.save_model(merged, out)
+
+
+def write_gpt2(model: ml.GPT, tokenizer: Any, out: Path) -> None:
+    """Write a GPT-2 folder, with the tokenizer's files if it has any (bytes need none)."""
+    from minilora.hf import BPETokenizer, save_gpt2
+
+    save_gpt2(model, out, tokenizer if isinstance(tokenizer, BPETokenizer) else None)
+
+
+def wrote(out: Path, use: str = "") -> str:
+    """ "wrote OUT (1,234 bytes)", and how to use it."""
+    return f"wrote {out} ({size(out):,} bytes)" + (f": {use}" if use else "")
+
+
+def size(path: Path) -> int:
+    """The bytes of a file, or of all files in a folder."""
+    return sum(file.stat().st_size for file in path.iterdir()) if path.is_dir() else path.stat().st_size

@@ -1,0 +1,40 @@
+"""Make the runs of some experiments that are missing, and report each experiment once it is complete."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from minilora.experiments.engine.experiment import Experiment, Results, verdict
+from minilora.experiments.engine.plan import Plan, Scale
+from minilora.experiments.engine.pool import execute
+from minilora.experiments.engine.report import PAGE, save, write_page
+from minilora.experiments.engine.run import Store
+from minilora.experiments.tables import EXPERIMENTS
+
+
+def reproduce(
+    experiments: Iterable[Experiment], scale: Scale, out: Path, processes: int, command: str, progress: bool = True
+) -> None:
+    """Make every run of the experiments that OUT does not have yet, `processes` at a time; print each verdict.
+
+    `command` is what the user typed: the report shows it.
+    """
+    store = Store(out / "results" / "runs")
+    waiting = list(experiments)
+    plan = Plan([setting for experiment in waiting for setting in experiment.settings(scale)], scale)
+
+    def report_complete(idle: bool = False) -> None:
+        """Report what is complete. What needs no runs waits until the machine is `idle`: it may measure latencies."""
+        for experiment in list(waiting):
+            results, settings = Results(plan), experiment.settings(scale)
+            if idle or (settings and results.complete(settings)):
+                waiting.remove(experiment)
+                save(experiment, results, store, out, command)
+                write_page(EXPERIMENTS.values(), out)
+                print(f"{experiment.title}: {verdict(experiment.claims(results))}", flush=True)
+
+    print(f"{len(plan.jobs)} runs, {processes} at a time; results in {out / 'results'}", flush=True)
+    execute(plan, store, processes, progress, report_complete)
+    report_complete(idle=True)
+    print(f"wrote {out / PAGE}")

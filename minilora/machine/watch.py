@@ -1,0 +1,65 @@
+"""A watch over a training run: it raises when a loss or gradient is not finite, and puts the last good weights back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from minilora.machine.backend import Array, Scalar
+
+
+class NonFiniteLossError(RuntimeError):
+    """The loss or a gradient became infinite or NaN; the model holds the last good weights."""
+
+
+class Watch:
+    """Checks the loss and the gradients' norm of each step, and keeps the weights of the last step with both finite.
+
+    On the host a step is checked before its update. On a GPU a check would wait for the step, so the numbers stay
+    there until `look`; meanwhile the GPU itself decides whether a step is good and which weights to keep.
+    """
+
+    def __init__(self, weights: Mapping[str, Array], losses: list[float], xp: ModuleType) -> None:
+        """weights: the arrays that train, by name; losses: the list to which each step's loss is appended."""
+        self.weights, self.losses, self.xp = weights, losses, xp
+        self.kept: dict[str, Array] = {}
+        self.good: Any = True  # whether all steps so far were
+        self.unseen: list[Scalar] = []  # loss, norm, loss, norm, ...
+
+    def step(self, loss: Scalar, norm: Scalar) -> None:
+        """Note a step's loss and its gradients' norm, before the update."""
+        self.unseen += [loss, norm]
+        if self.xp is np:
+            self.look()
+            self.kept = {name: w.copy() for name, w in self.weights.items()}
+            return
+        self.good = self.xp.isfinite(loss) & self.xp.isfinite(norm) & self.good
+        for name, w in self.weights.items():
+            if name not in self.kept:
+                self.kept[name] = w.copy()
+            self.xp.copyto(self.kept[name], w, where=self.good)
+
+    def look(self) -> None:
+        """Bring the numbers to the host.  NonFiniteLossError names the first bad step; its weights are put back."""
+        if not self.unseen:
+            return
+        numbers = self.unseen if self.xp is np else self.xp.stack(self.unseen).tolist()  # in one transfer
+        self.unseen = []
+        for loss, norm in zip(numbers[::2], numbers[1::2], strict=True):
+            if not (math.isfinite(loss) and math.isfinite(norm)):
+                for name, w in self.kept.items():
+                    self.weights[name][...] = w
+                raise NonFiniteLossError(
+                    f"step {len(self.losses)}: the loss is {loss} and the gradients' norm {norm}. The model holds the "
+                    "weights of the last step where both were finite. Try a lower learning rate, or a lower clip"
+                )
+            self.losses.append(loss)
+
+    def latest(self) -> float:
+        """The loss of the latest step."""
+        self.look()
+        return self.losses[-1]

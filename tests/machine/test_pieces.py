@@ -1,0 +1,67 @@
+"""A batch is cut by its shape alone, and its pieces are shared out wherever threads can be started or not."""
+
+import sys
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minilora import LoraConfig, add_lora, loss_and_grads
+from minilora.machine import pieces
+from minilora.machine.pieces import piece_slices, share_out
+from tests.models import TINY, batch, gpt, scramble
+
+
+@given(st.integers(1, 40), st.integers(1, 700), st.integers(1, 1000))
+def test_pieces_cover_every_row_once_and_two_workers_can_share_them(B, T, C):
+    slices = piece_slices(B, T, C)
+    assert [row for piece in slices for row in range(B)[piece]] == list(range(B))
+    assert len(slices) >= min(B, 2)
+
+
+@given(st.integers(0, 12), st.integers(-1, 5))
+def test_shares_are_consecutive_and_their_results_come_in_order(count, workers):
+    shares = share_out(range(count), workers, list)
+    assert [piece for share in shares for piece in share] == list(range(count))
+    assert len(shares) == max(1, min(workers, count))
+
+
+@pytest.mark.parametrize("available", [0, 1])
+def test_where_threads_cannot_be_started_the_same_shares_give_the_same_bits(monkeypatch, available):
+    """None of the two, as in a browser, or only the first, as at a limit of the system's."""
+    monkeypatch.setattr(pieces, "ELEMENTS_PER_PIECE", 8 * TINY.n_embd)
+    model, start = scramble(add_lora(gpt(), LoraConfig(r=2, lora_dropout=0.3))), threading.Thread.start
+
+    def limited(thread) -> None:
+        nonlocal available
+        available -= 1
+        if available < 0:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    def step():
+        pieces._threads.cache_clear()  # as in a process that has never had any
+        return loss_and_grads(model, *batch(B=7), workers=3, rng=np.random.default_rng(0))
+
+    loss, grads = step()
+    with monkeypatch.context() as platform:
+        platform.setattr(threading.Thread, "start", limited)
+        other_loss, other_grads = step()
+    assert available < 0 and loss == other_loss
+    for name, g in grads.items():
+        np.testing.assert_array_equal(g, other_grads[name])
+    pieces._threads.cache_clear()
+
+
+def test_an_error_in_a_worker_reaches_the_caller_and_the_settings_come_back():
+    before = sys.getswitchinterval()
+
+    def work(share: range) -> None:
+        raise RuntimeError(f"in {share}")
+
+    for workers in (1, 2):
+        with pytest.raises(RuntimeError, match="in range"):
+            share_out(range(4), workers, work)
+        assert sys.getswitchinterval() == before
