@@ -21,13 +21,15 @@ class Failure:
     function: str
     arguments: Mapping[str, Any]
     trouble: Trouble | None = None
+    printed: str = ""
 
 
 @dataclass
 class Attempt:
-    """What came of one case.  `function` and `arguments` are those of the last call."""
+    """What came of one case.  `function`, `arguments` and `printed` are those of the last call."""
 
     function: str = ""
+    printed: str = ""
     arguments: Mapping[str, Any] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     failure: Failure | None = None
@@ -37,7 +39,7 @@ class Attempt:
     def add(self, finding: Finding, trouble: Trouble | None = None) -> None:
         self.findings.append(finding)
         if not finding.holds and self.failure is None:
-            self.failure = Failure(finding, self.function, self.arguments, trouble)
+            self.failure = Failure(finding, self.function, self.arguments, trouble, self.printed)
 
     def holds(self, claim: str) -> bool:
         found = [finding.holds for finding in self.findings if finding.claim == claim]
@@ -56,7 +58,10 @@ def attempt(exercise: Exercise, case: Case, student: Student, started: frozenset
     def call(function: str, /, **arguments: Any) -> Any:
         done.function, done.arguments = function, arguments
         try:
-            result = student.call(function, *arguments.values())
+            try:
+                result = student.call(function, *arguments.values())
+            finally:
+                done.printed = student.printed
         except Changed as change:
             changed = dict(enumerate(arguments)).get(change.index, "s")
             done.add(Finding("inputs are left alone", f"{function} changed its argument {changed}"))

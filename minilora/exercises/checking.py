@@ -10,9 +10,9 @@ from functools import cache, partial
 
 from minilora.exercises import spec
 from minilora.exercises.attempt import Attempt, Failure, attempt
-from minilora.exercises.drawing import cases, simpler
+from minilora.exercises.drawing import cases, simpler, told_apart
 from minilora.exercises.findings import shown
-from minilora.exercises.sandbox import LIMITS, Gone, Limits, Local, Sandbox, Student, one_line
+from minilora.exercises.sandbox import LIMITS, Gone, Limits, Local, Sandbox, Student, printable
 from minilora.exercises.slips import likely_slip
 from minilora.exercises.spec import Case
 from minilora.testing.smallest import smallest
@@ -46,10 +46,9 @@ def check_source(name: str, source: bytes, limits: Limits = LIMITS) -> Verdict:
     start = time.monotonic()
     with Sandbox(f"{name}.py", source, limits) as student:
         verdict = check(name, student)
-    printed = student.printed.decode(errors="replace")
-    if printed.strip() and verdict.status in (FAILED, ERROR):
-        lines = [one_line(line, 100) for line in printed.splitlines()[:8]]
-        verdict = replace(verdict, report=verdict.report + "\n  printed    " + "\n             ".join(lines))
+    if verdict.status == ERROR and "\n" not in verdict.report:  # the process ended before it could say what it printed
+        output = student.output.decode(errors="replace")
+        verdict = replace(verdict, report="\n".join([verdict.report, *_printed(output.splitlines()[-8:])]))
     return replace(verdict, seconds=time.monotonic() - start)
 
 
@@ -106,7 +105,9 @@ def _explained(name: str, attempts: list[Attempt], student: Student) -> tuple[st
         same = found and found.finding.claim == first.finding.claim and not isinstance(found.trouble, Gone)
         return found if same else None
 
-    _, failure = smallest(case, first, partial(simpler, exercise), fails, SHRINKS)
+    case, failure = smallest(case, first, partial(simpler, exercise), fails, SHRINKS)
+    for telling in told_apart(exercise, case):
+        failure = fails(telling) or failure
     report = _report(failure, likely_slip(name, attempts))
     if failure.trouble is not None:
         return ERROR, str(failure.trouble), report
@@ -127,9 +128,15 @@ def _report(failure: Failure, likely: str | None) -> str:
         lines += [("expected", [expected]), ("got", [got if got != expected else f"{got}, but for its last digits"])]
     if likely:
         lines.append(("likely", [likely]))
-    return "\n".join(
+    text = [
         textwrap.fill(text, 118, initial_indent=f"  {label if i == 0 else '':<11}", subsequent_indent=" " * 13)
         for label, texts in lines
         for i, text in enumerate(texts)
         if text
-    )
+    ]
+    return "\n".join([*text, *_printed(failure.printed.splitlines()[:8])])
+
+
+def _printed(lines: list[str]) -> list[str]:
+    """Lines that a student's code printed, safe to print."""
+    return [f"  {'' if i else 'printed':<11}{printable(line)[:100]}" for i, line in enumerate(lines)]

@@ -17,7 +17,7 @@ import numpy as np
 
 from minilora.exercises import spec
 from minilora.exercises.findings import wide
-from minilora.exercises.spec import Case, Exercise, Indices, OneOf
+from minilora.exercises.spec import Case, Exercise, Floats, Indices, OneOf
 from minilora.testing.smallest import simpler_entries, without
 
 CASES = 30
@@ -105,3 +105,14 @@ def simpler(exercise: Exercise, case: Case) -> Iterator[Case]:
     for name in arrays:
         for array in simpler_entries(case[name]):
             yield replace(case, values={**case.values, name: array})
+
+
+def told_apart(exercise: Exercise, case: Case) -> Iterator[Case]:
+    """The case with 1, 2, 3, ... in place of equal numbers, in each array and then in all: they show which is which."""
+    equal = {
+        name: np.arange(1.0, case[name].size + 1).reshape(case[name].shape).astype(case[name].dtype)
+        for name, source in exercise.inputs.items()
+        if isinstance(source, Floats) and case[name].size and np.ptp(case[name]) == 0
+    }
+    for values in [*({name: array} for name, array in equal.items()), equal]:
+        yield replace(case, values={**case.values, **values})

@@ -9,10 +9,12 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
@@ -152,9 +154,12 @@ def _parameters(function: Callable) -> tuple[str, ...]:
 
 def names() -> list[str]:
     """The exercises in order, as `ex01_linear_backward`."""
-    from minilora.exercises import catalogue
+    return sorted(module.name for module in pkgutil.iter_modules(_catalogue().__path__))
 
-    return sorted(module.name for module in pkgutil.iter_modules(catalogue.__path__))
+
+def _catalogue() -> ModuleType:
+    """The package that holds the exercises.  It is found by name, because its modules import this one."""
+    return importlib.import_module("minilora.exercises.catalogue")
 
 
 @cache
@@ -162,6 +167,25 @@ def load(name: str) -> Exercise:
     """The exercise of this name."""
     exercise: Exercise = importlib.import_module(f"minilora.exercises.catalogue.{name}").EXERCISE
     return exercise
+
+
+def unsolved(name: str) -> Path:
+    """The file that students start from."""
+    return Path(_catalogue().__path__[0]).parent / "unsolved" / f"{name}.py"
+
+
+def use(folder: Path) -> None:
+    """From now on, the exercises of this process are a teacher's: a folder's catalogue/NAME.py and unsolved/NAME.py.
+
+    ValueError if there are none, or one is not in order.
+    """
+    modules = [module.name for module in pkgutil.iter_modules([str(folder / "catalogue")])]
+    if not modules:
+        raise ValueError(f"{folder} has no exercises: put ex01_NAME.py into {folder / 'catalogue'}")
+    for name in modules:
+        if not re.fullmatch(r"ex\d\d_\w+", name) or not (folder / "unsolved" / f"{name}.py").is_file():
+            raise ValueError(f"{folder}: {name} needs a name like ex01_softmax, and a file in {folder / 'unsolved'}")
+    _catalogue().__path__[:] = [str(folder / "catalogue")]
 
 
 def number(name: str) -> str:

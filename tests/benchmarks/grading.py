@@ -17,7 +17,6 @@ from pathlib import Path
 from minilora.exercises import grading, spec
 from minilora.exercises.checking import ERROR, FAILED, PASSED
 from minilora.exercises.sandbox import LIMITS
-from minilora.exercises.workbook import UNSOLVED
 
 SOLUTIONS = Path(__file__).parents[2] / "tutorials" / "exercises" / "solutions"
 CLASS = 30
@@ -25,11 +24,16 @@ CLASS = 30
 # What the functions of a file do instead -> what the table must say of each.
 HOSTILE = {
     "endless loop": ("while True: pass", "s of computing"),
-    "crash": ("import os; os.abort()", "crashed (SIGABRT)"),
-    "exit": ("import sys; sys.exit(0)", "sys.exit"),
+    "crash": ("import os; os.abort()", "crashed (SIG"),
+    "sleeper": (
+        "import time, threading\n"
+        "    try: time.sleep(3600)\n"
+        "    except PermissionError: lock = threading.Lock(); lock.acquire(); lock.acquire()",
+        "of waiting",
+    ),
     "10 GB": ("return np.ones(10 * 2**30, np.uint8)", "MemoryError"),
     "endless printing": ("while True: print('passed' * 100)", "stopped after printing"),
-    "edits the checks": (f"open({str(Path(spec.__file__))!r}, 'a').write('broken')", "may not write"),
+    "edits the checks": (f"open({str(Path(spec.__file__))!r}, 'a').write('broken')", "may not use files"),
 }
 EXPECTED = {"wrong": {FAILED, ERROR}, "half": {PASSED, grading.NOT_STARTED}, "right": {PASSED}}
 DOUBLED = "\n\n{name} = lambda *args, right={name}: twice(right(*args))\n"
@@ -62,7 +66,7 @@ def hand_in(folder: Path) -> None:
             elif kind == "wrong":
                 text = right + "\n\nimport numpy as np\n" + TWICE + "".join(DOUBLED.format(name=f) for f in functions)
             elif kind == "half" and count % 2:
-                text = (UNSOLVED / file).read_text("utf-8")
+                text = spec.unsolved(name).read_text("utf-8")
             else:
                 text = right
             (folder / student / file).write_text(text, "utf-8")
