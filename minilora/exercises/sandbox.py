@@ -45,7 +45,7 @@ class Gone(Trouble):
 
 
 class Changed(Trouble):
-    """The function changed its argument number `index`, and returned `result`."""
+    """The function returned `result`, but changed its argument number `index`, or (-1) its last result."""
 
     def __init__(self, index: int, result: Any) -> None:
         super().__init__(f"argument {index} was changed")
@@ -84,13 +84,13 @@ class Local:
     printed = ""
 
     def __init__(self, functions: Mapping[str, Callable]) -> None:
-        self.functions = functions
+        self.functions, self._kept = functions, dict[Callable, list]()
 
     def call(self, function: str, *args: Any) -> Any:
         local: list[Callable] = []
         coded = worker.encode(list(args), local)
         arguments = worker.decode(coded, lambda index, args: local[index](*args))
-        return _result(worker.apply(self.functions[function], arguments))
+        return _result(worker.apply(self.functions[function], arguments, "", self._kept))
 
 
 class Sandbox:

@@ -33,15 +33,17 @@ PLAIN = (type(None), bool, int, float, str)
 def encode(value: Any, functions: list[Callable] | None = None) -> Any:
     """A value as JSON: numbers, text, None, arrays, lists, tuples, dictionaries.  TypeError for anything else.
 
-    A callable becomes its index in `functions`, so that the other side can call back.
+    An array keeps its layout in memory: "C" and "F" order, or "S" for a view with gaps. A callable becomes its index
+    in `functions`, so that the other side can call back.
     """
     if type(value) in PLAIN:
         return value
     if isinstance(value, (np.ndarray, np.generic)):
-        array = np.asarray(value, order="C")
+        array = np.asarray(value)
         if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
             raise TypeError(f"an array of {array.dtype}: return an array of numbers")
-        return {"array": [array.dtype.str, list(array.shape), base64.b64encode(array.tobytes()).decode()]}
+        layout = "C" if array.flags.c_contiguous else "F" if array.flags.f_contiguous else "S"
+        return {"array": [array.dtype.str, list(array.shape), base64.b64encode(array.tobytes()).decode(), layout]}
     if isinstance(value, (list, tuple)):
         return {type_name(value): [encode(part, functions) for part in value]}
     if isinstance(value, dict):
@@ -62,11 +64,12 @@ def decode(coded: Any, call_back: Callable[..., Any] | None = None) -> Any:
         return coded
     ((kind, content),) = coded.items()
     if kind == "array":
-        name, shape, data = content
+        name, shape, data, layout = content
         dtype = np.dtype(str(name))
         if dtype.kind not in "biuf":
             raise ValueError(f"an array of {dtype}")
-        return np.frombuffer(base64.b64decode(data), dtype).reshape([int(side) for side in shape]).copy()
+        array = np.frombuffer(base64.b64decode(data), dtype).reshape([int(side) for side in shape])
+        return laid_out(array, str(layout))
     if kind in ("list", "tuple"):
         parts = [decode(part, call_back) for part in content]
         return parts if kind == "list" else tuple(parts)
@@ -75,6 +78,13 @@ def decode(coded: Any, call_back: Callable[..., Any] | None = None) -> Any:
     if kind == "function" and call_back is not None:
         return lambda *args: call_back(content, args)
     raise ValueError(f"a value of unknown kind {kind!r}")
+
+
+def laid_out(array: np.ndarray, layout: str) -> np.ndarray:
+    """A copy of an array in one of the layouts."""
+    return (
+        np.repeat(array[..., None], 2, axis=-1)[..., 0] if layout == "S" else array.copy("F" if layout == "F" else "C")
+    )
 
 
 def send(stream: IO[bytes], message: dict[str, Any]) -> None:
@@ -107,18 +117,31 @@ def message(frame: bytes) -> dict[str, Any]:
 # --------------------------------------------------------------------------------------- one call, one answer
 
 
-def apply(function: Callable, args: list[Any], file: str = "") -> dict[str, Any]:
-    """Call a function: {"result": ..., "changed": the indices of the arguments that it changed} or {"error": ...}."""
+def apply(function: Callable, args: list[Any], file: str, kept: dict[Callable, list]) -> dict[str, Any]:
+    """Call a function: {"result": ..., "changed": the indices of the arguments that it changed} or {"error": ...}.
+
+    Index -1 means what the function returned last time, which is in `kept` with its coded form.
+    """
     before = [encode(arg, []) for arg in args]
+    last, coded = kept.get(function, [None, None])
     try:
         with np.errstate(all="ignore"):  # overflow shows in the result
-            result = encode(function(*args))
+            returned = function(*args)
+            result = encode(returned)
     except NotImplementedError:
         return {"not started": True}
     except BaseException as error:  # SystemExit and KeyboardInterrupt are a student's mistakes too
         return {"error": described(error, file)}
-    changed = [i for i, arg in enumerate(args) if encode(arg, []) != before[i]]
-    return {"result": result, "changed": changed}
+    kept[function] = [returned, result]
+    changed = [i for i, arg in enumerate(args) if _coded(arg) != before[i]]
+    return {"result": result, "changed": changed + [-1] * (_coded(last) != coded)}
+
+
+def _coded(value: Any) -> Any:
+    try:
+        return encode(value, [])
+    except (TypeError, ValueError, RecursionError):  # it was changed into something that is not a value
+        return "changed"
 
 
 def described(error: BaseException, file: str) -> str:
@@ -201,9 +224,10 @@ def main(cpu_seconds: int, memory_bytes: int) -> None:
         send(answers, {"functions": [key for key, value in functions.items() if callable(value)]})
     except BaseException as error:
         send(answers, {"error": described(error, name)})
+    kept: dict[Callable, list] = {}
     with contextlib.suppress(EOFError):
         while True:
             question, printed.kept = message(receive(questions)), ""
-            answer = apply(functions[question["call"]], decode(question["args"], call_back), name)
+            answer = apply(functions[question["call"]], decode(question["args"], call_back), name, kept)
             send(answers, answer | {"printed": printed.kept})
     os._exit(0)  # skips a student's exit handlers

@@ -58,7 +58,7 @@ def numerical_gradient(f, x, h):
 
 
 # wrong: not divided
-#  / (2 * h) -> 
+#  / (2 * h) ->
 
 
 # wrong: the operators' precedence

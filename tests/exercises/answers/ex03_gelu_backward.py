@@ -43,7 +43,7 @@ def gelu_backward(dy, x):
 
 
 # wrong: second term missing
-#  + 0.5 * x * (1 - t**2) * du -> 
+#  + 0.5 * x * (1 - t**2) * du ->
 
 
 # wrong: first term missing

@@ -54,7 +54,7 @@ def layer_norm_backward(dy, x, gamma, eps):
 
 
 # wrong: no path through the variance
-#  - xhat * (g * xhat).mean(axis=-1, keepdims=True) -> 
+#  - xhat * (g * xhat).mean(axis=-1, keepdims=True) ->
 
 
 # wrong: sums in place of means in dx
