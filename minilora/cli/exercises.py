@@ -8,7 +8,7 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from minilora.cli.arguments import Commands, Parser, add_command, positive_int
 from minilora.cli.files import check_out
