@@ -59,7 +59,8 @@ def add_commands(commands: Commands) -> None:
     p.add_argument("--feedback", type=Path, metavar="DIR", help="write a page for each student into a folder")
     p.add_argument("--gradebook", type=Path, metavar="FILE", help="the platform's own CSV export, to be filled in")
     p.add_argument("--column", default="minilora", help="the column of the gradebook to fill (default: %(default)s)")
-    p.add_argument("--gradescope", type=Path, metavar="FILE", help="write results.json: all files are one student's")
+    p.add_argument("--gradescope", type=Path, metavar="FILE", help="write one student's results.json")
+    p.add_argument("--one-student", action="store_true", help="all files are one student's, as with --gradescope")
     p.add_argument("--fresh", action="store_true", help="run everything again, whatever the log of earlier runs holds")
     p.add_argument(
         "--jobs",
@@ -233,7 +234,7 @@ def run_grade(a: argparse.Namespace) -> None:
         a.feedback.mkdir(parents=True, exist_ok=True)
     exported = a.gradebook.read_text("utf-8-sig", "replace") if a.gradebook else ""
     ours = [path for path in (a.csv, *written.values(), a.gradescope, a.gradebook, a.feedback) if path]
-    found = handins.collect(a.submissions, bool(a.gradescope), ours)
+    found = handins.collect(a.submissions, a.one_student or bool(a.gradescope), ours)
     if lacking := fence.lacking():
         print(f"minilora: warning: {lacking}", file=sys.stderr)
     results = _graded(a, found, exercises, written["log"])

@@ -350,6 +350,12 @@ def test_results_for_gradescope(folder, tmp_path, capsys):
     assert "dW is transposed" in results["tests"][0]["output"]
 
 
+def test_one_students_folders_are_not_students(folder, tmp_path, capsys):
+    put(folder, {f"old/{FIRST}.py": b"1", f"new/{FIRST}.py": b"2", f"new/{SECOND}.py": RIGHT[SECOND]})
+    assert main(["grade", str(folder), "--only", "1,2", "--csv", str(tmp_path / "g.csv"), "--one-student"]) == 0
+    assert "class     ?  +       1    1.00 of 2" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("option", [["--only", "99"], ["--weights", "1=x"], ["--weights", "1"], ["--only", "3-1"],
                                     ["--exercises", "/nowhere"], ["--csv", "/nowhere/g.csv"]])  # fmt: skip
 def test_a_mistaken_option_is_one_line(option, folder, capsys):

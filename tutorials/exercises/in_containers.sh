@@ -22,7 +22,7 @@ for folder in "$submissions"/*/; do
   "${DOCKER:-docker}" run --rm --network none --read-only --tmpfs /tmp --cap-drop ALL \
     --security-opt no-new-privileges --memory 4g --pids-limit 100 --user "$(id -u):$(id -g)" --env HOME=/tmp \
     --volume "$folder:/in/$student:ro" --volume "$out/$student:/out" \
-    minilora-grader minilora grade /in --csv /out/grades.csv --feedback /out/pages "$@" ||
+    minilora-grader minilora grade "/in/$student" --one-student --csv /out/grades.csv --feedback /out/pages "$@" ||
     echo "$student: not graded" >&2
 done
 
