@@ -179,9 +179,9 @@ def described(book: Workbook, name: str, verdict: Verdict, whole: bool = True) -
 
 def watch(book: Workbook, names: list[str]) -> None:
     """Check each file when it is saved, until Ctrl-C."""
+    saved = {name: _saved(book, name) for name in names}
     print(score(book))
     print(f"watching {book.path.absolute()}: each file you save is checked; Ctrl-C stops", flush=True)
-    saved = {name: _saved(book, name) for name in names}
     try:
         while True:
             time.sleep(POLL_SECONDS)
