@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from types import ModuleType
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -106,13 +106,17 @@ class Module:
     def assign_names(self) -> None:
         """Write each parameter's path from here into its `name`, the key of its gradient.  Call it on the root after
         adding or removing modules or parameters."""
-        for _, module in self.named_modules():
-            module._note_parameters()
         for name, parameter in self.named_parameters().items():
             parameter.name = name
+        self._note_parameters()
 
-    def _note_parameters(self) -> None:
-        self._parameters = tuple(self.named_parameters().values())
+    def _note_parameters(self) -> tuple[Parameter, ...]:
+        """Set `_parameters` here and in every module below, each shared parameter once."""
+        found: dict[Parameter, None] = {}
+        for _, child in self.children():
+            found |= dict.fromkeys([child] if isinstance(child, Parameter) else child._note_parameters())
+        self._parameters = tuple(found)
+        return self._parameters
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -210,9 +214,9 @@ class Wrapper(Module):
             else:
                 yield name, holder, key
 
-    def _note_parameters(self) -> None:
-        super()._note_parameters()
+    def _note_parameters(self) -> tuple[Parameter, ...]:
         self.base._note_parameters()
+        return super()._note_parameters()
 
     def move_kept(self, move: Callable[[Array], Array]) -> None:
         self.base.move_kept(move)
@@ -474,6 +478,25 @@ class Stack(Module):
         return dx
 
 
+class Config(Protocol):
+    """What every architecture's config can be asked, whatever its own fields are called.  It is a frozen dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def vocab_size(self) -> int: ...
+    @property
+    def dtype(self) -> str: ...  # "float32" or "float64"
+    @property
+    def width(self) -> int: ...  # C, the numbers that stand for a token between two blocks
+    @property
+    def layers(self) -> int: ...  # the number of blocks
+    @property
+    def max_tokens(self) -> int: ...  # the longest sequence
+    @property
+    def parameter_count(self) -> int: ...
+
+
 class DecoderCache(NamedTuple):
     """What a decoder's backward reads.  `rows`: the positions that have logits, and (B, T); None if all have."""
 
@@ -489,8 +512,7 @@ class Decoder(Module):
 
     An architecture is one file beside `transformer.py`. It has
 
-    - a frozen dataclass for its config, with `vocab_size`, `dtype`, `width`, `layers`, `max_tokens` and
-      `parameter_count`; and `shapes(config)`, the name and shape of every parameter in the model's order;
+    - a `Config`, and `shapes(config)`: the name and shape of every parameter, in the model's order;
     - its attention and MLP, with `forward(x, rng)` and `backward(dy, cache, grads, need_dx)`; attention takes a
       LayerKV as well, whose `length` is the position of the first new row;
     - a subclass of this one, whose `__init__` sets the fields below in the order of `shapes`, and then calls
@@ -501,7 +523,7 @@ class Decoder(Module):
     C is the width, V the vocabulary.
     """
 
-    config: Any
+    config: Config
     wte: Any  # (V, C)
     blocks: list[Any]
     stack: Stack
@@ -512,13 +534,11 @@ class Decoder(Module):
 
     @property
     def width(self) -> int:
-        """C, the numbers that stand for a token between two blocks."""
         return self.config.width
 
     @property
     def layers(self) -> int:
-        """The number of blocks."""
-        return len(self.blocks)
+        return self.config.layers
 
     @property
     def vocab_size(self) -> int:
@@ -526,7 +546,6 @@ class Decoder(Module):
 
     @property
     def dtype(self) -> str:
-        """Of parameters and activations: "float32" or "float64"."""
         return self.config.dtype
 
     @property

@@ -11,13 +11,13 @@ from minilora import GPT, GPTConfig, ops
 
 seeds = st.integers(0, 2**32 - 1)
 
-# Every size is another number, so that an axis taken for another is an error of shape.
+# No two sizes are equal, so that confusing two axes is an error of shape.
 TINY = GPTConfig(vocab_size=7, block_size=5, n_layer=2, n_head=2, n_embd=6, dtype="float64")
 
 
 @st.composite
 def configs(draw, min_block_size: int = 1) -> GPTConfig:
-    """A shape of any small size, in either precision, at least 4 wide."""
+    """A small shape, at least 4 wide, in either precision."""
     n_head = draw(st.integers(1, 3))
     return GPTConfig(
         vocab_size=draw(st.integers(1, 9)),
@@ -37,7 +37,7 @@ def gpt(config: GPTConfig = TINY, seed: int = 0) -> GPT:
 def scramble(model: GPT, seed: int = 0) -> GPT:
     """New numbers for every parameter, B of a LoRA among them.
 
-    The embeddings dominate the residual stream, as in a trained model: what the blocks round is not magnified.
+    The embeddings dominate the residual stream, as in a trained model, so the blocks' rounding is not magnified.
     """
     rng = np.random.default_rng(seed)
     for name, parameter in model.named_parameters().items():
@@ -56,14 +56,14 @@ def batch(seed: int = 0, B: int = 2, T: int = 4, vocab_size: int = 7) -> tuple[n
 
 
 def loss_of(model: GPT, tokens: np.ndarray, targets: np.ndarray, weights: np.ndarray, rng=None) -> float:
-    """sum(w * NLL) / sum(w) from the logits alone."""
+    """sum(w * NLL) / sum(w), computed from the logits only."""
     logits, _ = model.forward(tokens, rng)
     nll, _ = ops.cross_entropy(logits.reshape(-1, logits.shape[-1]), targets.ravel())
     return float((weights.ravel() * nll).sum() / weights.sum())
 
 
 def bits(model: GPT) -> dict[str, bytes]:
-    """Name -> the bytes of each parameter: equal exactly when no bit has moved."""
+    """Name -> the bytes of each parameter: equal exactly when no bit has changed."""
     return {name: array.tobytes() for name, array in model.state_dict().items()}
 
 

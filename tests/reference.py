@@ -1,8 +1,8 @@
 """GPT-2 written a second time, from the papers, each value with a bound on its rounding.
 
-A `Bounded` says: the exact result of these inputs is within `error` of `value`, and so is what any conventional
-computation in the given precision returns, in whatever order it adds. Two computations therefore differ by at
-most 2 * error. This is running error analysis (Higham 2002, section 3.3): every function propagates the errors
+A `Bounded` means: the exact result for these inputs is within `error` of `value`, and so is the result of any
+conventional computation in the given precision, in whatever order it adds. So two computations differ by at most
+2 * error. This is running error analysis (Higham 2002, section 3.3): every function propagates the errors
 of its inputs and adds gamma_n for its own n roundings. exp, log and tanh are taken to err by at most 4 units in
 the last place, 8 roundings.
 """
@@ -32,7 +32,7 @@ class Bounded(NamedTuple):
         return np.abs(self.value) + self.error
 
     def map(self, function: Callable[[np.ndarray], np.ndarray]) -> Bounded:
-        """Both parts through a function that only moves entries about."""
+        """Both parts, through a function that only moves entries around."""
         return Bounded(function(self.value), function(self.error))
 
 
@@ -64,7 +64,7 @@ class Reference:
     def lora_weight(self, W0: np.ndarray, A: np.ndarray, B: np.ndarray, scaling: float) -> Bounded:
         """W0 + s B A, whose bound covers x W0^T + s (x A^T) B^T too.
 
-        Not merged, a term x_j s A_pj B_ip meets the roundings of two more sums, over r and over k: at most
+        Unmerged, a term x_j s A_pj B_ip meets the roundings of two more sums, over r and over k: at most
         2k + r + 3 in all (see minilora.testing.forward_error_bound).
         """
         update = abs(scaling) * (np.abs(B) @ np.abs(A))
@@ -84,7 +84,7 @@ class Reference:
         variance = mean(deviation.value**2) + eps
         relative = mean(2 * deviation.size * deviation.error) / variance + self.gamma(d + 4)
         magnified = x.error.max(axis=-1, keepdims=True) / np.sqrt(variance)
-        if max(relative.max(), magnified.max()) > 0.01:  # the variance is lost in rounding, and nothing is known
+        if max(relative.max(), magnified.max()) > 0.01:  # the variance is lost in rounding: there is no bound
             raise UnsatisfiedAssumption  # hypothesis draws another example; any other test fails
         rstd = Bounded(1 / np.sqrt(variance), (relative + self.gamma(4)) / np.sqrt(variance))
         xhat = self.times(deviation, rstd)

@@ -1,4 +1,4 @@
-"""Each op is the textbook's formula, each derivative that of its forward, and no op touches what it is given."""
+"""Each op is the textbook's formula, each derivative matches its forward, and no op changes its inputs."""
 
 import inspect
 import math
@@ -26,13 +26,13 @@ def gaussian(seed: int, *shapes: tuple[int, ...], dtype: str = "float64") -> lis
 
 
 def assert_within(got: np.ndarray, expected: Bounded) -> None:
-    """Both are computations of one exact result, so they are at most twice its bound apart."""
+    """Both approximate one exact result, so they differ by at most twice its bound."""
     assert got.shape == expected.value.shape
     np.testing.assert_array_less(np.abs(got - expected.value), 2 * expected.error + np.finfo(np.float64).tiny)
 
 
 def loss_rounding(dy: np.ndarray, y: Bounded) -> float:
-    """How far sum(dy * y) may be out: by the error of y, and by its own roundings."""
+    """The error of sum(dy * y): from the error of y, and from its own roundings."""
     return float((np.abs(dy) * (y.error + gamma(y.value.size + 1, "float64") * y.size)).sum())
 
 

@@ -1,4 +1,4 @@
-"""Adam is Kingma and Ba's, and PyTorch's; clipping is one factor for all; the schedule warms up and cools down."""
+"""Adam is Kingma and Ba's; clipping is one factor for all; the schedule warms up and cools down."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The loss is the paper's objective, gradients do not depend on who computes them, and a run can be cut anywhere."""
+"""The loss is the paper's objective, gradients do not depend on who computes them, a run can stop anywhere."""
 
 import math
 from typing import NamedTuple
@@ -121,7 +121,7 @@ def test_the_same_number_of_workers_gives_the_same_bits(many_pieces, workers):
 
 
 def test_dropout_masks_do_not_depend_on_the_number_of_workers(many_pieces):
-    """Another mask would move the loss in its first digits, another order of addition in its last."""
+    """A different mask would change the loss in its first digits, a different order of addition in its last."""
     model = adapted(lora_dropout=0.5, r=4)
     for _, parameter in model.named_parameters().items():
         parameter.data += 0.1
@@ -191,7 +191,7 @@ def test_a_model_in_which_nothing_trains_is_refused():
 
 @given(st.integers(2, 23), st.integers(1, 4), seeds)
 def test_evaluating_a_text_is_the_mean_over_its_every_next_token(length, batch_size, seed):
-    """Window by window, and the last one as short as it is."""
+    """Window by window; the last one may be shorter."""
     model, text = gpt(), np.random.default_rng(seed).integers(7, size=length)
     T, nll = min(TINY.block_size, length - 1), []
     for start in range(0, length - 1, T):
@@ -250,7 +250,7 @@ def test_the_learning_rate_may_be_a_function_of_the_step():
     assert asked == [0, 1, 2]
 
 
-def test_at_learning_rate_zero_no_bit_moves():
+def test_at_learning_rate_zero_nothing_moves():
     model = gpt()
     before = bits(model)
     fit(model, TEXT, steps=2, lr=0.0, batch_size=2, weight_decay=0.1, progress=False)
@@ -264,7 +264,7 @@ def test_validation_comes_first_in_between_and_last():
 
 
 class OneBatch(NamedTuple):
-    """The least that is a data set."""
+    """The smallest possible data set."""
 
     batch: Batch
 
@@ -288,7 +288,7 @@ def test_any_data_set_with_sample_and_batches_will_do_and_its_weights_count():
 
 
 def test_stopping_early_puts_the_best_weights_back():
-    """It learns TEXT, and is ever more surprised by NOISE."""
+    """It learns TEXT, and its loss on NOISE rises."""
     model = adapted()
     options = {"lr": 0.05, "batch_size": 4, "validation": NOISE, "eval_every": 2, "progress": False}
     result = fit(model, TEXT, steps=200, patience=3, **options)
@@ -332,7 +332,7 @@ RUNS = {
 @pytest.mark.parametrize("killed_at", [0, 1, 4, 5])
 @pytest.mark.parametrize("kind", RUNS)
 def test_a_run_that_was_cut_off_goes_on_bit_for_bit(many_pieces, tmp_path, kind, killed_at):
-    """Weights, Adam, generator, history: whatever the file of a whole run holds, and all but the time that it took."""
+    """Weights, Adam, generator, history: everything in the file of an uninterrupted run, except the time it took."""
     make, options = RUNS[kind]
     options = {"steps": 8, "batch_size": 5, "checkpoint_every": 2, "progress": False, "lr": 0.01, **options}
     rate = options["lr"] if callable(options["lr"]) else lambda step: options["lr"]

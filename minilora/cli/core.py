@@ -125,8 +125,8 @@ def train(a: argparse.Namespace, comm: processes.Comm | None = None) -> None:
         raise ValueError(
             f"{a.data} holds {len(tokens)} {tokenizer.unit}s: give at least {DATA_MINIMUM}, as a tenth is held out"
         )
-    if a.block_size > model.config.block_size:
-        raise ValueError(f"--block-size {a.block_size} is more than the base's {model.config.block_size}")
+    if a.block_size > model.max_tokens:
+        raise ValueError(f"--block-size {a.block_size} is more than the base's {model.max_tokens}")
     training, held_out = (ml.TextData(part, a.block_size) for part in split(tokens))
     alpha = a.r if a.alpha is None else a.alpha
     ml.add_lora(model, ml.LoraConfig(r=a.r, lora_alpha=alpha, target_modules=tuple(a.targets.split(","))), a.seed)

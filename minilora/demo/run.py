@@ -44,9 +44,9 @@ def demo(size: Size, seed: int, workers: int, figure: Path, progress: bool = Tru
 
 
 def print_introduction(base: GPT, setup: Setup) -> None:
-    c = base.config
     print(
-        f"The base: a byte-level GPT, {c.n_layer} layers of width {c.n_embd}, pretrained on Python's documentation.\n"
+        f"The base: a byte-level GPT, {base.layers} layers of width {base.width}, "
+        "pretrained on Python's documentation.\n"
         f"The task: Python's source, {len(setup.train.tokens):,} bytes of the standard library on this computer,\n"
         f"with {setup.size.held_out:,} more bytes held out. Losses are in nats per byte."
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -21,7 +20,7 @@ from minilora.files.header import (
 )
 from minilora.lora import LoraConfig, LoraError, add_lora, is_merged, lora_shapes, resolved_config
 from minilora.machine.backend import Array, array_module, to_host
-from minilora.nn import Decoder, Model
+from minilora.nn import Config, Decoder, Model
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Adapter:
     parent       the name of the adapter that it was trained on top of (see `adapters.AdapterBank`), or None
     """
 
-    config: Any
+    config: Config
     base_sha256: str
     lora: LoraConfig
     tensors: dict[str, Array]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from minilora import transformer
-from minilora.nn import Decoder
+from minilora.nn import Config, Decoder
 
 
 class Architecture(NamedTuple):
@@ -21,16 +21,16 @@ ARCHITECTURES = {"gpt2": Architecture(transformer.GPTConfig, transformer.GPT, tr
 OLDEST = "gpt2"  # what a header means that names none, written before there was a choice
 
 
-def architecture(config: Any) -> str:
+def architecture(config: Config) -> str:
     """The name of the architecture that a config is for."""
     return next(name for name, known in ARCHITECTURES.items() if type(config) is known.config)
 
 
-def shapes(config: Any) -> dict[str, tuple[int, ...]]:
+def shapes(config: Config) -> dict[str, tuple[int, ...]]:
     """Name -> shape of every parameter of the model that this config describes, allocating none."""
     return ARCHITECTURES[architecture(config)].shapes(config)
 
 
-def build(config: Any) -> Decoder:
+def build(config: Config) -> Decoder:
     """A model of this config with zeros for weights, which cost nothing until they are written to."""
     return ARCHITECTURES[architecture(config)].model(config, seed=None)

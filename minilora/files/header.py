@@ -17,10 +17,10 @@ from minilora.lora import (
     mergeable_layers,
 )
 from minilora.machine.backend import to_host
-from minilora.nn import Decoder, Module
+from minilora.nn import Config, Decoder, Module
 
 
-def describe(config: Any) -> dict[str, Any]:
+def describe(config: Config) -> dict[str, Any]:
     """A header's entries for a model's config."""
     return {"architecture": architecture(config), "config": asdict(config)}
 
@@ -79,7 +79,7 @@ def base_hash(model: Module, without: list[str]) -> str:
     return content_hash({name: to_host(array) for name, array in state.items()})
 
 
-def check_setup(config: Any, lora: LoraConfig | None, model: Decoder, present: LoraConfig | None, path: Any) -> None:
+def check_setup(config: Config, lora: LoraConfig | None, model: Decoder, present: LoraConfig | None, path: Any) -> None:
     """CheckpointError unless the configs in a file are those of the model and of the LoRA `present` in it."""
     if architecture(config) != architecture(model.config):
         raise CheckpointError(

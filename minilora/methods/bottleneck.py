@@ -30,7 +30,7 @@ import numpy as np
 from minilora import ops
 from minilora.machine.backend import Array
 from minilora.methods.method import Method, whole_number
-from minilora.nn import Cache, Decoder, Gradients, LayerNorm, Linear, Module, Parameter, Rng, Wrapper, normal
+from minilora.nn import Cache, Config, Decoder, Gradients, LayerNorm, Linear, Module, Parameter, Rng, Wrapper, normal
 
 
 class BottleneckCache(NamedTuple):
@@ -120,7 +120,7 @@ def _method(name: str, label: str, source: str, parts: tuple[str, ...], drop: in
         paths = places(model.layers, drop)
         model.replace({path: BottleneckAfter(layers[path], _new(model, rng, m, layer_norm)) for path in paths})
 
-    def count(config: Any, m: int, drop: int = 0) -> int:
+    def count(config: Config, m: int, drop: int = 0) -> int:
         m, d = whole_number("m, the bottleneck's width,", m, 1), config.width
         return len(places(config.layers, drop)) * (2 * d * m + m + d + (2 * d if layer_norm else 0))
 

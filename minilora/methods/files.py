@@ -16,7 +16,7 @@ from minilora.lora import LoraError, is_merged, resolved_config
 from minilora.machine.backend import array_module, to_host
 from minilora.methods.method import Method, method_of
 from minilora.methods.registry import METHODS
-from minilora.nn import Decoder, Model
+from minilora.nn import Config, Decoder, Model
 
 
 def save_trained(model: Decoder, path: str | Path) -> None:
@@ -94,7 +94,7 @@ def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
     return {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
 
 
-def _trained(config: Any, method: Method, options: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
+def _trained(config: Config, method: Method, options: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
     """Name -> (shape, dtype) of what the method would train, found out on a model of zeros."""
     twin = method.apply(build(config), **options)
     return {name: (p.shape, np.dtype(p.data.dtype).name) for name, p in twin.named_parameters().items() if p.trainable}

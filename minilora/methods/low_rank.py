@@ -12,7 +12,7 @@ from minilora.files.architectures import shapes
 from minilora.lora import LoraConfig, add_lora, lora_shapes
 from minilora.methods.method import Method
 from minilora.methods.prefix import PRE_EMBED, PRE_LAYER
-from minilora.nn import Decoder
+from minilora.nn import Config, Decoder
 
 OPTIONS = {"r": 8, "lora_alpha": 16, "target_modules": ("q_proj", "v_proj"), "bias": "none"}
 
@@ -21,7 +21,7 @@ def _change(model: Decoder, seed: int, **options: Any) -> None:
     add_lora(model, LoraConfig(**options), seed)
 
 
-def _count(config: Any, **options: Any) -> int:
+def _count(config: Config, **options: Any) -> int:
     """r (d + k) for each adapted weight, and the biases that train too.  ValueError if a target names no layer."""
     return sum(math.prod(shape) for shape in lora_shapes(shapes(config), LoraConfig(**options)).values())
 
@@ -39,7 +39,7 @@ def _with_special_tokens(name: str, label: str, prefix: Method) -> Method:
         _change(model, seed, **of_lora)  # freezes everything else
         model.stack.unfreeze()
 
-    def count(config: Any, **options: Any) -> int:
+    def count(config: Config, **options: Any) -> int:
         of_lora, of_prefix = split(options)
         return _count(config, **of_lora) + prefix.count(config, **of_prefix)
 

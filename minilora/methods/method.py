@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from minilora.lora import lora_layers
-from minilora.nn import Model, Module
+from minilora.nn import Config, Model, Module
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Method:
             raise ValueError(f"{self.name} has no option {unknown[0]!r}: its options are {known}")
         return {k: tuple(v) if isinstance(v, list) else v for k, v in {**self.defaults, **given}.items()}
 
-    def count(self, config: Any, **options: Any) -> int:
+    def count(self, config: Config, **options: Any) -> int:
         """|Theta|: the trainable parameters of a model of this shape.  ValueError for options that do not fit it."""
         return self.formula(config, **self.options(options))
 

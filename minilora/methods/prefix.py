@@ -30,7 +30,7 @@ import numpy as np
 from minilora.generate import generate
 from minilora.machine.backend import Array, array_module, to_host
 from minilora.methods.method import Method, whole_number
-from minilora.nn import BlockCache, Decoder, Gradients, LayerKV, Parameter, Past, Rng, Stack, accumulate
+from minilora.nn import BlockCache, Config, Decoder, Gradients, LayerKV, Parameter, Past, Rng, Stack, accumulate
 
 
 class Layout(NamedTuple):
@@ -213,7 +213,7 @@ def _written_activations(model: Decoder, length: int, layers: int, rng: np.rando
     return xp.concatenate(entering)
 
 
-def _special_tokens(config: Any, l_p: int, l_i: int, boundary: int | None, occurrence: int) -> int:
+def _special_tokens(config: Config, l_p: int, l_i: int, boundary: int | None, occurrence: int) -> int:
     """l_p + l_i.  ValueError if they leave no room for the text, or there is no boundary for the infix."""
     total = whole_number("l_p", l_p, 0) + whole_number("l_i", l_i, 0)
     if not 0 < total < config.max_tokens:
@@ -240,7 +240,7 @@ def _method(name: str, label: str, source: str, every_layer: bool) -> Method:
     def change(model: Decoder, seed: int, **options: Any) -> None:
         _apply(model, seed, layers_with_rows(model.layers), **options)
 
-    def count(config: Any, **options: Any) -> int:
+    def count(config: Config, **options: Any) -> int:
         """d (l_p + l_i), or L times that."""
         return layers_with_rows(config.layers) * config.width * _special_tokens(config, **options)
 

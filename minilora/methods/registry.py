@@ -6,7 +6,7 @@ from typing import Any
 
 from minilora.methods import bottleneck, finetune, low_rank, prefix
 from minilora.methods.method import Method
-from minilora.nn import Model
+from minilora.nn import Config, Model
 
 METHODS: dict[str, Method] = {
     method.name: method
@@ -38,6 +38,6 @@ def apply(model: Model, name: str, seed: int = 0, **options: Any) -> Model:
     return _named(name).apply(model, seed, **options)
 
 
-def count(name: str, config: Any, **options: Any) -> int:
+def count(name: str, config: Config, **options: Any) -> int:
     """|Theta| of the method of this name on a model of this shape; see `Method.count`."""
     return _named(name).count(config, **options)

@@ -1,4 +1,4 @@
-"""Sums of adapters are exact, and compression loses the tail of the spectrum: no more, and no less."""
+"""Sums of adapters are exact, and compression loses exactly the tail of the spectrum."""
 
 from __future__ import annotations
 
@@ -71,14 +71,14 @@ def test_a_sum_with_powers_of_two_keeps_every_bit():
 
 
 def test_a_sum_is_an_adapter_like_any_other(tmp_path):
-    """It goes through a file, into a bank, and shows the same model as its parts side by side."""
+    """It goes through a file into a bank, and gives the same model as its parts together."""
     a, b = adapter(CONFIGS[0], 1), adapter(CONFIGS[1], 2)
     write_adapter(weighted_sum([a, b], [1, 1]), tmp_path / "sum.npz")
     bank = AdapterBank(gpt())
     for name, part in (("a", a), ("b", b), ("sum", read_adapter(tmp_path / "sum.npz"))):
         bank.insert(name, part)
     apart, summed = bank.view("a", "b")(batch()[0]), bank.view("sum")(batch()[0])
-    # Measured in the units of float64: another order of a few hundred additions, not another number.
+    # A different order of a few hundred additions in float64.
     assert np.abs(apart - summed).max() <= gamma(1000, "float64") * np.abs(apart).max()
 
 

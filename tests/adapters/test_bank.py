@@ -1,4 +1,4 @@
-"""One base, many adapters: the visible model is always W0 + the sum of the active, and no bit of W0 ever moves."""
+"""One base, many adapters: the visible model is always W0 + the sum of the active, and no bit of W0 ever changes."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def assert_within(logits: np.ndarray, expected: Bounded) -> None:
 
 
 class BankMachine(RuleBasedStateMachine):
-    """Any sequence of the verbs. Beside the bank runs a record in plain arrays, which is what it must be equal to."""
+    """Any sequence of the verbs. A record in plain arrays is kept beside the bank, and both must stay equal."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -181,7 +181,7 @@ class BankMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.tensors)
     @rule(data=st.data())
     def train_a_step(self, data):
-        """One step of one adapter in its own view, whatever is visible; only its own arrays may move."""
+        """One step of one adapter in its own view, whichever is visible; only its own arrays may change."""
         name = data.draw(st.sampled_from([*self.tensors]))
         view = self.bank.view(name)
         if self.has_children(name):
@@ -270,7 +270,7 @@ def test_a_mixed_batch_generates_what_each_row_would_alone():
 
 
 def test_rows_of_whole_numbers_are_equal_to_the_bit():
-    """Sums of small whole numbers do not round, so here even the bits of a mixed batch are those of each row alone."""
+    """Sums of small whole numbers do not round, so here a mixed batch equals each row on its own even in its bits."""
     model = gpt()
     for name, parameter in model.named_parameters().items():
         parameter.data[...] = np.random.default_rng(len(name)).integers(-3, 4, parameter.shape)

@@ -22,7 +22,7 @@ from tests.benchmarks.timing import interleaved
 
 
 def profile(seconds: float) -> Rows:
-    """CPU time of a LoRA step on one thread, in % of the step.  Matrix products alone are the floor: the functions
+    """CPU time of a LoRA step on one thread, in % of the step.  Matrix products are the floor: the functions
     below do them, and what they take beyond is passes over memory and Python."""
     columns = {name: _shares(shape, seconds / len(SHAPES)) for name, shape in SHAPES.items()}
     return [

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 Rows = list[dict[str, Any]]
-Section = Callable[[float], Rows]  # seconds to spend -> rows; its docstring stands above the table
+Section = Callable[[float], Rows]  # seconds to spend -> rows; its docstring goes above the table
 
 
 def markdown(rows: Rows) -> str:

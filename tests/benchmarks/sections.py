@@ -37,7 +37,7 @@ def train_step(seconds: float) -> Rows:
 
 
 def generation(seconds: float) -> Rows:
-    """Greedy generation with a key/value cache: batch 1, prompt of 1, until 128 tokens stand, shape L."""
+    """Greedy generation with a key/value cache: batch 1, prompt of 1, up to 128 tokens, shape L."""
     shape = SHAPES["L"]
     model, prompt = our_model(shape, lora=False), np.array([1])
     candidates: dict[str, Callable[[], object]] = {"ours": lambda: ml.generate(model, prompt, temperature=0)}

@@ -24,9 +24,9 @@ kinds = pytest.mark.parametrize("kind", KINDS)
 @pytest.fixture
 def read(tmp_path, monkeypatch):
     """read(kind, file): the bits that it gives, which must be those of an honest file, or None if it is refused."""
-    monkeypatch.chdir(tmp_path)  # where what an enemy's code makes would be found
+    monkeypatch.chdir(tmp_path)  # where we would find what an attacker's code makes
     readers = {kind: Reader(kind, tmp_path / "file") for kind in KINDS}
-    # A splice may end up as the file it took its end from, with the other's meaningless bits.
+    # A splice may be the file that it took its end from, with meaningless bits of the other.
     honest = {kind: [readers[kind].read(file_of(kind, tmp_path, change)) for change in (0, 1)] for kind in KINDS}
     save_model(small(), tmp_path / "plain")
     honest["model"].append(readers["model"].read((tmp_path / "plain").read_bytes()))
@@ -50,8 +50,8 @@ def test_an_honest_file_loads_and_so_does_one_forged_to_be_the_same(kind, read, 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")  # we write such a zip, and zipfile says so
 def test_every_damaged_file_loads_equal_or_is_refused(read, tmp_path):
-    """CASES files, damaged in every way of `damage.WAYS`. What loads all the same has lost bits that mean nothing, such
-    as a date in the zip's directory."""
+    """CASES files, damaged in every way of `damage.WAYS`. What loads anyway has lost only meaningless bits, such as a
+    date in the zip's directory."""
     one, other = ({kind: file_of(kind, tmp_path, change) for kind in KINDS} for change in (0, 1))
     save_model(small(), tmp_path / "plain")
     pairs = [(kind, one[kind], other[kind]) for kind in KINDS]
@@ -71,7 +71,7 @@ def test_every_damaged_file_loads_equal_or_is_refused(read, tmp_path):
 
 @kinds
 def test_every_crafted_file_loads_equal_or_is_refused(kind, read, tmp_path):
-    """Written by someone who knows the format, with checksums and hash made right."""
+    """Written by someone who knows the format, with correct checksums and hash."""
     refused = 0
     for what, file in damage.crafted(file_of(kind, tmp_path)):
         try:
@@ -142,7 +142,7 @@ def test_a_file_that_contradicts_itself_is_refused(tmp_path, kind, change, messa
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="each kill needs a fork of the saving process")
 def test_a_process_killed_at_any_line_of_saving_leaves_a_whole_file(tmp_path):
-    """The old file until the rename, the new one after it; what the killed left beside it is read by nothing."""
+    """The old file until the rename, the new one after it; nothing reads what a killed process left beside it."""
     command = [sys.executable, "-m", "tests.files.killed_while_saving", str(tmp_path)]
     counts = json.loads(subprocess.run(command, check=True, capture_output=True, timeout=300).stdout)
     assert counts["old"] > 100 and counts["new"] >= 1 and counts["killed from outside"] == 20

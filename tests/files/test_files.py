@@ -67,7 +67,7 @@ def test_a_model_comes_back_to_the_bit(tmp_path, model, lora):
 
 
 def says(model: GPT) -> list[tuple]:
-    """What the LoRA's config says of each layer; a file holds the layers that a regular expression chose."""
+    """Each layer's settings in the LoRA's config; a file lists the layers that a regular expression chose."""
     return [
         (path, layer.r, layer.scaling, layer.config.lora_dropout, layer.config.bias)
         for path, layer in lora_layers(model)
@@ -102,7 +102,7 @@ def test_an_adapter_holds_what_trains_and_nothing_else(tmp_path):
 
 @pytest.mark.parametrize("targets", [r"blocks\.[0-9]\.attn\.[qv]_proj", r".*up_proj|wte"])
 def test_a_regular_expression_is_saved_as_the_layers_that_it_chose(targets, tmp_path):
-    """And may be loaded into a model that was set up with the expression, or into a plain one."""
+    """It loads into a model that was set up with the expression, and into a plain one."""
     config = LoraConfig(r=2, target_modules=targets, rank_pattern={".*v_proj": 3}, alpha_pattern={".*q_proj": 5})
     model = small(lora=config)
     save_adapter(model, tmp_path / "file")
@@ -121,7 +121,7 @@ def test_an_adapter_can_be_saved_while_it_is_merged(tmp_path):
 
 
 def test_the_shipped_base_knows_the_documentation():
-    """An untrained model has log 256 = 5.5 nats a byte, the trained one 1.2; a few held-out lines tell them apart."""
+    """An untrained model has log 256 = 5.5 nats per byte, the trained one 1.2; a few held-out lines tell them apart."""
     model, tokenizer = load_base()
     _, held_out = split(tokenizer.encode(python_docs()))
     assert evaluate(model, held_out[:1000]) < 2

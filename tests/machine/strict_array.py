@@ -4,13 +4,13 @@
 `model.to("cupy")` finds it and `array_module` finds it again by the class of its arrays. It has
 
 - only the functions, methods and keyword arguments that CuPy has (`cupy_interface.json`);
-- an `ndarray` that is no `numpy.ndarray`, refuses to meet one (TypeError, as in CuPy) and to become one unasked.
-  In one thing it is stricter: CuPy lets `np.exp(x)` call `cupy.exp`, here every `np.` function is refused,
+- an `ndarray` that is not a `numpy.ndarray`, and refuses to be mixed with one or to become one implicitly (TypeError,
+  as in CuPy). It is stricter in one way: CuPy lets `np.exp(x)` call `cupy.exp`, here every `np.` function is refused,
   since the package asks the array for its module;
 - reductions and elements that are arrays without axes, not numbers, as CuPy's are;
-- a count of what goes between host and device (`transfers`), asked for or as the price of `float(x)` or `bool(x)`.
+- a count of copies between host and device (`transfers`), explicit or implied by `float(x)` or `bool(x)`.
 
-The arithmetic is NumPy's, to the bit. What CuPy computes, and how fast, only a GPU can tell.
+The arithmetic is NumPy's, to the bit. Only a GPU can show what CuPy computes, and how fast.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ INTERFACE: dict[str, list[str] | None] = committed()["names"]
 
 @dataclass
 class Transfers:
-    """How often arrays, or single numbers, went from host to device and back."""
+    """How often arrays, or single numbers, were copied to the device and back."""
 
     to_device: int = 0
     to_host: int = 0
@@ -47,7 +47,7 @@ transfers = Transfers()
 
 
 class ndarray:
-    """An array "on the device": a NumPy array that nobody outside this file gets hold of but by `get`."""
+    """An array "on the device": a NumPy array that others reach only through `get`."""
 
     __array_ufunc__ = None  # makes NumPy leave `numpy_array + x` to us, and refuse np.exp(x)
     __hash__ = None  # type: ignore[assignment]
@@ -130,7 +130,7 @@ ndarray.__module__ = "cupy"  # what `array_module` goes by
 
 
 def _inner(value: Any) -> Any:
-    """The NumPy array in a stand-in's; other values as they are.  TypeError for a NumPy array."""
+    """The NumPy array in a stand-in's array; other values unchanged.  TypeError for a NumPy array."""
     if isinstance(value, ndarray):
         return value._array
     if isinstance(value, np.ndarray):
@@ -167,7 +167,7 @@ def _checked(name: str, function: Callable[..., Any], owner: ndarray | None = No
 
 
 class _Ufunc:
-    """A universal function: called, or `at` for the few that CuPy can scatter with."""
+    """A universal function: calls, and `at` for the few with which CuPy can scatter."""
 
     def __init__(self, name: str) -> None:
         self._call = _checked(name, getattr(np, name))
@@ -207,7 +207,7 @@ def _array(obj: Any, dtype: Any = None) -> ndarray:
 
 
 class _Generator:
-    """Random numbers drawn on the device: other ones than NumPy's from the same seed, as CuPy's are."""
+    """Random numbers made on the device: not NumPy's from the same seed, just as with CuPy."""
 
     def __init__(self, seed: Any) -> None:
         self._rng = np.random.Generator(np.random.MT19937(seed))
@@ -219,7 +219,7 @@ class _Generator:
 
 
 class _Pool:
-    """The memory pool. The stand-in's memory is the host's, which nobody counts."""
+    """The memory pool. The stand-in's memory is the host's, which is not counted."""
 
     def total_bytes(self) -> int:
         return 0

@@ -1,6 +1,6 @@
-"""The package on a stand-in for CuPy (`strict_array`): what runs there asks arrays for their module, mixes none with
-the host's, and moves nothing that it does not say. The arithmetic underneath is NumPy's, so results are equal to the
-bit wherever both take the same steps. On a real GPU: `test_gpu.py`.
+"""The package on a stand-in for CuPy (`strict_array`): what runs there asks arrays for their module, never mixes
+them with the host's, and copies only what it says it copies. The arithmetic underneath is NumPy's, so results are equal
+to the bit wherever both take the same steps. On a real GPU: `test_gpu.py`.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def device() -> Iterator[None]:
 
 @pytest.fixture
 def one_piece(monkeypatch) -> None:
-    """The host takes a batch in one piece too, as a device does: then sums are the same sums."""
+    """The host takes a batch in one piece, as a device does, so both add in the same order."""
     monkeypatch.setattr(pieces, "pieces_for", lambda B, T, C, xp: [slice(0, B)])
 
 
@@ -86,7 +86,7 @@ def moved_by(action) -> tuple[int, int]:
 
 
 def assert_same(found, expected) -> None:
-    """Equal to the bit, whichever side the arrays are on."""
+    """Equal to the bit, on whichever side the arrays are."""
     assert found.keys() == expected.keys()
     for name, array in expected.items():
         assert isinstance(found[name], strict_array.ndarray), f"{name} is on the host"
@@ -158,7 +158,7 @@ def test_every_op_is_the_same_on_the_device(name, dtype):
 
 @pytest.mark.parametrize("op", ["gelu", "plain causal_attention"])
 def test_a_planted_np_on_an_activation_is_found(monkeypatch, op):
-    """What this whole file is for: with `np.` in the place of `xp.`, it fails."""
+    """What this whole file is for: with `np.` in place of `xp.`, it fails."""
     function, arguments = cases("float32")[op]
     monkeypatch.setattr(ops, "array_module", lambda x: np)
     function(*arguments)  # the host does not mind
@@ -264,7 +264,7 @@ def test_fit_looks_at_losses_only_where_it_says_so():
     assert looks == (3 * steps, 3)
 
 
-def test_progress_brings_the_loss(capsys):
+def test_the_progress_line_copies_the_loss_to_the_host(capsys):
     model = on_device(gpt())
     assert moved_by(lambda: fit(model, TEXT, steps=3, batch_size=2))[1] == 1
     assert "loss " in capsys.readouterr().err
@@ -284,7 +284,7 @@ def test_a_run_that_stopped_goes_on_to_the_bit(tmp_path):
 
 @pytest.mark.parametrize("bad_from", [0, 1, 3])
 def test_a_loss_that_is_not_finite_is_found_later_with_the_same_step_and_weights(monkeypatch, one_piece, bad_from):
-    """The host stops at the step itself; the device at its next look, by when the weights are long ruined."""
+    """The host stops at that step; the device when it next looks, when the weights are already ruined."""
 
     def broken(model, *args, **options):
         loss, grads = loss_and_grads(model, *args, **options)
@@ -496,8 +496,8 @@ def test_a_command_without_a_gpu_says_so_in_one_line(command, monkeypatch, tmp_p
 
 
 def test_the_demo_says_the_same_on_the_device(tmp_path):
-    """Every number of both demos is compared but times. Batches go in pieces on the host, and its factor for clipping
-    is of another precision, so losses are equal to rounding, and texts as long as no draw is on the edge."""
+    """Everything but the times is compared. The host cuts batches into pieces and clips with a factor of different
+    precision, so losses are equal up to rounding, and texts unless a random choice is borderline."""
     expected, found = (
         demo(QUICK, 0, 2, tmp_path / "demo.png", progress=False, device=device) for device in ("numpy", "cupy")
     )

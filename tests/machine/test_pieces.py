@@ -1,4 +1,4 @@
-"""A batch is cut by its shape alone, and its pieces are shared out wherever threads can be started or not."""
+"""A batch is cut by its shape only, and its pieces are shared whether threads can be started or not."""
 
 import sys
 import threading

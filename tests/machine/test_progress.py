@@ -1,4 +1,4 @@
-"""A line rewritten in place on a terminal; elsewhere whole lines, few of them; the time left is the time so far."""
+"""On a terminal, one line rewritten in place; elsewhere a few whole lines; the time left comes from the time so far."""
 
 import io
 
@@ -15,7 +15,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def clock(monkeypatch):
-    """A clock that stands still until it is told to go on."""
+    """A clock that advances only when told to."""
     now = [0.0]
     monkeypatch.setattr(progress.time, "perf_counter", lambda: now[0])
 

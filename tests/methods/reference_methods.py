@@ -1,6 +1,6 @@
-"""Section 5.1's methods written a second time, a row of the batch at a time, each value with a bound on its rounding.
+"""Section 5.1's methods written a second time, one row of the batch at a time, each value with a bound on its rounding.
 
-Adapters are read off the parameters' names. Special tokens are put into a row as one inserts into a list.
+Bottlenecks are found by the parameters' names. Special tokens are inserted into a row as into a list.
 """
 
 from __future__ import annotations

@@ -147,7 +147,7 @@ def test_the_formulas_are_those_of_section_5_1():
 
 
 def test_the_papers_own_counts():
-    """Where a formula does not give the printed figure, it is one of these, and by this much."""
+    """Where a formula does not give the printed figure: these, and by this much."""
     rows = {(row.model, row.name, row.printed): row for row in methods.published_counts()}
     odd = {key: round(row.millions, 2) for key, row in rows.items() if not row.agrees}
     assert odd == {
@@ -215,7 +215,7 @@ def test_every_gradient_is_the_central_difference(name):
     assert abs(loss - (w * nll.value).sum()) <= 2 * rounding
     assert grads.keys() == trainable(model).keys()
     for parameter, array in trainable(model).items():
-        if name == "top2" and array.ndim == 2:  # of the base's own matrices a row is enough
+        if name == "top2" and array.ndim == 2:  # one row of each of the base's own matrices is enough
             array, grads[parameter] = array[:1], grads[parameter][:1]
         assert_gradient(grads[parameter], lambda: loss_of(model, tokens, targets, weights), array, rounding)
 
@@ -232,8 +232,8 @@ def test_only_what_the_method_trains_moves_and_the_loss_falls(name):
     assert moved <= trainable(model).keys() and trainable(model).keys() - moved <= still
 
 
-def test_a_key_alone_never_moves_its_bias():
-    """A bias of k adds the same to all scores of a query, which the softmax does not feel: its gradient is rounding."""
+def test_the_bias_of_keys_has_no_gradient_but_rounding():
+    """A bias of k adds the same to all scores of a query, which the softmax cancels: its gradient is rounding."""
     _, grads = loss_and_grads(fresh("bitfit"), *batch())
     for i in range(CONFIG.n_layer):
         assert np.abs(grads[f"blocks.{i}.attn.k_proj.bias"]).max() < 1e-12
@@ -262,7 +262,7 @@ def test_only_special_tokens_change_the_model_at_the_start(name):
 
 
 @every_method
-def test_the_seed_decides_all_that_is_added(name):
+def test_the_seed_decides_everything_that_is_added(name):
     def added(seed: int) -> dict[str, bytes]:
         model = methods.apply(gpt(CONFIG), name, seed=seed, **OPTIONS[name])
         return {key: value for key, value in bits(model).items() if key not in bits(gpt(CONFIG))}
@@ -301,7 +301,7 @@ def test_bitfit_trains_the_biases_of_layer_norms_too():
     assert all(name.endswith(".bias") for name in names)
 
 
-def test_adapters_stand_where_their_papers_put_them():
+def test_bottlenecks_are_where_their_papers_put_them():
     places = {
         "adapter_h": {f"blocks.{i}.{part}" for i in range(2) for part in ("attn", "mlp")},
         "adapter_p": {"blocks.0.mlp", "blocks.1.mlp"},
@@ -312,14 +312,14 @@ def test_adapters_stand_where_their_papers_put_them():
         assert {key.partition(".adapter.")[0] for key in trainable(fresh(name))} == expected
 
 
-def test_below_the_lowest_adapter_nothing_is_kept_for_backward():
+def test_below_the_lowest_bottleneck_nothing_is_kept_for_backward():
     """AdapterDrop's saving in training: backward ends there."""
     _, cache = fresh("adapter_d").forward(batch()[0])
     assert cache.blocks[0] is None and cache.blocks[1] is not None
 
 
 @pytest.mark.parametrize("name", ["adapter_h", "adapter_p", "adapter_l"])
-def test_a_frozen_layer_under_the_lowest_adapter_is_not_entered(name, monkeypatch):
+def test_backward_enters_no_frozen_layer_below_the_lowest_bottleneck(name, monkeypatch):
     from minilora.nn import Linear
 
     entered = []
@@ -332,7 +332,7 @@ def test_a_frozen_layer_under_the_lowest_adapter_is_not_entered(name, monkeypatc
 
 
 @pytest.mark.parametrize("name", WITH_SPECIALS)
-def test_special_tokens_take_their_room_from_the_text(name):
+def test_special_tokens_use_up_context(name):
     model = fresh(name)
     assert model.max_tokens == CONFIG.block_size - 5
     model(np.zeros((1, model.max_tokens), int))

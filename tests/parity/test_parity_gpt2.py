@@ -125,7 +125,7 @@ def test_both_read_the_same_tokens(tmp_path):
 
 
 def test_every_family_member_has_a_shape_we_can_be(tmp_path):
-    # gpt2, -medium, -large and -xl differ in these three numbers alone: their config.json is accepted as it is.
+    # gpt2, -medium, -large and -xl differ only in these three numbers: their config.json is accepted unchanged.
     for n_layer, n_head, n_embd in ((12, 12, 768), (24, 16, 1024), (36, 20, 1280), (48, 25, 1600)):
         transformers.GPT2Config(n_layer=n_layer, n_head=n_head, n_embd=n_embd).save_pretrained(tmp_path)
         with pytest.raises(ValueError, match=r"lacks model\.safetensors"):

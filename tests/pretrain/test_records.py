@@ -33,7 +33,7 @@ def test_copied_marks_every_occurrence_of_a_value_except_the_first():
     assert marked == "_______cd_______ab_"
 
 
-def test_what_is_copied_was_there_before(found):
+def test_every_copied_byte_repeats_an_earlier_value(found):
     """Each marked byte lies in a value that occurs earlier in the text."""
     for text, values in found[:300]:
         places = {v: [i for i in range(len(text)) if text.startswith(v, i)] for v in values}
@@ -41,7 +41,7 @@ def test_what_is_copied_was_there_before(found):
             assert any(p <= i < p + len(v) for v, where in places.items() for p in where[1:])
 
 
-def test_a_good_part_is_copied_in_every_kind_of_document():
+def test_a_tenth_of_every_kind_of_document_is_copied():
     generator = Generator(0, WORDS)
     for writer in set(generator.writers):
         share = np.mean([copied(writer()).mean() for _ in range(200)])

@@ -116,7 +116,7 @@ def test_nist_by_hand():
     )
 
 
-def test_two_thirds_of_the_length_halve_nist():
+def test_two_thirds_of_the_length_halves_nist():
     """Counts a 1, b 1, c 1 of 3: both words have log2(3) bits."""
     assert nist([["a", "b"]], [[["a", "b", "c"]]], max_n=1) == pytest.approx(math.log2(3) / 2)
 
@@ -168,7 +168,7 @@ def test_cider_by_hand():
     assert cider([["a", "b"], ["a", "c"]], references, max_n=2) == pytest.approx(10)
 
 
-def test_cider_clips_what_is_repeated_and_punishes_length():
+def test_cider_clips_repetition_and_punishes_length():
     """ "b b" for "b" (in one of two cases): min(2, 1) * 1 / (2 * 1) = 1/2, one word too long: exp(-1 / 72)."""
     assert cider([["b", "b"], ["c"]], [[["b"]], [["c"]]], max_n=1) == pytest.approx(
         10 * (math.exp(-1 / 72) / 2 + 1) / 2

@@ -308,7 +308,7 @@ def test_random_answers_are_rejected():
         check_lora(forward=lambda x, *layer: forward(x * (rng.random(x.shape) < 0.5), *layer))
 
 
-def test_unmerge_alone_is_refused():
+def test_unmerge_without_merge_is_refused():
     with pytest.raises(ValueError, match="give check_lora both"):
         check_lora(forward=forward, unmerge=unmerge)
 
@@ -316,7 +316,7 @@ def test_unmerge_alone_is_refused():
 # In a user's own test file.
 
 
-def test_the_five_lines_leave_no_folder_and_no_noise(tmp_path):
+def test_the_readme_s_lines_leave_no_folder_and_no_noise(tmp_path):
     (tmp_path / "test_mine.py").write_text(
         "from minilora.testing import check_lora\n"
         "forward = lambda x, W0, A, B, s: x @ W0.T + s * (x @ A.T) @ B.T\n"

@@ -51,9 +51,9 @@ class RunConfig:
     test: int = 100
     answers: bool = True
 
-    @property
+    @functools.cached_property
     def text(self) -> str:
-        """The config as canonical JSON: equal configs have equal text."""
+        """The config as canonical JSON: equal configs have equal text, which a plan asks for very often."""
         return json.dumps(asdict(self), sort_keys=True)
 
     @property
