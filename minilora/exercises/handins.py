@@ -3,6 +3,7 @@
 What is clear is read, at most once; what is not is listed, with the reason.
 
     alice/ex05_softmax.py                            a folder for each student, with or without more folders in it
+    alice/ex05_softmax/answer.py                     a folder for each exercise
     alice.zip                                        a zip counts as a folder
     download/alice/...  or  download.zip             and all of these may lie in one more folder or zip
     ex05_softmax.py                                  one student's files and nothing else
@@ -31,9 +32,13 @@ from minilora.exercises import spec
 from minilora.exercises.sandbox import MOST_SOURCE, Gone, read_source
 from minilora.exercises.workbook import HINTS, STATE, untouched
 
+OTHER_NAME = "its name is not an exercise's"
 MOST_VERSIONS = 20  # of one student's answer to one exercise
 MOST_MEMBERS, MOST_ZIP, DEEPEST = 10_000, 100 << 20, 20  # files in a zip, its bytes, folders in folders
 
+# Files that tell what a folder is.
+PAGES = ".minilora-pages"
+MARKS = {"pyvenv.cfg": "a virtual environment", PAGES: "pages that minilora wrote"}
 # Left by systems, editors and minilora itself: nobody's answer, and not worth listing.
 NOISE = re.compile(
     r"\..*|~.*|__macosx|__pycache__|conftest\.py|readme.*|thumbs\.db|desktop\.ini|.*\.(pyc|kept\d+)", re.I
@@ -47,7 +52,7 @@ PLATFORMS = (
 )
 PACKED = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".rar", ".7z")
 NUMBER = re.compile(r"(?<![a-z0-9])ex(?:ercise)?[ _-]?0*(\d{1,3})(?!\d)", re.IGNORECASE)
-COPY = re.compile(r"( ?\(\d+\)|-\d{1,2}|[ _-]+copy( ?\d+)?|\.py)+$", re.IGNORECASE)  # what copying puts at the end
+COPY = re.compile(r"( ?\(\d+\)|[ -]\d{1,2}|[ _-]+copy( ?\d+)?|\.py)+$", re.IGNORECASE)  # what copying puts at the end
 
 
 @dataclass(frozen=True)
@@ -103,14 +108,7 @@ def collect(submissions: Path, one_student: bool = False, ignored: Collection[Pa
 
     `one_student`: everything is the same student's.
     """
-    place = submissions.resolve()
-    if place.is_dir():
-        files = list(_in_folder(place, {path.resolve() for path in ignored}))
-    elif zipfile.is_zipfile(place):
-        files = list(_in_zip(place))
-    else:
-        raise ValueError(f"{submissions} is not a folder or zip: give one that holds the students' files")
-    own_name = place.name if place.is_dir() else place.stem
+    files, own_name = _listed(submissions, ignored)
     if one_student:
         owned = [Owned(own_name, file.parts[-1], file) for file in files]
     else:
@@ -118,11 +116,15 @@ def collect(submissions: Path, one_student: bool = False, ignored: Collection[Pa
     students = sorted({each.student for each in owned} - {""}, key=lambda name: (name.casefold(), name))
     if not students:
         raise ValueError(f"{submissions} holds nothing to grade: put each student's files in a folder of their own")
+    named = {(each.student, recognized(each.name)[0]) for each in owned if each.file.read is not None}
     answers: dict[tuple[str, str], list[File]] = {}
     hints: dict[tuple[str, str], int] = {}
     unread: dict[str, list[str]] = {}
     for student, name, file in owned:
         exercise, problem = ("", file.problem) if file.read is None else recognized(name)
+        if problem == OTHER_NAME and len(file.parts) > 2:  # is it the answer in a folder for an exercise?
+            around = recognized(f"{file.parts[-2]}.py")[0]
+            exercise = around if (student, around) not in named else ""
         if file.read is not None and name == STATE:
             hints |= {(student, solved): count for solved, count in _hints(file.read).items()}
         elif exercise:
@@ -136,16 +138,29 @@ def collect(submissions: Path, one_student: bool = False, ignored: Collection[Pa
 # -------------------------------------------------------------------------------------------- what lies there
 
 
+def _listed(submissions: Path, ignored: Collection[Path]) -> tuple[list[File], str]:
+    """What a folder or zip holds, and its name."""
+    place = submissions.resolve()
+    if place.is_dir():
+        return list(_in_folder(place, {path.resolve() for path in ignored})), place.name
+    if zipfile.is_zipfile(place):
+        return list(_in_zip(place)), place.stem
+    raise ValueError(f"{submissions} is not a folder or zip: give one that holds the students' files")
+
+
 def _in_folder(folder: Path, ignored: set[Path], parts: tuple[str, ...] = ()) -> Iterator[File]:
     """The files and folders in a folder, those of its zips included.  Links are not followed."""
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
-        yield File(parts, problem=error.strerror or "cannot be read")
+        yield File((*parts, "."), problem=error.strerror or "cannot be read")
         return
-    if any(entry.name == "pyvenv.cfg" for entry in entries):
-        yield File(parts, problem="a virtual environment")
-        return
+    for name, problem in MARKS.items():
+        if any(entry.name == name for entry in entries):
+            yield File(parts or (".",), problem=problem)
+            return
+    if parts:
+        yield File(parts)
     for entry in entries:
         path, here = Path(entry.path), (*parts, entry.name)
         if _is_noise(entry.name) or path in ignored:
@@ -153,7 +168,6 @@ def _in_folder(folder: Path, ignored: set[Path], parts: tuple[str, ...] = ()) ->
         if entry.is_symlink() or len(here) > DEEPEST:
             yield File(here, problem="a link" if entry.is_symlink() else "too deep in folders")
         elif entry.is_dir():
-            yield File(here)
             yield from _in_folder(path, ignored, here)
         elif entry.is_file() and entry.name.lower().endswith(".zip"):
             yield from _in_zip(path, (*parts, path.stem))
@@ -226,7 +240,7 @@ def _owned(files: list[File], own_name: str) -> list[Owned]:
         else:
             loose.append(file)
     if not owned:
-        return [Owned(own_name, str(file), file) for file in loose]
+        return [Owned(own_name, str(file), file) for file in loose if any(recognized(str(each))[0] for each in loose)]
     ids: dict[str, set[str]] = {}
     for (name, id), _, _ in owned:
         ids.setdefault(name, set()).add(id)
@@ -242,9 +256,9 @@ def _owned(files: list[File], own_name: str) -> list[Owned]:
 
 def _before_exercise(name: str) -> str:
     """ "alice" of "alice_ex05_softmax.py" and "alice_softmax.py"; "" where nothing comes before the exercise."""
+    if found := NUMBER.search(name):
+        return re.sub(r"^copy of ", "", name[: found.start()], flags=re.IGNORECASE).strip(" _-.")
     stem = COPY.sub("", name)
-    if found := NUMBER.search(stem):
-        return stem[: found.start()].strip(" _-.")
     ends = [slug for slug in map(_slug, spec.names()) if stem.lower().endswith(slug)]
     return stem[: -len(max(ends, key=len))].strip(" _-.") if ends else ""
 
@@ -274,7 +288,7 @@ def recognized(name: str) -> tuple[str, str]:
     for each in names:
         if _plain(stem) in (_plain(_slug(each)), _plain(each[2:]), _plain(each[2:].lstrip("0"))):
             return each, ""
-    return "", "its name is not an exercise's"
+    return "", OTHER_NAME
 
 
 def _is_noise(name: str) -> bool:

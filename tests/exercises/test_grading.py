@@ -87,7 +87,8 @@ LAYOUTS = {
     },
     "Brightspace": {"12-34 - Jane Doe - Nov 3, 2026 1011 AM/{}.py": "Jane Doe", "13-34 - Al - Nov 4, 2026/{}.py": "Al"},
     "namesakes": {"Jo_12_assignsubmission_file_/{}.py": "Jo 12", "Jo_13_assignsubmission_file_/{}.py": "Jo 13"},
-    "browser": {"ann/{} (1).py": "ann", "bob/Copy of {}.py": "bob", "eve/{} - Copy.py": "eve", "al/{}-2.PY": "al"},
+    "a folder for each exercise": {"ann/{}/answer.py": "ann", "bob/{}/main.py": "bob"},
+    "browser": {"ann/{} (1).py": "ann", "bob/Copy of {}.py": "bob", "eve/{} - Copy.py": "eve", "al/{} 2.PY": "al"},
 }
 
 
@@ -104,7 +105,18 @@ def test_every_layout_is_read(layout, folder):
 
 
 CLEAR = (
-    *("ex05_softmax", "ex05", "ex5", "EX_05", "Exercise 5", "exercise-05 final", "softmax", "05_softmax", "5 softmax"),
+    *(
+        "ex05_softmax",
+        "ex05",
+        "ex5",
+        "EX_05",
+        "Exercise 5",
+        "exercise-05 final",
+        "softmax",
+        "05_softmax",
+        "5 softmax",
+        "softmax 2",
+    ),
     *(
         "Softmax",
         "ex05 (2)",
@@ -234,7 +246,7 @@ def test_a_messy_class_of_eight(folder, tmp_path, capsys, monkeypatch):
         ["Ann", "3", "ann@school.edu", "1", "7"],
         ["Zoe", "4", "zoe", "1", ""],
     ]
-    assert len(list((out / "pages").iterdir())) == 16
+    assert len(list((out / "pages").glob("[!.]*"))) == 16
     page = (out / "pages" / "gina.html").read_text("utf-8")
     for part in ("dW = dy^T x", "dW is transposed", "x  = (", "a shape: (", "ex02_adam.py", "1.33 of 2", "✓ dx = dy W"):
         assert part in page
@@ -300,7 +312,23 @@ def test_outputs_among_the_hand_ins_are_not_hand_ins(folder, monkeypatch):
     monkeypatch.chdir(folder)
     for _ in range(2):
         assert main(["grade", ".", "--only", "1", "--feedback", "pages"]) == 0
+    assert main(["grade", ".", "--only", "1"]) == 0
     assert (folder / "grades.csv").read_text().count("\n") == 2
+    assert "pages: pages that minilora wrote" in (folder / "grades.details.csv").read_text()
+
+
+def test_a_folder_without_hand_ins_is_an_error(folder, capsys):
+    put(folder, {"notes.txt": b"", "roster.csv": b""})
+    assert main(["grade", str(folder)]) == 2
+    assert "holds nothing to grade" in capsys.readouterr().err
+
+
+def test_a_helper_beside_the_answer_is_not_the_answer(folder):
+    put(folder, {f"ann/{FIRST}/{FIRST}.py": b"1", f"ann/{FIRST}/helper.py": b"2", f"ann/{SECOND}/a.py": b"3"})
+    put(folder, {f"ann/{SECOND}/b.py": b"4"})
+    found = collect(folder)
+    assert found.hand_ins["ann", FIRST].source == b"1" and "which of these" in found.hand_ins["ann", SECOND].problem
+    assert found.unread == {"ann": [f"ann/{FIRST}/helper.py: its name is not an exercise's"]}
 
 
 # -------------------------------------------------------------------------------- what teachers and students read
