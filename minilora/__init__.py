@@ -15,6 +15,7 @@ from minilora.files.adapter import load_adapter, save_adapter
 from minilora.files.container import CheckpointError
 from minilora.files.model import load_base, load_model, save_model
 from minilora.generate import generate
+from minilora.llama import Llama, LlamaConfig
 from minilora.lora import (
     LoraConfig,
     LoraError,
@@ -40,6 +41,8 @@ __all__ = [
     "CheckpointError",
     "FitResult",
     "GPTConfig",
+    "Llama",
+    "LlamaConfig",
     "LoraConfig",
     "LoraError",
     "NonFiniteLossError",

@@ -444,14 +444,26 @@ def _adapted(shapes: Mapping[str, tuple[int, ...]], config: LoraConfig) -> dict[
     return {path: shape for path, shape in layers.items() if config.targets(path)}
 
 
-def merge(model: Tree, keep_base: bool = True) -> Tree:
+def merge(model: Tree, keep_base: bool = True, dequantize: bool = False) -> Tree:
     """Write W = W0 + (alpha/r) B A into every adapted weight, so that inference has no extra latency (section 4.1).
 
     keep_base=True keeps W0 aside, so that `unmerge` restores it bit for bit; False is the paper's own way, which needs
     no memory for W0 but rounds: see `minilora.testing.unmerge_drift_bound`.
-    LoraError if there is no LoRA, or it is merged already.
+    A weight that is stored in few bits has no room for dW: with `dequantize` it becomes floats first, and stays so.
+    LoraError if there is no LoRA, or it is merged already, or a weight is stored in few bits and may not change.
     """
     layers = _lora_layers_in_state(model, merged=False, cure="call unmerge(model) before you merge again")
+    stored = [layer for layer in layers if layer.weight.stored_as is not None]
+    if stored and not dequantize:
+        raise LoraError(
+            f"{stored[0].weight.name} is stored as {stored[0].weight.stored_as}, which has no room for dW: "
+            "call merge(model, dequantize=True), or merge into the base that it was made from"
+        )
+    for layer in stored:
+        inner: Any = unwrapped(layer)
+        inner.weight = layer.weight.as_floats()
+    if stored:
+        model.assign_names()
     for layer in layers:
         layer.merge(keep_base)
     return model

@@ -35,6 +35,8 @@ class Parameter:
     """An array with a name and a flag: `data`, `name` (its path from the root), `trainable`."""
 
     __slots__ = ("data", "name", "trainable")
+    stored_as: str | None = None  # how a parameter is kept whose `data` is computed from few bits: see `quantized`
+    made_from: str | None = None  # the hash of the whole base that it was made from, if it is not the original
 
     def __init__(self, data: Array, trainable: bool = True) -> None:
         self.data = data
@@ -52,6 +54,18 @@ class Parameter:
     @property
     def nbytes(self) -> int:
         return self.data.nbytes
+
+    def rows(self, which: Any) -> Array:
+        """Rows of a matrix: `which` is a slice, or an array of row numbers."""
+        return self.data[which]
+
+    def as_floats(self) -> Parameter:
+        """This parameter; of one that is stored in few bits, a frozen one with the same numbers as floats."""
+        return self
+
+    def move(self, move: Callable[[Array], Array]) -> None:
+        """Move the array to another device."""
+        self.data = move(self.data)
 
     def __repr__(self) -> str:
         state = "trainable" if self.trainable else "frozen"
@@ -150,9 +164,9 @@ class Module:
             parameter.trainable = False
 
     def unfreeze(self) -> None:
-        """Train every parameter at or below this module."""
+        """Train every parameter at or below this module, but for those that are stored in few bits."""
         for parameter in self.parameters:
-            parameter.trainable = True
+            parameter.trainable = parameter.stored_as is None
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Name -> a copy of each parameter's array, on the host."""
@@ -175,6 +189,8 @@ class Module:
                     f"{name} has shape {np.shape(state[name])} in the state and {parameter.shape} in the model: "
                     "build the model with the config it was saved with"
                 )
+            if parameter.stored_as is not None:
+                raise ValueError(f"{name} is stored as {parameter.stored_as}: call quantized.dequantize(model) first")
         for name, parameter in parameters.items():
             xp = array_module(parameter.data)
             parameter.data[...] = xp.asarray(state[name], dtype=parameter.data.dtype)
@@ -186,7 +202,7 @@ class Module:
         """
         move = mover(device)
         for parameter in self.parameters:
-            parameter.data = move(parameter.data)
+            parameter.move(move)
         for _, module in self.named_modules():
             module.move_kept(move)
         return self
@@ -302,6 +318,26 @@ class LayerNorm(Module):
         if self.bias.trainable:
             accumulate(grads, self.bias, ops.linear_db(dy))
         return ops.layer_norm_dx(dy, cache.xhat, cache.rstd, self.weight.data) if need_dx else None
+
+
+class RMSNorm(Module):
+    """y = weight * x / sqrt(mean(x^2) + eps) over the last axis; weight (d,)."""
+
+    def __init__(self, d: int, dtype: str, eps: float) -> None:
+        self.weight = Parameter(np.ones(d, dtype))
+        self.eps = eps
+
+    def forward(self, x: Array, rng: Any = None) -> tuple[Array, Any]:
+        """x (..., d) -> y (..., d).  The cache is xhat (..., d) and rrms (..., 1)."""
+        y, xhat, rrms = ops.rms_norm(x, self.weight.data, self.eps)
+        return y, (xhat, rrms)
+
+    def backward(self, dy: Array, cache: Any, grads: Gradients, need_dx: bool = True) -> Array | None:
+        """dy (..., d) -> dx (..., d)."""
+        xhat, rrms = cache
+        if self.weight.trainable:
+            accumulate(grads, self.weight, ops.layer_norm_dgamma(dy, xhat))
+        return ops.rms_norm_dx(dy, xhat, rrms, self.weight.data) if need_dx else None
 
 
 class Embedding(Module):

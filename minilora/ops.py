@@ -120,6 +120,34 @@ def layer_norm_dgamma(dy: Array, xhat: Array) -> Array:
 
 # beta is a bias: its gradient is `linear_db`.
 
+# --------------------------------------------------------------------------------------------- RMSNorm
+
+
+def rms_norm(x: Array, gamma: Array, eps: float) -> tuple[Array, Array, Array]:
+    """y = gamma * xhat with xhat = x * rrms and rrms = 1 / sqrt(mean(x^2) + eps): LayerNorm without mean and shift.
+
+    x (..., d), gamma (d,) -> y (..., d), xhat (..., d), rrms (..., 1).  Zhang and Sennrich 2019, eq. 4.
+    """
+    rrms = 1 / array_module(x).sqrt(_mean_product(x, x) + eps)
+    xhat = x * rrms
+    return xhat * gamma, xhat, rrms
+
+
+def rms_norm_dx(dy: Array, xhat: Array, rrms: Array, gamma: Array) -> Array:
+    """dx = rrms * (g - xhat * mean(g * xhat)) with g = dL/dxhat = dy * gamma.
+
+    From xhat = x rrms: moving x_j moves xhat_i directly (rrms if i = j) and through the root,
+    drrms/dx_j = -rrms^2 xhat_j / d, so dxhat_i/dx_j = rrms (delta_ij - xhat_i xhat_j / d); contract with g_i.
+    dy, xhat (..., d), rrms (..., 1), gamma (d,) -> (..., d).
+    """
+    g = dy * gamma
+    g -= xhat * _mean_product(g, xhat)
+    g *= rrms
+    return g
+
+
+# gamma enters as LayerNorm's does: its gradient is `layer_norm_dgamma`.
+
 # ------------------------------------------------------------------------------------------------ GELU
 
 _GELU_C = math.sqrt(2 / math.pi)
@@ -156,6 +184,63 @@ def gelu_dx(dy: Array, x: Array, y: Array, phi: Array) -> Array:
     slope *= phi
     slope *= dy
     return slope
+
+
+# ------------------------------------------------------------------------------------------------ SiLU
+
+
+def silu(x: Array) -> tuple[Array, Array]:
+    """y = x * s with the logistic function s = 1 / (1 + exp(-x)) = (1 + tanh(x / 2)) / 2, which cannot overflow.
+
+    x (any shape) -> y, s (same shape).  SwiGLU, silu(x W^T) * (x V^T), is this and a product: Shazeer 2020, eq. 6.
+    """
+    s = x * 0.5
+    array_module(x).tanh(s, out=s)
+    s += 1
+    s *= 0.5
+    return x * s, s
+
+
+def silu_dx(dy: Array, y: Array, s: Array) -> Array:
+    """ds/dx = s (1 - s), so dy/dx = s + x s (1 - s) = s + y (1 - s)."""
+    slope = 1 - s
+    slope *= y
+    slope += s
+    slope *= dy
+    return slope
+
+
+# ---------------------------------------------------------------------------------- rotary positions
+
+
+def rotary_angles(positions: Array, frequencies: Array) -> tuple[Array, Array]:
+    """cos and sin of the angle position * frequency.  positions (T,), frequencies (D/2,) -> two of (T, D/2)."""
+    xp = array_module(frequencies)
+    angles = positions[:, None] * frequencies
+    return xp.cos(angles), xp.sin(angles)
+
+
+def rotary(x: Array, cos: Array, sin: Array) -> Array:
+    """Turn the pair (x_i, x_{i + D/2}) by the angle of its position and frequency, for each i < D/2.
+
+    Queries and keys turned so have q_m . k_n depend on the distance m - n only (Su et al. 2021, section 3.2): pairs are
+    complex numbers, and (q e^{i m f}) conj(k e^{i n f}) = q conj(k) e^{i (m - n) f}. The paper pairs neighbours, 2i and
+    2i + 1; the pairs here are those of Llama's files.
+    x (..., T, D), cos and sin (T, D/2) -> (..., T, D).
+    """
+    half = x.shape[-1] // 2
+    a, b = x[..., :half], x[..., half:]
+    y = array_module(x).empty_like(x)
+    y[..., :half] = a * cos
+    y[..., :half] -= b * sin
+    y[..., half:] = b * cos
+    y[..., half:] += a * sin
+    return y
+
+
+def rotary_dx(dy: Array, cos: Array, sin: Array) -> Array:
+    """A rotation's transpose is the rotation back.  (..., T, D) -> (..., T, D)."""
+    return rotary(dy, cos, -sin)
 
 
 # ------------------------------------------------------------------------------------ causal attention

@@ -7,7 +7,7 @@ standard library's sources. A user's own UTF-8 file is the third corpus.
 from __future__ import annotations
 
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -134,3 +134,38 @@ class TextData:
         weights = (np.arange(windows * T) < n).astype(np.float32).reshape(windows, T)
         for i in range(0, windows, batch_size):
             yield Batch(tokens[i : i + batch_size], targets[i : i + batch_size], weights[i : i + batch_size])
+
+
+class RowData:
+    """Whole rows of tokens, each with the weights of its tokens in the loss: prompts with answers, conversations.
+
+    A batch is padded to its longest row, with targets of weight 0.  ValueError if there are no rows.
+    """
+
+    def __init__(self, rows: Sequence[np.ndarray], weights: Sequence[np.ndarray]) -> None:
+        if not rows:
+            raise ValueError("there are no examples: give at least one")
+        self.rows, self.weights = rows, weights
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def batch(self, chosen: Sequence[int] | np.ndarray) -> Batch:
+        """The rows of these numbers.  The first token of each is no target."""
+        longest = max(len(self.rows[i]) for i in chosen)
+        padded = np.zeros((len(chosen), longest), dtype=np.int64)
+        weights = np.zeros((len(chosen), longest), dtype=np.float32)
+        for row, i in enumerate(chosen):
+            padded[row, : len(self.rows[i])] = self.rows[i]
+            weights[row, : len(self.rows[i])] = self.weights[i]
+        return Batch(padded[:, :-1], padded[:, 1:], weights[:, 1:])
+
+    def sample(self, rng: np.random.Generator, batch_size: int) -> Batch:
+        """`batch_size` rows at random, with replacement."""
+        return self.batch(rng.integers(len(self.rows), size=batch_size))
+
+    def batches(self, batch_size: int) -> Iterator[Batch]:
+        """Every row once, the shortest first, so that little is padding."""
+        order = sorted(range(len(self.rows)), key=lambda i: len(self.rows[i]))
+        for i in range(0, len(order), batch_size):
+            yield self.batch(order[i : i + batch_size])

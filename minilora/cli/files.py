@@ -10,21 +10,21 @@ from minilora.adapters.bank import AdapterBank
 from minilora.nn import Decoder
 
 
-def load_base(path: Path | None) -> tuple[Decoder, Any]:
-    """(model, tokenizer): the shipped base, a model file (its tokens are bytes), or a Hugging Face GPT-2 folder.
+def load_base(path: Path | None, quantized: str | None = None) -> tuple[Decoder, Any]:
+    """(model, tokenizer): the shipped base, a model file (its tokens are bytes), or what `hf.load_pretrained` reads.
 
-    ValueError if the folder has no tokenizer.
+    ValueError if a folder has no tokenizer, or `quantized` is asked of a base that is not of Llama's type.
     """
-    if path is None:
-        return ml.load_base()
-    if not path.is_dir():
-        return ml.load_model(path), ml.ByteTokenizer()
-    from minilora.hf import load_gpt2
+    if path is not None and (path.is_dir() or path.suffix in (".gguf", ".whl")):
+        from minilora.hf import load_pretrained
 
-    model, tokenizer = load_gpt2(path)
-    if tokenizer is None:
-        raise ValueError(f"{path} has no tokenizer: put GPT-2's tokenizer.json, or vocab.json and merges.txt, into it")
-    return model, tokenizer
+        model, tokenizer = load_pretrained(path, quantized)
+        if tokenizer is None:
+            raise ValueError(f"{path} has no tokenizer: put tokenizer.json, or vocab.json and merges.txt, into it")
+        return model, tokenizer
+    if quantized is not None:
+        raise ValueError(f"--quantized {quantized} needs a Llama-type --base: a folder, a .gguf file or a wheel")
+    return ml.load_base() if path is None else (ml.load_model(path), ml.ByteTokenizer())
 
 
 def check_out(out: Path, *inputs: Path | None) -> None:
@@ -41,8 +41,9 @@ def check_out(out: Path, *inputs: Path | None) -> None:
 
 
 def write_merged(base: Path | None, adapters: list[Path], out: Path) -> None:
-    """Write the base with these adapters in its weights: a model file, or a GPT-2 folder if the base is a folder."""
-    to_folder = base is not None and base.is_dir()
+    """Write the base with these adapters in its weights: a model file, or a folder for transformers if the base is
+    something that `hf.load_pretrained` reads."""
+    to_folder = base is not None and (base.is_dir() or base.suffix in (".gguf", ".whl"))
     if not to_folder:
         check_out(out, *adapters, base)
     model, tokenizer = load_base(base)
@@ -54,16 +55,16 @@ def write_merged(base: Path | None, adapters: list[Path], out: Path) -> None:
             bank.load_adapter(path.stem, path)
         merged = bank.merged_copy(*(path.stem for path in adapters))
     if to_folder:
-        write_gpt2(merged, tokenizer, out)
+        write_folder(merged, tokenizer, out)
     else:
         ml.save_model(merged, out)
 
 
-def write_gpt2(model: Decoder, tokenizer: Any, out: Path) -> None:
-    """Write a GPT-2 folder, with the tokenizer's files if it has any (bytes need none)."""
-    from minilora.hf import BPETokenizer, save_gpt2
+def write_folder(model: Decoder, tokenizer: Any, out: Path) -> None:
+    """Write a folder that transformers loads, with the tokenizer's files if it has any (bytes need none)."""
+    from minilora.hf import BPETokenizer, save_pretrained
 
-    save_gpt2(model, out, tokenizer if isinstance(tokenizer, BPETokenizer) else None)
+    save_pretrained(model, out, tokenizer if isinstance(tokenizer, BPETokenizer) else None)
 
 
 def wrote(out: Path, use: str = "") -> str:

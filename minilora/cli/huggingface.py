@@ -7,7 +7,7 @@ from pathlib import Path
 
 import minilora as ml
 from minilora.cli.arguments import Commands, add_adapter, add_base, add_command, add_group, add_out
-from minilora.cli.files import load_base, write_gpt2, wrote
+from minilora.cli.files import load_base, write_folder, wrote
 
 
 def add_commands(commands: Commands) -> None:
@@ -47,7 +47,7 @@ def add_commands(commands: Commands) -> None:
 
 
 def run_export_gpt2(a: argparse.Namespace) -> None:
-    write_gpt2(*load_base(a.base), a.out)
+    write_folder(*load_base(a.base), a.out)
     print(wrote(a.out, f"transformers.GPT2LMHeadModel.from_pretrained({str(a.out)!r})"))
 
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 import io
 import os
 import sys
+import warnings
 from typing import Any
 
 import minilora as ml
-from minilora.cli import adapters, core, exercises, huggingface, reproduce
+from minilora.cli import adapters, core, exercises, huggingface, language_models, reproduce
 from minilora.cli.arguments import Parser
 from minilora.cli.core import one_line
 
@@ -23,6 +24,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     replace_unprintable(sys.stdout)
     replace_unprintable(sys.stderr)
+    warnings.showwarning = lambda message, *where: print(f"minilora: {message}", file=sys.stderr)
     arguments = parser().parse_args(argv)
     try:
         arguments.run(arguments)
@@ -53,6 +55,6 @@ def parser() -> Parser:
     top.add_argument("--version", action="version", version=f"minilora {ml.__version__}")
     top.add_argument("--traceback", action="store_true", help="on an error, show where in the code it happened")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
-    for module in (core, huggingface, adapters, exercises, reproduce):
+    for module in (core, language_models, huggingface, adapters, exercises, reproduce):
         module.add_commands(commands)
     return top

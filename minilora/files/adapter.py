@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from minilora.files.header import (
     describe,
     describe_lora,
     lora_of,
+    quantization,
 )
 from minilora.lora import LoraConfig, LoraError, add_lora, is_merged, lora_shapes, resolved_config
 from minilora.machine.backend import Array, array_module, to_host
@@ -32,6 +35,7 @@ class Adapter:
     lora         the LoRA config
     tensors      "PATH.lora_A" (r, k) and "PATH.lora_B" (d, r) of every adapted layer, and biases if they were trained
     parent       the name of the adapter that it was trained on top of (see `adapters.AdapterBank`), or None
+    quantized    how that base was stored while it trained, such as "NF4"; None for floats
     """
 
     config: Config
@@ -39,6 +43,7 @@ class Adapter:
     lora: LoraConfig
     tensors: dict[str, Array]
     parent: str | None = None
+    quantized: str | None = None
 
     @property
     def paths(self) -> list[str]:
@@ -54,7 +59,8 @@ class Adapter:
         """The hash of everything in it and, through `base_sha256`, of its ancestors: like a commit's hash in git."""
         setup = to_json([self.base_sha256, *describe_lora(self.lora).values()]).encode()
         tensors = {name: to_host(array) for name, array in self.tensors.items()}
-        return content_hash({**tensors, "": np.frombuffer(setup, dtype=np.uint8)})
+        tensors[""] = np.frombuffer(setup, dtype=np.uint8)
+        return content_hash(tensors, tensors.__getitem__)
 
 
 def adapter_of(model: Decoder) -> Adapter:
@@ -63,7 +69,8 @@ def adapter_of(model: Decoder) -> Adapter:
     if lora is None:
         raise LoraError("the model has no LoRA to save: call add_lora(model, config), or save_model for all of it")
     names, parameters = list(lora_shapes(model.shapes(), lora)), model.named_parameters()
-    return Adapter(model.config, base_hash(model, names), lora, {name: parameters[name].data for name in names})
+    tensors = {name: parameters[name].data for name in names}
+    return Adapter(model.config, base_hash(model, names), lora, tensors, quantized=quantization(model))
 
 
 def write_adapter(adapter: Adapter, path: str | Path) -> None:
@@ -73,6 +80,7 @@ def write_adapter(adapter: Adapter, path: str | Path) -> None:
         **describe_lora(adapter.lora),
         "base_sha256": adapter.base_sha256,
         "parent": adapter.parent,
+        "quantized": adapter.quantized,
     }
     write_file(path, "adapter", header, {name: to_host(array) for name, array in adapter.tensors.items()})
 
@@ -82,11 +90,13 @@ def read_adapter(path: str | Path, allow_nonfinite: bool = False) -> Adapter:
     header, tensors = read_file(path, "adapter", allow_nonfinite)
     with refusing(path):
         config, lora = config_of(header), lora_of(header)
-        base_sha256, parent = header["base_sha256"], header["parent"]
+        base_sha256, parent, quantized = header["base_sha256"], header["parent"], header.get("quantized")
         if lora is None or not isinstance(base_sha256, str) or not isinstance(parent, (str, type(None))):
             raise ValueError("no LoRA config, base hash or parent")
+        if quantized is not None and not re.fullmatch(r"\w{1,9}(\+\w{1,9}){0,9}", quantized):
+            raise ValueError("an odd way to store a base")
         check_dtype(tensors, config.dtype, path)
-        adapter = Adapter(config, base_sha256, lora, tensors, parent)
+        adapter = Adapter(config, base_sha256, lora, tensors, parent, quantized)
         expected = {name: a.shape for name, a in tensors.items() if name.endswith(".bias") and a.ndim == 1}
         for layer in adapter.paths:  # its d and k are those of B and A, whatever the base
             A = tensors[f"{layer}.lora_A"]
@@ -121,6 +131,12 @@ def load_adapter(model: Model, path: str | Path, allow_nonfinite: bool = False, 
         raise CheckpointError(
             f"{path} was trained on a different base (the weights' hash differs): load that base first, "
             "or pass check_base=False if you are sure"
+        )
+    if adapter.quantized != (here := quantization(model)):
+        warnings.warn(
+            f"{path} was trained on this base in {adapter.quantized or 'floats'}, here it is in {here or 'floats'}: "
+            "expect slightly different outputs",
+            stacklevel=2,
         )
     if present is None:
         add_lora(model, adapter.lora)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from minilora import transformer
+from minilora import llama, transformer
 from minilora.nn import Config, Decoder
 
 
@@ -17,7 +17,10 @@ class Architecture(NamedTuple):
     shapes: Callable[[Any], dict[str, tuple[int, ...]]]
 
 
-ARCHITECTURES = {"gpt2": Architecture(transformer.GPTConfig, transformer.GPT, transformer.shapes)}
+ARCHITECTURES = {
+    "gpt2": Architecture(transformer.GPTConfig, transformer.GPT, transformer.shapes),
+    "llama": Architecture(llama.LlamaConfig, llama.Llama, llama.shapes),
+}
 OLDEST = "gpt2"  # what a header means that names none, written before there was a choice
 
 

@@ -20,7 +20,7 @@ import os
 import re
 import secrets
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -108,11 +108,14 @@ def refusing(path: str | Path) -> Iterator[None]:
         raise CheckpointError(f"{path} has an impossible header ({error}): make it again") from None
 
 
-def content_hash(tensors: Mapping[str, np.ndarray]) -> str:
-    """SHA-256 over names, shapes, dtypes and bytes, in order of name: equal exactly for equal tensors."""
+def content_hash(names: Iterable[str], tensor: Callable[[str], np.ndarray]) -> str:
+    """SHA-256 over names, shapes, dtypes and bytes, in order of name: equal exactly for equal tensors.
+
+    `tensor` is asked for one at a time, so that no more than that need be in memory.
+    """
     digest = hashlib.sha256()
-    for name in sorted(tensors):
-        array = np.asarray(tensors[name], order="C")
+    for name in sorted(names):
+        array = np.asarray(tensor(name), order="C")
         digest.update(f"{name} {array.shape} {array.dtype.str}\n".encode())
         digest.update(array.data)
     return digest.hexdigest()

@@ -70,13 +70,25 @@ def check_shapes(tensors: Mapping[str, np.ndarray], expected: Mapping[str, tuple
 
 
 def base_hash(model: Module, without: list[str]) -> str:
-    """`content_hash` of the frozen base: all parameters except those named, and W0 where a LoRA is merged."""
+    """`content_hash` of the frozen base: all parameters except those named, and W0 where a LoRA is merged.
+
+    A base that was quantized counts as the one it was made from.
+    """
     merged = {f"{path}.weight": layer.base_weight for path, layer in mergeable_layers(model) if layer.merged}
     kept = {name: W0 for name, W0 in merged.items() if W0 is not None}
     if len(kept) < len(merged):
         raise LoraError("the LoRA was merged without keeping W0: call unmerge(model) first")
-    state = {name: p.data for name, p in model.named_parameters().items() if name not in without} | kept
-    return content_hash({name: to_host(array) for name, array in state.items()})
+    frozen = {name: p for name, p in model.named_parameters().items() if name not in without}
+    if made_from := {p.made_from for p in frozen.values() if p.made_from is not None}:
+        if other := [name for name in without if not name.endswith((".lora_A", ".lora_B"))]:
+            raise LoraError(f"{other[0]} trains, and a quantized base is known by all its weights: train a LoRA only")
+        return made_from.pop()
+    return content_hash(frozen, lambda name: to_host(kept[name] if name in kept else frozen[name].data))
+
+
+def quantization(model: Module) -> str | None:
+    """How the weights are stored that are not floats, such as "NF4"; None if all are."""
+    return "+".join(sorted({p.stored_as for p in model.parameters if p.stored_as is not None})) or None
 
 
 def check_setup(config: Config, lora: LoraConfig | None, model: Decoder, present: LoraConfig | None, path: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from minilora.files.architectures import build, shapes
 from minilora.files.container import CheckpointError, read_file, refusing, write_file
-from minilora.files.header import check_dtype, check_shapes, config_of, describe, describe_lora, lora_of
+from minilora.files.header import check_dtype, check_shapes, config_of, describe, describe_lora, lora_of, quantization
 from minilora.lora import LoraError, add_lora, is_merged, lora_shapes, resolved_config
 from minilora.nn import Decoder
 from minilora.text import ByteTokenizer
@@ -16,10 +16,12 @@ from minilora.text import ByteTokenizer
 def save_model(model: Decoder, path: str | Path) -> None:
     """Write the model's config, its weights and its LoRA, if it has one.
 
-    LoraError while a LoRA is merged; ValueError if another method has added parameters.
+    LoraError while a LoRA is merged; ValueError if another method has added parameters, or the model is quantized.
     """
     if is_merged(model):
         raise LoraError("the LoRA is merged: call remove_lora(model) to save only W, or unmerge(model) to save both")
+    if stored := quantization(model):
+        raise ValueError(f"the model is stored as {stored}: save its adapter, or quantized.dequantize(model) first")
     base, lora = shapes(model.config), resolved_config(model)
     if model.shapes().keys() != (base if lora is None else base | lora_shapes(base, lora)).keys():
         raise ValueError("a method has added parameters to the model: save them with methods.save_trained")

@@ -22,9 +22,9 @@ import numpy as np
 
 from minilora.files.container import CheckpointError
 from minilora.hf.bpe import BPETokenizer, load_tokenizer
+from minilora.hf.layout import Layout
 from minilora.hf.safetensors_folder import StoredTensor, extra, read_json, stored_model, whole_folder
-from minilora.lora import LoraError, lora_config, lora_layers, lora_shapes
-from minilora.machine.backend import to_host
+from minilora.lora import LoraError, lora_layers
 from minilora.nn import Decoder
 from minilora.transformer import GPT, GPTConfig, shapes
 
@@ -66,33 +66,12 @@ def gpt2_name(name: str) -> str:
     return f"h.{index}.{LAYERS.get(layer, layer)}{rest}"
 
 
-def gpt2_layout(config: GPTConfig) -> dict[str, list[str]]:
-    """GPT-2's tensor names in the model's order -> our parameters that it holds one below the other."""
-    layout: dict[str, list[str]] = {}
-    for name in shapes(config):
-        layout.setdefault(gpt2_name(name), []).append(name)
-    return layout
-
-
-def gpt2_config(model: Decoder) -> GPTConfig:
-    """The model's config.  ValueError if it is not a GPT-2."""
-    if not isinstance(model.config, GPTConfig):
-        raise ValueError(f"this is a {type(model).__name__}, not a GPT-2: give a minilora.GPT")
-    return model.config
-
-
-def check_parts(model: Decoder) -> None:
-    """ValueError if the model has parts that neither GPT-2 nor a LoRA has."""
-    expected, lora = shapes(gpt2_config(model)), lora_config(model)
-    if lora is not None:
-        expected |= lora_shapes(expected, lora)
-    if odd := sorted(model.shapes().keys() ^ expected.keys()):
-        raise ValueError(f"GPT-2 and this model differ in {odd[0]}: remove what was added to the model first")
-
-
 def is_conv1d(name: str) -> bool:
     """Whether GPT-2 stores this tensor as (in, out)."""
     return name.endswith(".weight") and any(f".{layer}." in name for layer in LAYERS.values())
+
+
+GPT2 = Layout("GPT-2", GPTConfig, "transformer.", "wte", gpt2_name, is_conv1d, default_targets=("c_attn",))
 
 
 # ------------------------------------------------------------------------------------------------ reading
@@ -115,7 +94,7 @@ def load_gpt2(folder: str | Path, dtype: str = "float32") -> tuple[GPT, BPEToken
     _check_tensors(config, stored, folder)
     model = GPT(config, seed=None)
     parameters = model.named_parameters()
-    for name, parts in gpt2_layout(config).items():
+    for name, parts in GPT2.parts(config).items():
         array = stored[name].read()
         pieces = np.split(array.T if is_conv1d(name) else array, len(parts))
         for part, piece in zip(parts, pieces, strict=True):
@@ -159,7 +138,7 @@ def _check_tensors(config: GPTConfig, stored: dict[str, StoredTensor], folder: P
         raise CheckpointError(
             f"{folder}: config.json says blocks {config.n_layer}, the weights say {blocks}: they are not of one model"
         )
-    ours, layout = shapes(config), gpt2_layout(config)
+    ours, layout = shapes(config), GPT2.parts(config)
     if odd := sorted(set(layout) ^ set(stored)):
         fault = "lacks" if odd[0] in layout else "has more than GPT-2's language model:"
         raise CheckpointError(
@@ -188,26 +167,17 @@ def save_gpt2(model: Decoder, folder: str | Path, tokenizer: BPETokenizer | None
     """
     if any(not layer.merged for _, layer in lora_layers(model)):
         raise LoraError("the LoRA is not in the weights: call merge(model) first, or save_peft_adapter(model, folder)")
-    check_parts(model)
+    GPT2.check(model)
     with whole_folder(Path(folder), FILES) as new:
         (new / "config.json").write_text(json.dumps(_hf_config(model, tokenizer), indent=2) + "\n")
-        layout = gpt2_layout(gpt2_config(model))
-        tensors = {f"transformer.{name}": stacked(model, name, parts) for name, parts in layout.items()}
-        extra("safetensors.numpy").save_file(tensors, new / "model.safetensors", metadata={"format": "pt"})
+        extra("safetensors.numpy").save_file(GPT2.tensors(model), new / "model.safetensors", metadata={"format": "pt"})
         if tokenizer is not None:
             tokenizer.save(new)
 
 
-def stacked(model: Decoder, name: str, parts: list[str]) -> np.ndarray:
-    """GPT-2's tensor of this name, contiguous, made of these parameters."""
-    parameters = model.named_parameters()
-    array = np.concatenate([to_host(parameters[part].data) for part in parts])
-    return np.ascontiguousarray(array.T if is_conv1d(name) else array)
-
-
 def _hf_config(model: Decoder, tokenizer: BPETokenizer | None) -> dict[str, Any]:
     """config.json; dropout is 0, because minilora trains its base without."""
-    c = gpt2_config(model)
+    c: Any = model.config
     end = None if tokenizer is None else tokenizer.end_of_text
     return {
         **FIXED,

@@ -23,14 +23,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from minilora.files.architectures import architecture, shapes
 from minilora.files.container import CheckpointError
-from minilora.hf.gpt2 import check_parts, gpt2_config, gpt2_layout, gpt2_name, stacked
+from minilora.hf.gpt2 import GPT2
+from minilora.hf.layout import Layout, rooted
+from minilora.hf.llama import LLAMA
 from minilora.hf.safetensors_folder import StoredTensor, extra, read_json, stored_tensors, whole_folder
 from minilora.lora import LoraConfig, LoraError, LoraLayer, add_lora, lora_config, lora_layers, matrices
 from minilora.machine.backend import array_module, to_host
 from minilora.nn import Decoder, Model
-from minilora.transformer import GPTConfig, shapes
 
+LAYOUTS = {"gpt2": GPT2, "llama": LLAMA}  # by `files.architectures`
 FILES = ("adapter_config.json", "adapter_model.safetensors")
 PREFIX = "base_model.model."  # PEFT's own two wrappers around the model
 
@@ -42,7 +45,7 @@ SILENT = {"auto_mapping", "base_model_name_or_path", "eva_config", "ensure_weigh
 SILENT |= {"inference_mode", "layers_pattern", "megatron_core", "peft_version", "qalora_group_size", "revision"}
 SILENT |= {"task_type"}
 # What a missing key means, where PEFT's defaults differ from LoraConfig's.
-DEFAULTS: dict[str, Any] = {"r": 8, "lora_alpha": 8, "target_modules": ["c_attn"]}
+DEFAULTS: dict[str, Any] = {"r": 8, "lora_alpha": 8}
 PLAIN_INITS = (True, False, "gaussian", "eva", "orthogonal")
 
 
@@ -88,15 +91,19 @@ def split(update: Update, n: int, keep_all: bool) -> list[Update | None]:
     ]
 
 
-def adaptable_layers(config: GPTConfig, root: str = "transformer.") -> dict[str, list[str]]:
-    """GPT-2's path of every layer that a LoRA can adapt -> our layers that it is made of.
+def layout_of(model: Decoder) -> Layout:
+    return LAYOUTS[architecture(model.config)]
 
-    wte appears twice, because PEFT adapts the table and the head that is tied to it separately.
+
+def adaptable_layers(model: Decoder, root: str) -> dict[str, list[str]]:
+    """transformers' path of every layer that a LoRA can adapt -> our layers that stand in it.
+
+    A table with a head tied to it stands in two, because PEFT adapts the two one by one.
     """
-    layers: dict[str, list[str]] = {}
-    for path in matrices(shapes(config)):
-        layers.setdefault(root + gpt2_name(path), []).append(path)
-    return layers | {"lm_head": ["wte"]}
+    name, layers = layout_of(model).name, dict[str, list[str]]()
+    for path in matrices(shapes(model.config)):
+        layers.setdefault(rooted(root, name(path)), []).append(path)
+    return {"lm_head": ["wte"]} | layers
 
 
 def tensor_names(layer: str) -> tuple[str, str]:
@@ -116,16 +123,14 @@ def oriented(layer: str, array: np.ndarray) -> np.ndarray:
 
 
 def is_table(layer: str) -> bool:
-    return layer.endswith(("wte", "wpe"))
+    return layer.endswith(("wte", "wpe", "embed_tokens"))
 
 
-def trained_biases(
-    config: GPTConfig, bias: str, adapted: Collection[str], root: str = "transformer."
-) -> dict[str, list[str]]:
-    """GPT-2's names of the biases that belong to an adapter -> our parameters that each is made of."""
+def trained_biases(model: Decoder, bias: str, adapted: Collection[str], root: str) -> dict[str, list[str]]:
+    """transformers' names of the biases that belong to an adapter -> our parameters that stand in each."""
     return {
         root + name: parts
-        for name, parts in gpt2_layout(config).items()
+        for name, parts in layout_of(model).parts(model.config).items()
         if name.endswith(".bias")
         and (bias == "all" or (bias == "lora_only" and root + name.removesuffix(".bias") in adapted))
     }
@@ -135,18 +140,19 @@ def trained_biases(
 
 
 def save_peft_adapter(model: Decoder, folder: str | Path, base_model: str | None = None) -> None:
-    """Write the model's LoRA as an adapter that `peft.PeftModel.from_pretrained(gpt2, folder)` loads.
+    """Write the model's LoRA as an adapter that `peft.PeftModel.from_pretrained(base, folder)` loads.
 
-    On the same GPT2LMHeadModel it computes the same function. `base_model`, the base's name or folder, is recorded
+    On the same base in transformers it computes the same function. `base_model`, the base's name or folder, is recorded
     for programs that look the base up.
-    LoraError if the model has no LoRA; ValueError if it has other parts that GPT-2 lacks; FileExistsError if the folder
-    holds files that are not an adapter's.
+    LoraError if the model has no LoRA; ValueError if it has parts that its architecture lacks; FileExistsError if the
+    folder holds files that are not an adapter's.
     """
     config = lora_config(model)
     if config is None:
-        raise LoraError("the model has no LoRA to export: call add_lora(model, config), or save_gpt2 for all of it")
-    check_parts(model)
-    layers, adapted = adaptable_layers(gpt2_config(model)), dict(lora_layers(model))
+        raise LoraError("the model has no LoRA to export: call add_lora(model, config), or save all of it")
+    layout = layout_of(model)
+    layout.check(model)
+    layers, adapted = adaptable_layers(model, layout.root), dict(lora_layers(model))
     updates = {
         name: joined([_update(adapted[path]) if path in adapted else None for path in paths])
         for name, paths in layers.items()
@@ -156,16 +162,16 @@ def save_peft_adapter(model: Decoder, folder: str | Path, base_model: str | None
     for name, update in updates.items():
         for tensor, array in zip(tensor_names(name), (update.A, update.B), strict=True):
             tensors[tensor] = oriented(name, array)
-    for name, parts in trained_biases(gpt2_config(model), config.bias, updates).items():
+    for name, parts in trained_biases(model, config.bias, updates, layout.root).items():
         layer = name.removesuffix(".bias")
-        tensors[f"{layer}.base_layer.bias" if layer in updates else name] = stacked(model, name, parts)
+        tensors[f"{layer}.base_layer.bias" if layer in updates else name] = layout.stacked(model, name, parts)
     settings = {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
         "base_model_name_or_path": base_model,
         **_common_settings(config, updates, layers),
-        "fan_in_fan_out": True,  # Conv1D stores (in, out)
-        "ensure_weight_tying": "lm_head" in updates,
+        "fan_in_fan_out": any(layout.is_transposed(f"{layer}.weight") for layer in updates),
+        "ensure_weight_tying": "lm_head" in updates and layers["lm_head"] == ["wte"],
         "inference_mode": True,
     }
     with whole_folder(Path(folder), FILES) as new:
@@ -228,8 +234,8 @@ def _pattern(values: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
 def load_peft_adapter(model: Model, folder: str | Path) -> Model:
     """Add the LoRA that PEFT saved in a folder to the model, and return the model.
 
-    Reads adapters of any of GPT-2's layers, ranks and alphas by pattern, rsLoRA and trained biases. An adapter of
-    c_attn becomes three, of q_proj, k_proj and v_proj (see `split`).
+    Reads ranks and alphas by pattern, rsLoRA and trained biases. An adapter of GPT-2's c_attn becomes one each of
+    q_proj, k_proj and v_proj (see `unstack`).
     CheckpointError, before any change, if the folder is incomplete or damaged, does not fit this model, or sets
     something that changes what is computed and that minilora lacks; LoraError if the model has a LoRA already.
     """
@@ -240,9 +246,10 @@ def load_peft_adapter(model: Model, folder: str | Path) -> Model:
         raise CheckpointError(f"{folder} is a file: name the folder that PEFT saved, with {' and '.join(FILES)} in it")
     settings_path, path = folder / "adapter_config.json", folder / "adapter_model.safetensors"
     settings, stored = _checked_settings(settings_path), _stored_adapter(path)
-    root = "transformer." if any(name.startswith("transformer.") for name in stored) else ""  # GPT2Model has none
-    layers = adaptable_layers(gpt2_config(model), root)
-    plan = _planned(settings, layers, settings_path)
+    layout = layout_of(model)
+    root = layout.root if any(name.startswith(layout.root) for name in stored) else ""  # GPT2Model has none
+    layers = adaptable_layers(model, root)
+    plan = _planned(settings, layers, layout, settings_path)
     arrays = _checked_tensors(model, stored, plan, root, path)
     updates: dict[str, Update] = {}
     for layer, (_, scaling) in plan.adapted.items():
@@ -250,7 +257,7 @@ def load_peft_adapter(model: Model, folder: str | Path) -> Model:
         parts = split(Update(A, B, scaling), len(layers[layer]), keep_all=plan.config.bias == "lora_only")
         updates |= {name: part for name, part in zip(layers[layer], parts, strict=True) if part is not None}
     values = {f"{name}.lora_{which}": getattr(u, which) for name, u in updates.items() for which in "AB"}
-    for name, names in trained_biases(gpt2_config(model), plan.config.bias, plan.adapted, root).items():
+    for name, names in trained_biases(model, plan.config.bias, plan.adapted, root).items():
         values |= zip(names, np.split(arrays[name], len(names)), strict=True)
     ours = [name for names in layers.values() for name in names]
     add_lora(model, LoraConfig(**_common_settings(plan.config, updates, ours)))
@@ -296,35 +303,36 @@ class _Plan(NamedTuple):
     adapted: dict[str, tuple[int, float]]
 
 
-def _planned(settings: Mapping[str, Any], layers: Collection[str], path: Path) -> _Plan:
-    """Apply the settings to these layers.  Our LoraConfig follows PEFT's rules for names and patterns.
+def _planned(settings: Mapping[str, Any], layers: Mapping[str, list[str]], layout: Layout, path: Path) -> _Plan:
+    """Apply the settings to these layers.  A LoraConfig of ours has PEFT's rules for names and patterns.
 
-    CheckpointError if a setting makes no sense, if no layer is adapted, or only one of wte and the head.
+    CheckpointError if a setting makes no sense, or no layer is adapted, or one of a table and a head tied to it.
     """
     names = ("r", "lora_alpha", "target_modules", "lora_dropout", "bias", "use_rslora", "rank_pattern", "alpha_pattern")
     given = {name: settings[name] for name in names if settings.get(name) is not None}
     try:
-        config = LoraConfig(**(DEFAULTS | given))
+        config = LoraConfig(**({"target_modules": layout.default_targets} | DEFAULTS | given))
         adapted = {
             layer: (config.rank(layer), config.scaling(layer))
             for layer in layers
             if _is_targeted(layer, settings, config)
         }
-        table = next(layer for layer in layers if layer.endswith("wte"))
-        if table in adapted and settings.get("ensure_weight_tying"):
-            # Then the head is adapted with its table, and PEFT has removed it from the list.
+        table = next(layer for layer in layers if layer.endswith(layout.table))
+        tied = layers["lm_head"] == layers[table]
+        if tied and table in adapted and settings.get("ensure_weight_tying"):
+            # The head then comes along with its table, and PEFT has taken its name off the list.
             adapted["lm_head"] = (config.rank("lm_head"), config.scaling("lm_head"))
     except (TypeError, ValueError, AttributeError, re.error) as error:
         raise CheckpointError(f"{path} is damaged: {error}. Fetch it again") from None
     if not adapted:
         raise CheckpointError(
-            f"{path} targets {settings.get('target_modules')!r}, and GPT-2 has none of these: "
+            f"{path} targets {settings.get('target_modules')!r}, and {layout.title} has none of these: "
             "the adapter belongs to another kind of model"
         )
-    if ("lm_head" in adapted) != (table in adapted):
+    if tied and ("lm_head" in adapted) != (table in adapted):
         raise CheckpointError(
-            f"{path} adapts only one of wte and lm_head, and minilora's head is tied to its table: "
-            'train the adapter with target_modules=["wte", "lm_head"] and ensure_weight_tying=True'
+            f"{path} adapts one of {layout.table} and lm_head alone, and this model's head is tied to its table: "
+            f'train the adapter with target_modules=["{layout.table}", "lm_head"] and ensure_weight_tying=True'
         )
     return _Plan(config, adapted)
 
@@ -344,18 +352,20 @@ def _checked_tensors(
     model: Decoder, stored: dict[str, StoredTensor], plan: _Plan, root: str, path: Path
 ) -> dict[str, np.ndarray]:
     """The tensors of the plan.  CheckpointError unless exactly these are stored, in the model's shapes."""
-    layers, parameters = adaptable_layers(gpt2_config(model), root), model.named_parameters()
+    layers, parameters = adaptable_layers(model, root), model.named_parameters()
+    table = f"{root}{layout_of(model).table}"
     expected: dict[str, tuple[int, ...]] = {}
     for layer, (r, _) in plan.adapted.items():
         d, k = parameters[f"{layers[layer][0]}.weight"].shape
         pair = [(r, k), (len(layers[layer]) * d, r)]
         expected |= zip(tensor_names(layer), (s[::-1] if is_table(layer) else s for s in pair), strict=True)
-    for name, parts in trained_biases(gpt2_config(model), plan.config.bias, plan.adapted, root).items():
+    for name, parts in trained_biases(model, plan.config.bias, plan.adapted, root).items():
         expected[name] = (sum(parameters[part].size for part in parts),)
-    # PEFT may store the frozen table beside its adapter, so it must be this base's.
-    for table in {f"{root}wte.weight", "lm_head.weight"} & set(stored):
-        if not np.array_equal(stored.pop(table).read(), to_host(model.wte.weight.data)):
-            raise CheckpointError(f"{path} has a {table} that is not this model's: load the base it was trained on")
+    # PEFT may store the frozen table beside its adapter: that is another way to say which base it belongs to.
+    for name in {f"{table}.weight", "lm_head.weight"} & set(stored):
+        ours = parameters[f"{layers[name.removesuffix('.weight')][0]}.weight"]
+        if not np.array_equal(stored.pop(name).read(), to_host(ours.data)):
+            raise CheckpointError(f"{path} brings a {name} that is not this model's: load the base it was trained on")
     if odd := sorted(set(stored) ^ set(expected)):
         fault = "lacks" if odd[0] in expected else "holds, against its configuration,"
         raise CheckpointError(
@@ -368,14 +378,13 @@ def _checked_tensors(
                 "it belongs to a different model, or a different adapter_config.json"
             )
     arrays = {name: stored[name].read() for name in expected}
-    if "lm_head" in plan.adapted:
-        table = f"{root}wte"
+    if "lm_head" in plan.adapted and layers["lm_head"] == layers[table]:
         pairs = zip(tensor_names("lm_head"), tensor_names(table), strict=True)
         if plan.adapted["lm_head"] != plan.adapted[table] or not all(
             np.array_equal(arrays[head], oriented(table, arrays[name])) for head, name in pairs
         ):
             raise CheckpointError(
-                f"{path} adapts wte and lm_head differently, and minilora's head is tied to its table: "
+                f"{path} adapts {table} and lm_head differently, and this model's head is tied to its table: "
                 "train the adapter with ensure_weight_tying=True"
             )
     return arrays

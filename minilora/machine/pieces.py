@@ -72,12 +72,15 @@ def pieces_for(B: int, T: int, C: int, xp: ModuleType) -> list[slice]:
 
 
 def piece_slices(B: int, T: int, C: int) -> list[slice]:
-    """B rows of T tokens cut into slices of about ELEMENTS_PER_PIECE, and at least two of them.
+    """B rows of T tokens cut into equal slices of at most about ELEMENTS_PER_PIECE: an even number of them, so that two
+    threads get the same.
 
     The shape alone decides, so the pieces are the same for every number of workers.
     """
     rows = max(1, min(B // 2, ELEMENTS_PER_PIECE // (T * C)))
-    return [slice(i, min(i + rows, B)) for i in range(0, B, rows)]
+    n = -(-B // rows)
+    n = min(B, n + n % 2)
+    return [slice(a, b) for a, b in pairwise(B * i // n for i in range(n + 1))]
 
 
 def piece_seeds(rng: np.random.Generator, B: int, T: int, C: int) -> list[int]:

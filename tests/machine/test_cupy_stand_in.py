@@ -182,7 +182,7 @@ def test_a_step_of_every_method_is_the_hosts_and_moves_only_the_batch(name, one_
         clip_grad_norm(found[1], 1e9)
         optimizer.step(found[1])
 
-    # Tokens, targets and weights go in, nothing comes out: neither loss nor norm.
+    # Tokens, targets, weights and the positions that count go in, nothing comes out: neither loss nor norm.
     assert moved_by(step) == (3, 0)
     assert_same(found[1], grads)
     assert float(found[0]) == loss

@@ -7,7 +7,7 @@ pytest.importorskip("safetensors", reason='needs safetensors: pip install "minil
 
 from minilora import GPT, generate, loss_and_grads
 from minilora.hf import load_gpt2, load_tokenizer, save_gpt2
-from minilora.hf.gpt2 import gpt2_layout, is_conv1d
+from minilora.hf.gpt2 import GPT2, is_conv1d
 from tests.hf_folders import write_tokenizer
 from tests.parity.torch_side import logits, random_config, random_gpt2, random_tokens, torch, transformers
 
@@ -16,7 +16,7 @@ SEEDS = range(12)
 
 def as_gpt2(model: GPT, arrays):
     """Arrays under our parameters' names -> under transformers', in its layout."""
-    for name, parts in gpt2_layout(model).items():
+    for name, parts in GPT2.parts(model).items():
         array = np.concatenate([arrays[part] for part in parts])
         yield f"transformer.{name}", array.T if is_conv1d(name) else array
 
