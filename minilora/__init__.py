@@ -1,5 +1,16 @@
 """minilora: LoRA (Hu et al. 2021) from the inside, in NumPy, with every backward written by hand."""
 
+import os
+import sys
+
+# `python -m minilora grade .` is typed where students' files lie, a numpy/ among them perhaps: do not import that.
+if (
+    sys.argv[:1] == ["-m"]
+    and sys.orig_argv[-len(sys.argv)] in ("minilora", "-mminilora")
+    and sys.path[0] == os.getcwd() != os.path.dirname(os.path.dirname(__file__))
+):
+    del sys.path[0]
+
 from minilora.files.adapter import load_adapter, save_adapter
 from minilora.files.container import CheckpointError
 from minilora.files.model import load_base, load_model, save_model
