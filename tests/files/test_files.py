@@ -240,7 +240,7 @@ def test_an_adapter_goes_on_training_after_a_round_trip(tmp_path):
 # ------------------------------------------------------------------------------ what is written can be read again
 
 
-@pytest.mark.parametrize("dtype", ["<f2", ">f4", "<f8"])
+@pytest.mark.parametrize("dtype", ["<f2", "<f4", ">f8"])
 def test_an_array_of_another_type_than_the_config_names_is_not_written(tmp_path, dtype):
     model = gpt()
     save_model(model, tmp_path / "m.npz")
