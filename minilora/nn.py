@@ -167,7 +167,7 @@ class Module:
         self.assign_names()
 
     def freeze(self) -> None:
-        """Train no parameter at or below this module."""
+        """Freeze every parameter at or below this module."""
         for parameter in self.parameters:
             parameter.trainable = False
 
@@ -466,7 +466,9 @@ class LayerKV:
 
     def append(self, k: Array, v: Array) -> tuple[Array, Array]:
         """Store the new k, v (B, heads, t, D); return all keys and values so far, as views."""
-        end = self.length + k.shape[2]
+        end, room = self.length + k.shape[2], self.keys.shape[2]
+        if end > room:
+            raise ValueError(f"this past has room for {room} rows, not for {end}: ask new_past for more tokens")
         self.keys[:, :, self.length : end] = k
         self.values[:, :, self.length : end] = v
         self.length = end
@@ -483,8 +485,8 @@ class Past:
 class Stack(Module):
     """Runs x through the blocks in order.
 
-    It has no parameters. It is a module so that a method may put one of its own in its place, for instance one
-    that sends rows along which are not tokens'.
+    It has no parameters. It is a module so that a method can replace it, for example to send rows along that are not
+    tokens.
     """
 
     def new_past(self, layers: list[LayerKV]) -> Past:
@@ -537,7 +539,7 @@ class Config(Protocol):
 
 
 class DecoderCache(NamedTuple):
-    """What a decoder's backward reads.  `rows`: the positions that have logits, and (B, T); None if all have."""
+    """What a decoder's backward reads.  `rows`: the positions that have logits and (B, T), or None if all have."""
 
     embeddings: Cache
     blocks: Cache
@@ -632,8 +634,8 @@ class Decoder(Module):
         """tokens (B, T) int -> logits (B, T, V) and the cache for `backward`, empty with `keep=False`.
 
         With `past` (see `new_past`) the tokens follow those that went through it before.
-        With `positions` (n,), distinct rows of the (B, T) grid laid flat, only those get logits, (n, V): a row whose
-        loss does not count needs no head.
+        With `positions` (n,), distinct rows of the flattened (B, T) grid, only those get logits, (n, V): where the loss
+        does not count, none are needed.
         ValueError if a token is outside the vocabulary or the sequence is longer than `max_tokens`.
         """
         start = 0 if past is None else past.length
@@ -652,8 +654,8 @@ class Decoder(Module):
         return logits, DecoderCache(embeddings, blocks, rows, ln_f if keep else None, head if keep else None)
 
     def backward(self, dlogits: Array, cache: DecoderCache, grads: Gradients) -> None:
-        """dlogits as the logits: adds every trainable parameter's gradient to `grads`, and goes no deeper than the
-        lowest of them."""
+        """dlogits (B, T, V) or (n, V), as forward's logits: adds every trainable parameter's gradient to `grads`, and goes
+        no deeper than the lowest of them."""
         embeddings_train = any(layer.trainable for layer in self.embeddings)
         need_dx = embeddings_train or self.stack.trainable or any(block.trainable for block in self.blocks)
         dn = self.unembed_backward(dlogits, cache.head, grads, need_dx or self.ln_f.trainable)
