@@ -91,7 +91,8 @@ def accumulate(grads: Gradients, parameter: Parameter, gradient: Array) -> None:
 class Module:
     """A tree of parameters: attributes that are Parameters, Modules, or lists of Modules."""
 
-    _parameters: tuple[Parameter, ...] | None = None
+    _parameters: tuple[Parameter, ...] | None = None  # noted by `assign_names`, with the modules: a step asks often
+    _modules: tuple[Module, ...] | None = None
 
     def _places(self) -> Iterator[tuple[str, Any, Any]]:
         """(name, holder, key) of each child, which is `holder[key]`: of this module's attributes, or of a list."""
@@ -130,20 +131,28 @@ class Module:
         adding or removing modules or parameters."""
         for name, parameter in self.named_parameters().items():
             parameter.name = name
-        self._note_parameters()
+        self._note()
 
-    def _note_parameters(self) -> tuple[Parameter, ...]:
-        """Set `_parameters` here and in every module below, each shared parameter once."""
-        found: dict[Parameter, None] = {}
+    def _note(self) -> tuple[tuple[Parameter, ...], tuple[Module, ...]]:
+        """Set `_parameters` (each shared one once) and `_modules` here and in every module below."""
+        parameters: dict[Parameter, None] = {}
+        modules: list[Module] = [self]
         for _, child in self.children():
-            found |= dict.fromkeys([child] if isinstance(child, Parameter) else child._note_parameters())
-        self._parameters = tuple(found)
-        return self._parameters
+            own, below = ((child,), ()) if isinstance(child, Parameter) else child._note()
+            parameters |= dict.fromkeys(own)
+            modules += below
+        self._parameters, self._modules = tuple(parameters), tuple(modules)
+        return self._parameters, self._modules
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
-        """Every parameter at or below this module, as `assign_names` found them: a step asks about fifty times."""
+        """Every parameter at or below this module, as `assign_names` found them."""
         return tuple(self.named_parameters().values()) if self._parameters is None else self._parameters
+
+    @property
+    def modules(self) -> tuple[Module, ...]:
+        """This module and every one below it, as `assign_names` found them."""
+        return tuple(m for _, m in self.named_modules()) if self._modules is None else self._modules
 
     @property
     def trainable(self) -> bool:
@@ -202,7 +211,7 @@ class Module:
         move = mover(device)
         for parameter in self.parameters:
             parameter.move(move)
-        for _, module in self.named_modules():
+        for module in self.modules:
             module.move_kept(move)
         return self
 
@@ -229,9 +238,9 @@ class Wrapper(Module):
             else:
                 yield name, holder, key
 
-    def _note_parameters(self) -> tuple[Parameter, ...]:
-        self.base._note_parameters()
-        return super()._note_parameters()
+    def _note(self) -> tuple[tuple[Parameter, ...], tuple[Module, ...]]:
+        self.base._note()
+        return super()._note()
 
     def move_kept(self, move: Callable[[Array], Array]) -> None:
         self.base.move_kept(move)
@@ -654,8 +663,8 @@ class Decoder(Module):
         return logits, DecoderCache(embeddings, blocks, rows, ln_f if keep else None, head if keep else None)
 
     def backward(self, dlogits: Array, cache: DecoderCache, grads: Gradients) -> None:
-        """dlogits (B, T, V) or (n, V), as forward's logits: adds every trainable parameter's gradient to `grads`, and goes
-        no deeper than the lowest of them."""
+        """dlogits (B, T, V) or (n, V), as forward's logits: adds the gradient of every trainable parameter to `grads`,
+        and goes no deeper than the lowest of them."""
         embeddings_train = any(layer.trainable for layer in self.embeddings)
         need_dx = embeddings_train or self.stack.trainable or any(block.trainable for block in self.blocks)
         dn = self.unembed_backward(dlogits, cache.head, grads, need_dx or self.ln_f.trainable)
