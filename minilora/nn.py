@@ -63,6 +63,14 @@ class Parameter:
         """This parameter; of one that is stored in few bits, a frozen one with the same numbers as floats."""
         return self
 
+    def frozen_view(self) -> Parameter:
+        """A frozen parameter of the same name over the same array, which NumPy lets nobody write to through it."""
+        view = Parameter(self.data.view(), trainable=False)
+        view.name = self.name
+        if isinstance(view.data, np.ndarray):
+            view.data.flags.writeable = False
+        return view
+
     def move(self, move: Callable[[Array], Array]) -> None:
         """Move the array to another device."""
         self.data = move(self.data)
@@ -176,21 +184,12 @@ class Module:
         """Copy arrays in by name, cast to each parameter's dtype.  ValueError, before any change, if names or
         shapes differ."""
         parameters = self.named_parameters()
-        if missing := [name for name in parameters if name not in state]:
-            raise ValueError(f"the state lacks {_some(missing)}: load it into the model it was saved from")
-        if extra := [name for name in state if name not in parameters]:
+        if odd := difference({name: np.shape(array) for name, array in state.items()}, self.shapes()):
+            raise ValueError(f"the state does not fit: {odd}. Build the model with the same config and adapters first")
+        if name := next((name for name, p in parameters.items() if p.stored_as is not None), None):
             raise ValueError(
-                f"the state has {_some(extra)}, which this model lacks: "
-                "build the model with the same config and the same adapters first"
+                f"{name} is stored as {parameters[name].stored_as}: call quantized.dequantize(model) first"
             )
-        for name, parameter in parameters.items():
-            if np.shape(state[name]) != parameter.shape:
-                raise ValueError(
-                    f"{name} has shape {np.shape(state[name])} in the state and {parameter.shape} in the model: "
-                    "build the model with the config it was saved with"
-                )
-            if parameter.stored_as is not None:
-                raise ValueError(f"{name} is stored as {parameter.stored_as}: call quantized.dequantize(model) first")
         for name, parameter in parameters.items():
             xp = array_module(parameter.data)
             parameter.data[...] = xp.asarray(state[name], dtype=parameter.data.dtype)
@@ -245,8 +244,12 @@ def unwrapped(module: Module) -> Module:
     return module
 
 
-def _some(names: list[str], most: int = 3) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+def difference(found: Mapping[str, Any], expected: Mapping[str, Any]) -> str | None:
+    """The first name under which two dictionaries of shapes differ, in words; None if they are equal."""
+    for name in sorted(found.keys() | expected.keys()):
+        if found.get(name) != expected.get(name):
+            return f"{name} is {found.get(name, 'missing')}, this model needs {expected.get(name, 'no such tensor')}"
+    return None
 
 
 def cache_bytes(cache: Cache) -> int:

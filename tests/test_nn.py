@@ -166,9 +166,9 @@ def test_a_state_dict_is_a_copy():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda state: state.pop("ln_f.bias"), "lacks ln_f.bias"),
-        (lambda state: state.update(more=x), "has more, which this model lacks"),
-        (lambda state: state.update({"ln_f.bias": x}), r"ln_f.bias has shape \(2, 3\) in the state and \(6,\)"),
+        (lambda state: state.pop("ln_f.bias"), "ln_f.bias is missing, this model needs"),
+        (lambda state: state.update(more=x), r"more is \(2, 3\), this model needs no such tensor"),
+        (lambda state: state.update({"ln_f.bias": x}), r"ln_f.bias is \(2, 3\), this model needs \(6,\)"),
     ],
 )
 def test_a_state_that_does_not_fit_changes_nothing(change, message):

@@ -18,8 +18,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from minilora import lora
 from minilora.adapters.routing import ALL, RoutedEmbedding, RoutedLinear, Rows
 from minilora.files.adapter import Adapter, adapter_of, read_adapter, write_adapter
@@ -27,7 +25,7 @@ from minilora.files.architectures import build
 from minilora.files.container import CheckpointError
 from minilora.files.header import base_hash
 from minilora.lora import LoraBranch, LoraConfig, LoraError, add_lora, is_merged, lora_shapes, mergeable_layers
-from minilora.nn import Decoder, Embedding, Parameter, unwrapped
+from minilora.nn import Decoder, Embedding, Parameter, difference, unwrapped
 
 
 class AdapterBank:
@@ -79,9 +77,9 @@ class AdapterBank:
         if adapter.base_sha256 != self._trained_on(adapter.parent):
             what = "base" if adapter.parent is None else f"version of its parent {adapter.parent!r}"
             raise CheckpointError(f"{name!r} was trained on a different {what}: its weights' hash differs")
-        shapes = {tensor: array.shape for tensor, array in adapter.tensors.items()}
-        if shapes != lora_shapes(self.base.shapes(), adapter.lora):
-            raise CheckpointError(f"{name!r} does not have the tensors that its LoRA config gives on this base")
+        found = {tensor: array.shape for tensor, array in adapter.tensors.items()}
+        if odd := difference(found, lora_shapes(self.base.shapes(), adapter.lora)):
+            raise CheckpointError(f"{name!r} does not fit its LoRA config on this base: {odd}")
 
     def _trained_on(self, parent: str | None) -> str:
         """The hash of what a child of `parent` is trained on, as that is now."""
@@ -222,14 +220,8 @@ def check_name(name: str) -> None:
 
 def _frozen_view(model: Decoder) -> Decoder:
     """The same model over the same arrays, with Parameters of its own: frozen, and read-only if NumPy owns them."""
-    handles: dict[int, Any] = {}
-    for parameter in model.named_parameters().values():
-        array = parameter.data.view()
-        if isinstance(array, np.ndarray):
-            array.flags.writeable = False
-        handles[id(parameter)] = handle = Parameter(array, trainable=False)
-        handle.name = parameter.name
-    return copy.deepcopy(model, memo=handles)  # copies the modules; in place of a Parameter it takes the new one
+    views: dict[int, Any] = {id(parameter): parameter.frozen_view() for parameter in model.parameters}
+    return copy.deepcopy(model, memo=views)  # copies the modules; in place of a Parameter it takes the view
 
 
 def _branches(adapter: Adapter, trainable: bool) -> dict[str, LoraBranch]:

@@ -17,7 +17,7 @@ from minilora.lora import (
     mergeable_layers,
 )
 from minilora.machine.backend import to_host
-from minilora.nn import Config, Decoder, Module
+from minilora.nn import Config, Decoder, Module, difference
 
 
 def describe(config: Config) -> dict[str, Any]:
@@ -63,10 +63,8 @@ def check_dtype(tensors: Mapping[str, np.ndarray], dtype: str, path: Any) -> Non
 
 def check_shapes(tensors: Mapping[str, np.ndarray], expected: Mapping[str, tuple[int, ...]], path: Any) -> None:
     """CheckpointError unless the tensors are exactly those expected, by name and shape."""
-    for name in sorted(tensors.keys() | expected.keys()):
-        found = tensors[name].shape if name in tensors else "missing"
-        if found != expected.get(name):
-            raise CheckpointError(f"{path}: {name} is {found}, this model needs {expected.get(name, 'no such tensor')}")
+    if odd := difference({name: array.shape for name, array in tensors.items()}, expected):
+        raise CheckpointError(f"{path}: {odd}")
 
 
 def base_hash(model: Module, without: list[str]) -> str:

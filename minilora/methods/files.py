@@ -16,7 +16,7 @@ from minilora.lora import LoraError, is_merged, resolved_config
 from minilora.machine.backend import array_module, to_host
 from minilora.methods.method import Method, method_of
 from minilora.methods.registry import METHODS
-from minilora.nn import Config, Decoder, Model
+from minilora.nn import Config, Decoder, Model, difference
 
 
 def save_trained(model: Decoder, path: str | Path) -> None:
@@ -58,9 +58,8 @@ def load_trained(model: Model, path: str | Path, allow_nonfinite: bool = False) 
             raise CheckpointError(f"{path}: its tensors are not those of {method.name} {options}: make it again")
         expected = _trained(config, method, options)
         found = {name: (array.shape, array.dtype.name) for name, array in tensors.items()}
-        if odd := sorted(name for name in found.keys() | expected if found.get(name) != expected.get(name)):
-            name = odd[0]
-            raise CheckpointError(f"{path}: {name} is {found.get(name)}, this model needs {expected.get(name)}")
+        if odd := difference(found, expected):
+            raise CheckpointError(f"{path}: {odd}")
         if header["base_sha256"] != base_hash(model, list(tensors)):
             raise CheckpointError(
                 f"{path} was trained on a different base (the weights' hash differs): load that base first"

@@ -1,7 +1,7 @@
 """`python -m tests.benchmarks.grading`: what it costs to grade a class of 30, six of them hostile in all 27 files.
 
-CPU seconds are the grader's and its workers' together: unlike seconds by the clock they hardly depend on what else
-the machine is doing, and divided by the number of cores they are the least that an idle machine needs.
+CPU seconds are those of the grader and its workers together: unlike wall time, they hardly depend on what else the
+machine is doing, and divided by the number of cores they are the least that an idle machine needs.
 """
 
 from __future__ import annotations

@@ -246,7 +246,7 @@ def test_a_run_goes_on_where_it_stopped(name, tmp_path):
         model, path = fresh(name), tmp_path / f"{len(stops)}.npz"
         for steps in stops:
             model = fresh(name)
-            fit(model, NOISE, steps=steps, batch_size=2, checkpoint=path, resume=True, progress=False)
+            fit(model, NOISE, steps=steps, batch_size=2, checkpoint=path, resume=path.exists(), progress=False)
         runs.append(bits(model))
     assert runs[0] == runs[1]
 
