@@ -1,6 +1,6 @@
 """minilora: LoRA (Hu et al. 2021) from the inside, in NumPy, with every backward written by hand."""
 
-from minilora.cli import interrupt  # isort: split
+from minilora.cli import early  # isort: split
 
 from minilora.files.adapter import load_adapter, save_adapter
 from minilora.files.container import CheckpointError
@@ -23,7 +23,7 @@ from minilora.text import ByteTokenizer, TextData, python_docs, python_source
 from minilora.train import FitResult, NonFiniteLossError, evaluate, fit, loss_and_grads
 from minilora.transformer import GPT, GPTConfig
 
-del interrupt
+del early
 
 __version__ = "0.2.0"
 
