@@ -567,7 +567,7 @@ def _lora_layers_in_state(model: Module, merged: bool, cure: str) -> list[Mergea
 
 def is_merged(model: Module) -> bool:
     """Whether a LoRA is merged into the model's weights now."""
-    return any(layer.merged for _, layer in mergeable_layers(model))
+    return any(isinstance(module, MergeableLayer) and module.merged for module in model.modules)
 
 
 def remove_lora(model: Tree) -> Tree:
