@@ -9,6 +9,7 @@ How a batch is shared out to threads, processes or a GPU is in `machine.pieces`,
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections.abc import Callable
@@ -17,11 +18,12 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from types import ModuleType
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
 from minilora import ops
+from minilora.files.container import CheckpointError
 from minilora.files.training import load_training, save_training
 from minilora.lora import LoraError, is_merged
 from minilora.machine.backend import Array, Scalar, number
@@ -31,7 +33,7 @@ from minilora.machine.progress import Progress
 from minilora.machine.watch import NonFiniteLossError, Watch
 from minilora.nn import Decoder, Gradients, Rng
 from minilora.optim import Adam, clip_grad_norm
-from minilora.text import Data, TextData
+from minilora.text import Batch, Data, TextData
 
 __all__ = ["FitResult", "NonFiniteLossError", "evaluate", "fit", "loss_and_grads"]
 
@@ -107,6 +109,7 @@ def evaluate(
     max_batches  how many batches to evaluate, for a quick estimate; None for all
     ValueError if there is nothing to evaluate.
     """
+    check_counts(batch_size=batch_size, max_batches=max_batches, workers=workers)
     batches = islice(as_data(data, model).batches(batch_size), max_batches)
     sums = [_weighted_nll(model, b.tokens, b.targets, b.weights, workers) for b in batches]
     if not sums:
@@ -161,15 +164,6 @@ class FitResult:
     stopped_early: bool = False
     seconds: float = 0.0
 
-    def note_validation(self, step: int, loss: float, patience: int | None) -> bool:
-        """Add a validation loss; whether it is the lowest. Sets `stopped_early` once `patience` others were not."""
-        lowest = patience is not None and all(loss < other for _, other in self.val_losses)
-        self.best_step = step if lowest else self.best_step
-        self.val_losses.append((step, loss))
-        since_best = sum(at > (self.best_step or 0) for at, _ in self.val_losses)
-        self.stopped_early = patience is not None and since_best >= patience
-        return lowest
-
 
 def fit(
     model: Decoder,
@@ -204,63 +198,153 @@ def fit(
                 continues from it, bit for bit as if it had never stopped
     comm        an MPI communicator: its processes share every batch, and the first of them reports and writes
 
-    NonFiniteLossError names the step and leaves the last good weights in the model. On a GPU it comes when the losses
-    are next looked at, since that makes the host wait: for the progress line, a validation or a checkpoint, and at
-    least every `checkpoint_every` steps; step and weights are the same. FileExistsError if there is a checkpoint and
-    `resume` is False.
+    NonFiniteLossError names the step and leaves the last good weights in the model. Every `checkpoint_every` steps and
+    at the end, before anything is written, the latest batch's loss is computed again, to see what the update did. On a
+    GPU losses are looked at only then, for the progress line and for a validation, since that makes the host wait; the
+    error's step and weights are the same.
+    ValueError for a setting out of range. FileExistsError if there is a checkpoint and `resume` is False,
+    FileNotFoundError if there is none and it is True, CheckpointError if it is from a run with a different seed, batch
+    size, weight decay or data.
     """
-    data, rng, optimizer = as_data(data, model), np.random.default_rng(seed), Adam(model, weight_decay=weight_decay)
-    result, best = _begin(checkpoint, resume, model, optimizer, rng)
+    check_counts(steps=steps, batch_size=batch_size, eval_every=eval_every, checkpoint_every=checkpoint_every)
+    check_counts(eval_batches=eval_batches, patience=patience, workers=workers)
+    if patience is not None and validation is None:
+        raise ValueError("patience counts evaluations: give validation data as well")
+    data, rng = as_data(data, model), np.random.default_rng(seed)
+    optimizer = Adam(model, 0.0 if callable(lr) else lr, weight_decay)
+    settings = {"seed": str(seed), "batch_size": str(batch_size), "weight_decay": str(float(weight_decay))}
+    file = _RunFile(checkpoint, comm is None or comm.rank == 0, settings, model, optimizer, rng)
+    result, best = file.begin(resume, lambda rng: data.sample(rng, batch_size))
     trained = {p.name: p.data for p in model.parameters if p.trainable}
-    watch = Watch(trained, result.losses, model.xp)
-    leads = comm is None or comm.rank == 0
-    bar = Progress(steps, label, shown=progress and leads)
-    first, tokens_seen, started, before = len(result.losses), 0, time.perf_counter(), result.seconds
-    for done in range(first, steps + 1):
-        fresh = not result.val_losses or result.val_losses[-1][0] < done
-        if validation is not None and fresh and (done % eval_every == 0 or done == steps):
-            watch.look()
-            val_loss = evaluate(model, validation, batch_size=batch_size, max_batches=eval_batches, workers=workers)
-            if result.note_validation(done, val_loss, patience):
-                best = {name: w.copy() for name, w in trained.items()}
-        ends = done == steps or result.stopped_early
-        if done > first and (done % checkpoint_every == 0 or ends):
-            watch.look()
-            if checkpoint is not None and leads:
-                record = {"result": asdict(result), "rng": rng.bit_generator.state}
-                save_training(checkpoint, model, optimizer, record, best)
-        if ends:
-            break
-        batch = data.sample(rng, batch_size)
+    watch, early = Watch(trained, result.losses, model.xp), _EarlyStopping(patience, result, trained, best)
+    loss_on = partial(evaluate, model, batch_size=batch_size, max_batches=eval_batches, workers=workers)
+    bar = Progress(steps, label, shown=progress and file.writes)
+    started, before, done, tokens_seen = time.perf_counter(), result.seconds, len(result.losses), 0
+    if validation is not None and not done:
+        early.note(0, loss_on(validation))
+    while done < steps and not result.stopped_early:
+        drawn, batch = rng.bit_generator.state, data.sample(rng, batch_size)
         loss, grads = loss_and_grads(model, batch.tokens, batch.targets, batch.weights, workers, rng, comm)
         watch.step(loss, clip_grad_norm(grads, math.inf if clip is None else clip))
         optimizer.lr = lr(done) if callable(lr) else lr
         optimizer.step(grads)
-        tokens_seen += batch.tokens.size
-        elapsed = time.perf_counter() - started
-        result.seconds = before + elapsed
-        bar.update(done + 1, partial(_progress_note, watch, tokens_seen / elapsed))
+        done, tokens_seen = done + 1, tokens_seen + batch.tokens.size
+        result.seconds = before + time.perf_counter() - started
+        bar.update(done, partial(_progress_note, watch, tokens_seen / (result.seconds - before)))
+        if validation is not None and done % eval_every == 0:
+            watch.look()
+            early.note(done, loss_on(validation))
+        if done % checkpoint_every == 0 or done == steps or result.stopped_early:
+            watch.look()
+            watch.after_update(batch_loss(model, batch, workers))
+            file.save(result, early.best, drawn, batch)
+    if validation is not None and done % eval_every:  # after the file, as a longer run would not evaluate here
+        early.note(done, loss_on(validation))
     bar.close()
-    if patience is not None:
-        for name, w in best.items():
-            trained[name][...] = w
+    early.restore()
     return result
+
+
+def check_counts(**counts: int | None) -> None:
+    """ValueError for a setting that is not a whole number of at least 1 (`steps` and `max_batches`: 0), nor None where
+    that has a meaning."""
+    for name, value in counts.items():
+        least = 0 if name in ("steps", "max_batches") else 1
+        if value is None and name in ("eval_batches", "max_batches", "patience"):
+            continue
+        if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
+            raise ValueError(f"{name} is {value!r}: give a whole number of at least {least}")
+
+
+def batch_loss(model: Decoder, batch: Batch, workers: int = 1) -> float:
+    """The loss of one batch, without dropout."""
+    total, weight = _weighted_nll(model, batch.tokens, batch.targets, batch.weights, workers)
+    return float(total / weight)
 
 
 def _progress_note(watch: Watch, tokens_per_second: float) -> str:
     return f"loss {watch.latest():.3f}  {tokens_per_second:,.0f} tokens/s"
 
 
-def _begin(
-    checkpoint: str | Path | None, resume: bool, model: Decoder, optimizer: Adam, rng: np.random.Generator
-) -> tuple[FitResult, dict[str, Array]]:
-    """History and best weights of a run: empty, or a checkpoint's with model, optimizer and `rng` as they were then."""
-    if checkpoint is None or not Path(checkpoint).exists():
-        return FitResult(), {}
-    if not resume:
-        raise FileExistsError(f"{checkpoint} exists: pass resume=True to continue it, or remove it")
-    record, best = load_training(checkpoint, model, optimizer)
-    rng.bit_generator.state = record["rng"]
-    result = FitResult(**record["result"])
-    result.val_losses = [(step, loss) for step, loss in result.val_losses]  # JSON made lists of the pairs
-    return result, best
+@dataclass
+class _EarlyStopping:
+    """Notes validation losses; with `patience`, keeps the best weights and ends a run that finds none better."""
+
+    patience: int | None
+    result: FitResult
+    trained: dict[str, Array]
+    best: dict[str, Array]
+
+    def note(self, step: int, loss: float) -> None:
+        result = self.result
+        if self.patience is not None and all(loss < other for _, other in result.val_losses):
+            result.best_step = step
+            self.best = {name: w.copy() for name, w in self.trained.items()}
+        result.val_losses.append((step, loss))
+        since_best = sum(at > (result.best_step or 0) for at, _ in result.val_losses)
+        result.stopped_early = self.patience is not None and since_best >= self.patience
+
+    def restore(self) -> None:
+        """Put the best weights back."""
+        if self.patience is not None:
+            for name, w in self.best.items():
+                self.trained[name][...] = w
+
+
+@dataclass
+class _RunFile:
+    """The checkpoint of a run. Besides what `save_training` names it holds the run's settings and its latest batch, so
+    that nobody resumes it with others."""
+
+    path: str | Path | None
+    writes: bool
+    settings: dict[str, str]
+    model: Decoder
+    optimizer: Adam
+    rng: np.random.Generator
+
+    def begin(self, resume: bool, sample: Callable[[np.random.Generator], Batch]) -> tuple[FitResult, dict[str, Array]]:
+        """An empty history and no best weights; or the file's, with model, optimizer and `rng` as they were then."""
+        exists = self.path is not None and Path(self.path).exists()
+        if not resume and exists:
+            raise FileExistsError(f"{self.path} exists: pass resume=True to continue it, or remove it")
+        if not resume:
+            return FitResult(), {}
+        if self.path is None:
+            raise ValueError("resume=True continues a file: pass its path as `checkpoint`")
+        if not exists:
+            raise FileNotFoundError(f"there is no {self.path} to resume: check the path, or pass resume=False to begin")
+        record, best = load_training(self.path, self.model, self.optimizer, partial(self._check, sample))
+        self.rng.bit_generator.state = record["rng"]
+        result = FitResult(**record["result"])
+        result.val_losses = [(step, loss) for step, loss in result.val_losses]  # JSON made lists of the pairs
+        return result, best
+
+    def _check(self, sample: Callable[[np.random.Generator], Batch], record: dict[str, Any]) -> None:
+        """CheckpointError unless settings and data are those of the file.  Version 0.1.0 recorded neither."""
+        found = record.get("settings", self.settings)
+        other = [f"{name}={found[name]}, not {value}" for name, value in self.settings.items() if found[name] != value]
+        if not other and "batch" in record:
+            rng = np.random.default_rng()
+            rng.bit_generator.state = record["batch"]["rng"]
+            other = ["different data"] if _digest(sample(rng)) != record["batch"]["sha256"] else []
+        if other:
+            raise CheckpointError(
+                f"{self.path} is from a run with {', '.join(other)}: pass the same, or begin a new run with a new file"
+            )
+
+    def save(self, result: FitResult, best: dict[str, Array], drawn: Any, batch: Batch) -> None:
+        """drawn: the state of `rng` from which `batch`, the latest, was drawn."""
+        if self.path is not None and self.writes:
+            record = {"result": asdict(result), "rng": self.rng.bit_generator.state, "settings": self.settings}
+            record["batch"] = {"rng": drawn, "sha256": _digest(batch)}
+            save_training(self.path, self.model, self.optimizer, record, best)
+
+
+def _digest(batch: Batch) -> str:
+    """SHA-256 of a batch, the same on every platform."""
+    digest = hashlib.sha256(str(np.shape(batch.tokens)).encode())
+    for array, dtype in ((batch.tokens, "<i8"), (batch.targets, "<i8"), (batch.weights, "<f8")):
+        if array is not None:
+            digest.update(np.ascontiguousarray(array, dtype).tobytes())
+    return digest.hexdigest()

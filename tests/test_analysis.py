@@ -179,6 +179,18 @@ def test_a_subspace_of_all_dimensions_is_full_fine_tuning():
     assert np.abs(np.array(losses) - expected).max() < 1e8 * u
 
 
+@pytest.mark.parametrize("bad_from", [0, 2])
+def test_a_subspace_in_which_training_diverges_is_left_at_the_last_good_weights(bad_from):
+    """Steps below `bad_from` are good; the update of step `bad_from` is found at the end, or by the step after it."""
+    for steps in (bad_from + 1, bad_from + 2):
+        good, model = tiny_model(), tiny_model()
+        fit_in_subspace(good, DATA, 20, steps=bad_from, lr=0.1, batch_size=4)
+        with pytest.raises(ml.NonFiniteLossError), np.errstate(all="ignore"):
+            lr = lambda step: 0.1 if step < bad_from else 1e300  # noqa: E731
+            fit_in_subspace(model, DATA, 20, steps=steps, lr=lr, batch_size=4)
+        assert bits(model) == bits(good)
+
+
 def test_d90_is_the_smallest_dimension_from_which_the_gain_holds():
     losses = {1: 3.0, 10: 2.05, 100: 2.15, 1000: 2.05, 10000: 2.0}
     assert analysis.dimension_for_share(losses, start=3.0, full=2.0) == 1000, "100 falls short, so 10 was luck"

@@ -27,10 +27,11 @@ from minilora.lora import LoraError
 from minilora.machine.backend import Array, to_host
 from minilora.machine.pieces import piece_seeds, pieces_for
 from minilora.machine.progress import Progress
+from minilora.machine.watch import Watch
 from minilora.nn import Decoder, Gradients, Module
 from minilora.optim import Adam, clip_grad_norm
 from minilora.text import Batch, Data
-from minilora.train import FitResult, NonFiniteLossError, as_data, checked_batch
+from minilora.train import FitResult, as_data, batch_loss, check_counts, checked_batch
 
 
 def fit_side_by_side(
@@ -51,27 +52,31 @@ def fit_side_by_side(
 
     To rounding, each ends where `fit(bank.view(name), data[name], steps=..., lr=..., batch_size=..., clip=...,
     seed=...)` would have taken it, dropout included. ValueError if the streams' batches differ in shape.
-    NonFiniteLossError names the adapter; all of them then hold the weights of the step before.
+    NonFiniteLossError names the adapter and puts its last good weights back, as in `fit`.
     """
+    check_counts(steps=steps, batch_size=batch_size)
+    if missing := [name for name in data if isinstance(lr, Mapping) and name not in lr]:
+        raise ValueError(f"lr lacks {missing[0]!r}: give every adapter in `data` a learning rate, or one for all")
     streams = {name: as_data(stream, bank.base) for name, stream in data.items()}
     rngs = {name: np.random.default_rng(seed) for name in data}
     optimizers = {name: Adam(bank.view(name), lr[name] if isinstance(lr, Mapping) else lr) for name in data}
     results = {name: FitResult() for name in data}
+    watches = {}
+    for name in data:
+        trained = {p.name: p.data for p in bank.view(name).parameters if p.trainable}
+        watches[name] = Watch(trained, results[name].losses, np, f", adapter {name!r}")
     bar = Progress(steps, "side by side", shown=progress)
     for step in range(steps):
         batches = {name: stream.sample(rngs[name], batch_size) for name, stream in streams.items()}
         losses, grads = loss_and_grads_side_by_side(bank, batches, rngs)
-        for name in data:
-            norm = clip_grad_norm(grads[name], math.inf if clip is None else clip)
-            if not (math.isfinite(losses[name]) and math.isfinite(norm)):
-                raise NonFiniteLossError(
-                    f"step {step}, adapter {name!r}: the loss is {losses[name]} and the gradients' norm {norm}. "
-                    "Try a lower learning rate, or a lower clip"
-                )
+        for name, watch in watches.items():
+            watch.step(losses[name], float(clip_grad_norm(grads[name], math.inf if clip is None else clip)))
         for name in data:
             optimizers[name].step(grads[name])
-            results[name].losses.append(losses[name])
         bar.update(step + 1, "  ".join(f"{name} {loss:.3f}" for name, loss in losses.items()))
+    if steps:
+        for name, watch in watches.items():
+            watch.after_update(batch_loss(bank.view(name), batches[name]))
     return results
 
 

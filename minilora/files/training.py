@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +32,12 @@ def save_training(
     write_file(path, "training", header, tensors)
 
 
-def load_training(path: str | Path, model: Decoder, optimizer: Adam) -> tuple[dict[str, Any], dict[str, Any]]:
+def load_training(
+    path: str | Path, model: Decoder, optimizer: Adam, check: Callable[[dict[str, Any]], None] = lambda record: None
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Put a training state back into the model and the optimizer; returns the record and the best weights so far.
 
-    CheckpointError, before any change, if it is not a state of this model with this LoRA.
+    CheckpointError, before any change, if it is not a state of this model with this LoRA, or `check` raises one.
     """
     header, tensors = read_file(path, "training")
     trainable = {name: p for name, p in model.named_parameters().items() if p.trainable}
@@ -51,6 +53,7 @@ def load_training(path: str | Path, model: Decoder, optimizer: Adam) -> tuple[di
             raise CheckpointError(
                 f"{path} was trained on a different base (the weights' hash differs): load that base first"
             )
+        check(record)
     optimizer.load_state_dict({k.removeprefix("adam."): a for k, a in tensors.items() if k.startswith("adam.")})
     best = {}
     for name, parameter in trainable.items():

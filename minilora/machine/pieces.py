@@ -44,7 +44,10 @@ def sum_over_pieces(
              and each gets the sums over all
 
     Equal arguments give equal bits; a different number of workers or processes agrees to rounding.
+    ValueError for a number of workers that is not a whole number of at least 1.
     """
+    if not isinstance(workers, (int, np.integer)) or isinstance(workers, bool) or workers < 1:
+        raise ValueError(f"workers is {workers!r}: give a whole number of at least 1")
     keep_freed_memory()
     pieces = pieces_for(*shape, xp)
     seeds = None if rng is None else piece_seeds(rng, *shape)
@@ -96,7 +99,7 @@ def share_out(pieces: range, workers: int, work: Callable[[range], Result]) -> l
     """
     if len(pieces) <= 1:
         return [work(pieces)]
-    workers = max(1, min(workers, len(pieces)))
+    workers = min(workers, len(pieces))
     shares = [pieces[a:b] for a, b in pairwise(len(pieces) * w // workers for w in range(workers + 1))]
     with single_threaded_blas(), short_turns():
         threads = _threads(workers - 1, os.getpid()) if workers > 1 else None

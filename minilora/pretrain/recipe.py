@@ -89,7 +89,7 @@ def run_stage(
         workers=workers,
         checkpoint=checkpoint,
         checkpoint_every=250,
-        resume=resume,
+        resume=resume and checkpoint.exists(),
         label=f"pretraining, {stage.name}",
     )
 

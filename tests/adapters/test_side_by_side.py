@@ -140,3 +140,32 @@ def test_a_loss_that_is_not_finite_names_its_adapter_and_moves_nothing():
         fit_side_by_side(bank, dict.fromkeys(CONFIGS, text), steps=1, batch_size=4, progress=False)
     after = {n: a for name in CONFIGS for n, a in bank.adapter(name).tensors.items()}
     assert all(np.array_equal(after[n], a, equal_nan=True) for n, a in before.items())
+
+
+def test_a_last_update_that_ruins_an_adapter_is_found_and_taken_back():
+    bank = bank_of(CONFIGS)
+    before = {n: a.copy() for n, a in bank.adapter("b").tensors.items()}
+    text = np.random.default_rng(0).integers(TINY.vocab_size, size=60)
+    lr = {"a": 0.01, "b": 1e300, "c": 0.01}
+    with (
+        pytest.raises(NonFiniteLossError, match="step 0, adapter 'b': its update leads to a loss of"),
+        np.errstate(all="ignore"),
+    ):
+        fit_side_by_side(bank, dict.fromkeys(CONFIGS, text), steps=1, lr=lr, batch_size=4, progress=False)
+    assert all(np.array_equal(a, before[n]) for n, a in bank.adapter("b").tensors.items())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"steps": -1}, "steps is -1"),
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"lr": -1}, "lr is -1"),
+        ({"lr": {"a": 0.1}}, "lr lacks 'b'"),
+        ({"clip": 0}, "give a number above 0"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(options, message):
+    text = np.random.default_rng(0).integers(TINY.vocab_size, size=60)
+    with pytest.raises(ValueError, match=message):
+        fit_side_by_side(bank_of(CONFIGS), dict.fromkeys(CONFIGS, text), **{"steps": 1, "progress": False, **options})

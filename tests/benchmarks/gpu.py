@@ -3,10 +3,10 @@
     python -m tests.benchmarks.gpu                # all shapes, up to GPT-2 small's
     python -m tests.benchmarks.gpu --only S,M --seconds 2
 
-A step is forward, backward and Adam, and is waited for. `of its rate`: 6 operations a parameter and token (2 forward,
+A step is forward, backward and Adam, until they are done. `of its rate`: 6 operations a parameter and token (2 forward,
 4 backward; LoRA skips the 2 of dW) over the time, as part of what the device does in a product of two 4096 x 4096
-float32 matrices. `peak MiB` is what the memory pool took from the device. Transfers are counted on the stand-in
-of the tests, since CuPy counts none: arrays that go in and out in one step.
+float32 matrices. `peak MiB` is what the memory pool took from the device. Transfers (arrays copied in and out in one
+step) are counted on the tests' stand-in, since CuPy counts none.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Run sections, print a table each, write JSON: what `python -m tests.benchmarks` and its like have in common."""
+"""Run sections, print one table per section, write JSON: shared by the benchmarks."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,8 @@ from minilora.demo import rank, run, setup
 from minilora.demo.figure import demo_figure
 from minilora.demo.merging import slower
 from minilora.testing.bounds import unit_roundoff
+
+README = Path(__file__).parents[2] / "README.md"
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +102,9 @@ def test_the_output_has_five_sections_a_summary_and_the_figure_s_path(tmp_path, 
     assert max(map(len, out.splitlines())) <= 120
     assert out.splitlines()[-1] == f"figure: {(tmp_path / 'f.png').resolve()}"
     assert "took" in err, "progress goes to stderr"
+    shown = re.search(r"The demo ends with.*?```text\n(.*?)```", README.read_text("utf-8"), re.DOTALL)[1]
+    labels = [line[:32] for line in shown.splitlines()]
+    assert len(labels) == 6 and all(f"\n{label}" in out for label in labels), "the README shows other lines"
 
 
 def test_equal_numbers_give_equal_png_figures(result, tmp_path):
