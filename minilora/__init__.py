@@ -1,5 +1,7 @@
 """minilora: LoRA (Hu et al. 2021) from the inside, in NumPy, with every backward written by hand."""
 
+from minilora.cli import early  # isort: split
+
 from minilora.files.adapter import load_adapter, save_adapter
 from minilora.files.container import CheckpointError
 from minilora.files.model import load_base, load_model, save_model
@@ -20,6 +22,8 @@ from minilora.optim import Adam, clip_grad_norm, warmup_cosine
 from minilora.text import ByteTokenizer, TextData, python_docs, python_source
 from minilora.train import FitResult, NonFiniteLossError, evaluate, fit, loss_and_grads
 from minilora.transformer import GPT, GPTConfig
+
+del early
 
 __version__ = "0.2.0"
 

@@ -37,9 +37,9 @@ from minilora.plots import BASE, LORA, show_figure, subplots
 # logits = layer_norm(x) wte^T               the output head, tied to the embedding
 # ```
 #
-# For each part we give the formula, its backward pass, and a check. The check is that of lesson 1. Its loss depends on
-# everything: $\sum (\text{dy} \cdot \text{output})$ with random numbers dy, so its gradient at the output is dy. We
-# then move every entry of an input by $\pm h$.
+# For each part we give the formula, its backward pass, and a check. The check is the one from lesson 1. Its loss
+# depends on everything: $\sum (\text{dy} \cdot \text{output})$ with random numbers dy, so its gradient at the output is
+# dy. We then move every entry of an input by $\pm h$.
 
 # %%
 rng = np.random.default_rng(0)

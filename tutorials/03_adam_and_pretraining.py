@@ -5,7 +5,7 @@
 # - write Adam in six lines, and explain why its first step moves every parameter by the same amount;
 # - explain what Adam can do that plain gradient descent cannot, and what it costs in memory;
 # - pre-train a small GPT on real text, and say what each level of the loss means, from knowing nothing downwards;
-# - say what the base model is that the later lessons adapt.
+# - describe the base model that the later lessons adapt.
 #
 # **You need** `pip install -e ".[plots]"`; lesson 1 (gradients, the loss in nats) and lesson 2 (the model). It takes
 # about 15 seconds on two idle cores.

@@ -26,7 +26,6 @@ import numpy as np
 import minilora as ml
 from minilora import methods
 from minilora.experiments.engine import report
-from minilora.experiments.engine.experiment import METRICS, Results
 from minilora.experiments.tables import table5, table6
 from minilora.plots import BASE, FULL, LORA, OTHER, frame_cell, plot_spread, show_figure, subplots, write_cells
 
@@ -258,7 +257,7 @@ for r in (1, 4, 16):
 
 
 # %%
-def draw(results: Results) -> None:
+def draw(results) -> None:
     """Table 5: the loss of each choice of matrices at equal budget."""
     figure, axes = subplots(figsize=(5.5, 3.3))
     for x, letters in enumerate(table5.CHOICES):
@@ -268,7 +267,7 @@ def draw(results: Results) -> None:
         axes.errorbar(x, score.mean, error, fmt=marker, color=color, capsize=4, markersize=8)
     labels = [f"{letters}\n{r}" for letters, r in table5.CHOICES.items()]
     axes.set_xticks(range(len(labels)), labels)
-    axes.set(title=table5.TASK, xlabel="adapted matrices, and their rank", ylabel=METRICS["loss"].label)
+    axes.set(title=table5.TASK, xlabel="adapted matrices, and their rank", ylabel="loss (nats per byte)")
     show_figure(figure, "08_table5.png")
 
 

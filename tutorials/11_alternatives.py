@@ -352,7 +352,7 @@ show_figure(figure, "11_latency.png")
 # %% [markdown]
 # ![latency](figures/11_latency.png)
 #
-# Mean and standard deviation of three rounds. The first two bars are plain models, whose true bars are zero: they show
+# Mean and standard deviation of three rounds. The first two bars are plain models, whose bars should be zero: they show
 # the uncertainty more honestly than the bars' own ± does. With few tokens at once, adapter layers cost more than that
 # and a merged LoRA does not, as in the paper's table 1; with many rows, the difference is close to the noise. We cannot
 # tell here which of the two adapter layers costs more (in the paper it is Adapter-H). A processor is not their GPU,

@@ -18,8 +18,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from minilora import lora
 from minilora.adapters.routing import ALL, RoutedEmbedding, RoutedLinear, Rows
 from minilora.files.adapter import Adapter, adapter_of, read_adapter, write_adapter
@@ -27,7 +25,8 @@ from minilora.files.architectures import build
 from minilora.files.container import CheckpointError
 from minilora.files.header import base_hash
 from minilora.lora import LoraBranch, LoraConfig, LoraError, add_lora, is_merged, lora_shapes, mergeable_layers
-from minilora.nn import Decoder, Embedding, Parameter, unwrapped
+from minilora.machine.backend import to_host
+from minilora.nn import Decoder, Embedding, Parameter, difference, unwrapped
 
 
 class AdapterBank:
@@ -44,7 +43,7 @@ class AdapterBank:
         self.base_sha256 = base_hash(self.base, [])
         self.adapters: dict[str, Adapter] = {}
         self.active: tuple[str, ...] = ()
-        self.model = self.base
+        self.model = _frozen_view(self.base)
 
     # ------------------------------------------------------------------------------------- what it holds
 
@@ -79,9 +78,9 @@ class AdapterBank:
         if adapter.base_sha256 != self._trained_on(adapter.parent):
             what = "base" if adapter.parent is None else f"version of its parent {adapter.parent!r}"
             raise CheckpointError(f"{name!r} was trained on a different {what}: its weights' hash differs")
-        shapes = {tensor: array.shape for tensor, array in adapter.tensors.items()}
-        if shapes != lora_shapes(self.base.shapes(), adapter.lora):
-            raise CheckpointError(f"{name!r} does not have the tensors that its LoRA config gives on this base")
+        found = {tensor: array.shape for tensor, array in adapter.tensors.items()}
+        if odd := difference(found, lora_shapes(self.base.shapes(), adapter.lora)):
+            raise CheckpointError(f"{name!r} does not fit its LoRA config on this base: {odd}")
 
     def _trained_on(self, parent: str | None) -> str:
         """The hash of what a child of `parent` is trained on, as that is now."""
@@ -164,9 +163,9 @@ class AdapterBank:
 
     def merged_copy(self, *names: str) -> Decoder:
         """A plain model with W = W0 + the sum of these adapters and their ancestors, in arrays of its own."""
-        merged = lora.merge(self.view(*names)).state_dict()
+        merged = lora.merge(self.view(*names)).named_parameters()
         plain = build(self.base.config)
-        plain.load_state_dict({name: merged[name] for name in plain.named_parameters()})
+        plain.load_state_dict({name: to_host(merged[name].data) for name in plain.named_parameters()})
         return plain
 
     # ------------------------------------------------------------------------------------- the visible one
@@ -185,7 +184,7 @@ class AdapterBank:
 
     def disable_adapter(self) -> None:
         """Make the base by itself visible, with nothing merged."""
-        self.model, self.active = self.base, ()
+        self.model, self.active = _frozen_view(self.base), ()
 
     def merge(self) -> None:
         """Write the active adapters into the visible model's weights, a copy of W for each adapted layer.
@@ -206,7 +205,15 @@ class AdapterBank:
     # ------------------------------------------------------------------------------------- files
 
     def save_adapter(self, name: str, path: str | Path) -> None:
-        """Write one adapter to a file, for the base and the adapter's ancestors as they are now."""
+        """Write one adapter to a file, for the adapter's ancestors as they are now.
+
+        LoraError if the base has changed since the bank was made: its arrays are shared with the model it came from.
+        """
+        if base_hash(self.base, []) != self.base_sha256:
+            raise LoraError(
+                "the base's weights have changed since this bank was made, so no base fits its adapters: "
+                "make an AdapterBank from a copy of the model before you train the model itself"
+            )
         write_adapter(self._as_it_is(name), path)
 
     def load_adapter(self, name: str, path: str | Path) -> None:
@@ -222,14 +229,8 @@ def check_name(name: str) -> None:
 
 def _frozen_view(model: Decoder) -> Decoder:
     """The same model over the same arrays, with Parameters of its own: frozen, and read-only if NumPy owns them."""
-    handles: dict[int, Any] = {}
-    for parameter in model.named_parameters().values():
-        array = parameter.data.view()
-        if isinstance(array, np.ndarray):
-            array.flags.writeable = False
-        handles[id(parameter)] = handle = Parameter(array, trainable=False)
-        handle.name = parameter.name
-    return copy.deepcopy(model, memo=handles)  # copies the modules; in place of a Parameter it takes the new one
+    views: dict[int, Any] = {id(parameter): parameter.frozen_view() for parameter in model.parameters}
+    return copy.deepcopy(model, memo=views)  # copies the modules; in place of a Parameter it takes the view
 
 
 def _branches(adapter: Adapter, trainable: bool) -> dict[str, LoraBranch]:

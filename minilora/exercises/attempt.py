@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,23 +23,26 @@ class Failure:
     function: str
     arguments: Mapping[str, Any]
     trouble: Trouble | None = None
+    printed: str = ""
 
 
 @dataclass
 class Attempt:
-    """What came of one case.  `function` and `arguments` are those of the last call."""
+    """What came of one case.  `function`, `arguments` and `printed` are those of the last call."""
 
     function: str = ""
+    printed: str = ""
     arguments: Mapping[str, Any] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     failure: Failure | None = None
     started: frozenset[str] = frozenset()
     unstarted: frozenset[str] = frozenset()
+    calls: list[tuple[str, Mapping[str, Any], Any]] = field(default_factory=list)  # function, arguments, result
 
     def add(self, finding: Finding, trouble: Trouble | None = None) -> None:
         self.findings.append(finding)
         if not finding.holds and self.failure is None:
-            self.failure = Failure(finding, self.function, self.arguments, trouble)
+            self.failure = Failure(finding, self.function, self.arguments, trouble, self.printed)
 
     def holds(self, claim: str) -> bool:
         found = [finding.holds for finding in self.findings if finding.claim == claim]
@@ -56,12 +61,15 @@ def attempt(exercise: Exercise, case: Case, student: Student, started: frozenset
     def call(function: str, /, **arguments: Any) -> Any:
         done.function, done.arguments = function, arguments
         try:
-            result = student.call(function, *arguments.values())
+            try:
+                result = student.call(function, *arguments.values())
+            finally:
+                done.printed = student.printed
         except Changed as change:
-            changed = dict(enumerate(arguments)).get(change.index, "s")
-            done.add(Finding("inputs are left alone", f"{function} changed its argument {changed}"))
+            done.add(_changed(function, dict(enumerate(arguments)).get(change.index)))
             result = change.result
         done.started |= {function}
+        done.calls.append((function, arguments, result))
         return result
 
     for judge in exercise.judges():
@@ -80,7 +88,30 @@ def attempt(exercise: Exercise, case: Case, student: Student, started: frozenset
     return done
 
 
+def _changed(function: str, argument: str | None) -> Finding:
+    if argument is None:
+        wrong = f"{function} changed what it had returned before: make a new array in each call"
+        return Finding("earlier results stay as they are", wrong)
+    return Finding("inputs are left alone", f"{function} changed its argument {argument}")
+
+
 def _kind(trouble: Trouble) -> str:
     """The kind of an error: "ValueError" of "line 3: ValueError: ..."."""
     words = str(trouble).split(": ")
     return words[1] if words[0].startswith("line ") and len(words) > 1 else words[0]
+
+
+class Interrupted:
+    """A student whose every call comes after a call of another case, in reversed order, whose result is ignored."""
+
+    def __init__(self, student: Student, other: Attempt) -> None:
+        self.student, self.others, self.printed = student, itertools.cycle(reversed(other.calls)), ""
+
+    def call(self, function: str, *args: Any) -> Any:
+        other, arguments, _ = next(self.others)
+        with suppress(Trouble):
+            self.student.call(other, *arguments.values())
+        try:
+            return self.student.call(function, *args)
+        finally:
+            self.printed = self.student.printed

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import textwrap
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from functools import partial
 
 from minilora.exercises import spec
-from minilora.exercises.attempt import Attempt, Failure, attempt
-from minilora.exercises.drawing import cases, simpler
-from minilora.exercises.findings import shown
-from minilora.exercises.sandbox import LIMITS, Gone, Limits, Local, Sandbox, Student, one_line
+from minilora.exercises.attempt import Attempt, Failure, Interrupted, attempt
+from minilora.exercises.drawing import cases, simpler, told_apart
+from minilora.exercises.findings import equal, shown
+from minilora.exercises.sandbox import LIMITS, Gone, Limits, Local, Sandbox, Student, printable
 from minilora.exercises.slips import likely_slip
-from minilora.exercises.spec import Case
+from minilora.exercises.spec import Case, Exercise
 from minilora.testing.smallest import smallest
 
 SHRINKS = 400  # calls spent on finding a smaller case
 
 PASSED, FAILED, ERROR, NOT_STARTED = "passed", "failed", "error", "not started"
+SAME = "equal calls give equal results"
 
 
 @dataclass(frozen=True)
@@ -41,76 +43,114 @@ class Verdict:
         return sum(self.properties.values()) / max(1, len(self.properties))
 
 
-def check_source(name: str, source: bytes, limits: Limits = LIMITS) -> Verdict:
+def check_source(name: str, source: bytes, limits: Limits = LIMITS, seed: int = 0) -> Verdict:
     """The verdict on a student's source, which runs in its own process."""
     start = time.monotonic()
-    with Sandbox(f"{name}.py", source, limits) as student:
-        verdict = check(name, student)
-    printed = student.printed.decode(errors="replace")
-    if printed.strip() and verdict.status in (FAILED, ERROR):
-        lines = [one_line(line, 100) for line in printed.splitlines()[:8]]
-        verdict = replace(verdict, report=verdict.report + "\n  printed    " + "\n             ".join(lines))
+
+    def sandbox() -> Sandbox:
+        return Sandbox(f"{name}.py", source, limits)
+
+    with sandbox() as student:
+        verdict = check(name, student, seed, sandbox)
+    if verdict.status == ERROR and "\n" not in verdict.report:  # the process ended before it could say what it printed
+        output = student.output.decode(errors="replace")
+        verdict = replace(verdict, report="\n".join([verdict.report, *_printed(output.splitlines()[-8:])]))
     return replace(verdict, seconds=time.monotonic() - start)
 
 
-def check(name: str, student: Student) -> Verdict:
-    """The verdict on anything that answers calls."""
-    exercise, started = spec.load(name), frozenset[str]()
+Restart = Callable[[], AbstractContextManager[Student]]
+
+
+def check(name: str, student: Student, seed: int = 0, restart: Restart | None = None) -> Verdict:
+    """The verdict on anything that answers calls.  `restart` makes another student of the same source."""
+    exercise, drawn = spec.load(name), cases(name, seed)
+    attempts = attempted(exercise, drawn, student)
+    properties, missing = _properties(exercise, drawn, attempts), attempts[-1].unstarted
+    if missing == set(exercise.functions):
+        return Verdict(NOT_STARTED, properties=properties)
+    failed = next((i for i, done in enumerate(attempts) if done.failure), None)
+    if attempts[-1].gone:
+        error = str(attempts[-1].failure and attempts[-1].failure.trouble)
+        return Verdict(ERROR, error, f"  error      {error}", properties=properties)
+    if failed is not None:
+        failure = _smallest(exercise, drawn[failed], attempts[failed].failure, student)
+        slip = likely_slip(exercise, drawn, attempts)
+        if slip is None and restart and not _fails_from_the_start(exercise, drawn[failed], restart):
+            slip = "something is remembered from earlier calls (a global, a cache): in a new process this call is right"
+        detail = failure.finding.claim if failure.trouble is None else str(failure.trouble)
+        return Verdict(ERROR if failure.trouble else FAILED, detail, _report(failure, slip), properties=properties)
+    if missing:
+        passed = " and ".join(set(exercise.functions) - missing)
+        half = f"half done: {passed} passed, {' and '.join(missing)} is not started"
+        return Verdict(FAILED, half, f"  {half}", properties=properties)
+    if changed := changes(exercise, drawn, attempts, student, restart):
+        properties[changed.finding.claim] = False
+        return Verdict(FAILED, changed.finding.claim, _report(changed, None), properties=properties)
+    return Verdict(PASSED, properties=properties)
+
+
+def attempted(exercise: Exercise, drawn: Sequence[Case], student: Student) -> list[Attempt]:
+    """An attempt at each case, until there is no answer any more."""
     attempts: list[Attempt] = []
-    for case in cases(name):
+    started = frozenset[str]()
+    for case in drawn:
         attempts.append(attempt(exercise, case, student, started))
         started = attempts[-1].started
         if attempts[-1].unstarted == set(exercise.functions) or attempts[-1].gone:
             break
-    properties, missing = _properties(name, attempts), attempts[-1].unstarted
-    if any(done.failure for done in attempts):
-        status, detail, report = _explained(name, attempts, student)
-        return Verdict(status, detail, report, properties=properties)
-    if not missing:
-        return Verdict(PASSED, properties=properties)
-    if missing == set(exercise.functions):
-        return Verdict(NOT_STARTED, properties=properties)
-    passed = " and ".join(set(exercise.functions) - missing)
-    half = f"half done: {passed} passed, {' and '.join(missing)} is not started"
-    return Verdict(FAILED, half, f"  {half}", properties=properties)
+    return attempts
 
 
-def _properties(name: str, attempts: list[Attempt]) -> dict[str, bool]:
+def changes(
+    exercise: Exercise, drawn: Sequence[Case], attempts: list[Attempt], student: Student, restart: Restart | None
+) -> Failure | None:
+    """A call that was right once but not again, after other calls; or (if there is a seed) differs in a new process."""
+    answered = frozenset(exercise.functions)
+    for case, other in zip(drawn, [attempts[-1], *attempts], strict=False):
+        found = attempt(exercise, case, Interrupted(student, other), answered).failure if other.calls else None
+        if found is not None:
+            wrong = f"this was right before, but after a call with other arguments: {found.finding.claim}"
+            return replace(found, finding=replace(found.finding, claim=SAME, wrong=wrong))
+    if restart is not None and "seed" in exercise.inputs:
+        with restart() as again:
+            for function, arguments, result in attempts[0].calls:
+                finding = equal(SAME, result, again.call(function, *arguments.values()), 0.0, "in a new process")
+                if not finding.holds:
+                    return Failure(finding, function, arguments)
+    return None
+
+
+def _properties(exercise: Exercise, drawn: Sequence[Case], attempts: list[Attempt]) -> dict[str, bool]:
     """Each property that the right answer shows, and any other that broke: did it hold in every case?"""
     held: dict[str, bool] = {}
-    for i, claims in enumerate(_right_answer(name)):
+    right = Local(exercise.functions)
+    for i, case in enumerate(drawn):
         done = attempts[i] if i < len(attempts) else Attempt()
+        claims = [finding.claim for finding in attempt(exercise, case, right).findings]
         held |= {claim: held.get(claim, True) and done.holds(claim) for claim in claims}
         held |= {finding.claim: False for finding in done.findings if not finding.holds}
     return held
 
 
-@cache
-def _right_answer(name: str) -> tuple[tuple[str, ...], ...]:
-    """The properties that the right answer shows in each case."""
-    exercise = spec.load(name)
-    attempts = (attempt(exercise, case, Local(exercise.functions)) for case in cases(name))
-    return tuple(tuple(finding.claim for finding in done.findings) for done in attempts)
-
-
-def _explained(name: str, attempts: list[Attempt], student: Student) -> tuple[str, str, str]:
-    """Status, detail and report of the first failure, with the smallest case and the likely slip."""
-    exercise = spec.load(name)
-    if attempts[-1].failure and attempts[-1].gone:
-        error = str(attempts[-1].failure.trouble)
-        return ERROR, error, f"  error      {error}"
-    case, first = next((case, done.failure) for case, done in zip(cases(name), attempts, strict=False) if done.failure)
+def _smallest(exercise: Exercise, case: Case, first: Failure | None, student: Student) -> Failure:
+    """The failure of the smallest case that breaks the same property."""
+    assert first is not None
 
     def fails(case: Case) -> Failure | None:
         found = attempt(exercise, case, student, frozenset(exercise.functions)).failure
         same = found and found.finding.claim == first.finding.claim and not isinstance(found.trouble, Gone)
         return found if same else None
 
-    _, failure = smallest(case, first, partial(simpler, exercise), fails, SHRINKS)
-    report = _report(failure, likely_slip(name, attempts))
-    if failure.trouble is not None:
-        return ERROR, str(failure.trouble), report
-    return FAILED, failure.finding.claim, report
+    case, failure = smallest(case, first, partial(simpler, exercise), fails, SHRINKS)
+    for telling in told_apart(exercise, case):
+        failure = fails(telling) or failure
+    return failure
+
+
+def _fails_from_the_start(exercise: Exercise, case: Case, restart: Restart) -> bool:
+    """Does a case fail if it is the first of a new process?"""
+    with restart() as student:
+        return attempt(exercise, case, student, frozenset(exercise.functions)).failure is not None
 
 
 def _report(failure: Failure, likely: str | None) -> str:
@@ -127,9 +167,15 @@ def _report(failure: Failure, likely: str | None) -> str:
         lines += [("expected", [expected]), ("got", [got if got != expected else f"{got}, but for its last digits"])]
     if likely:
         lines.append(("likely", [likely]))
-    return "\n".join(
+    text = [
         textwrap.fill(text, 118, initial_indent=f"  {label if i == 0 else '':<11}", subsequent_indent=" " * 13)
         for label, texts in lines
         for i, text in enumerate(texts)
         if text
-    )
+    ]
+    return "\n".join([*text, *_printed(failure.printed.splitlines()[:8])])
+
+
+def _printed(lines: list[str]) -> list[str]:
+    """Lines that a student's code printed, safe to print."""
+    return [f"  {'' if i else 'printed':<11}{printable(line)[:100]}" for i, line in enumerate(lines)]

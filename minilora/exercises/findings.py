@@ -94,8 +94,8 @@ def wide(value: Any) -> Any:
 
 
 def sizes_of(value: Any) -> Any:
-    """The value with absolute values in its floating-point arrays."""
-    return map_values(lambda part: np.abs(part) if is_float(part) else part, value)
+    """The value with absolute values of its floating-point numbers."""
+    return map_values(lambda part: np.abs(part) if is_float(part) or isinstance(part, float) else part, value)
 
 
 # ---------------------------------------------------------------------------------------------- differences
@@ -132,8 +132,9 @@ def _number_difference(expected: Any, got: Any, tolerance: Any) -> str | None:
     right, found = np.asarray(expected), np.asarray(got)
     if right.shape != found.shape:
         return f"the shape is {found.shape}, expected {right.shape}"
-    if right.dtype.kind != "f":
-        tolerance = 0.0  # a count is exact
+    if right.dtype.kind != "f":  # a count is exact
+        whole = found.dtype.kind != "f" or not found.any()  # NumPy's sum of nothing is 0.0
+        return ("" if (right != found).any() else None) if whole else f"expected a whole number, got {shown(got)}"
     right, found = right.astype(np.float64), found.astype(np.float64)
     with np.errstate(all="ignore"):
         near = (right == found) | (np.abs(found - right) <= tolerance)  # which NaN is not

@@ -1,157 +1,172 @@
-"""Grade a folder of submissions: in parallel, one process per file, every result saved as soon as it is known.
+"""Grade a class: in parallel, one process per file, every outcome saved as soon as it is known.
 
-Results go into a log beside the table, one JSON line each. Running the same command again continues from the log,
-whether the first run was killed or students have handed in new files: a result counts only for the bytes it was
-made from.
+Outcomes go into a log, one line each. The same command continues from it, whether the first run was killed or students
+have handed in new files: an outcome belongs to the bytes that were run and to the checks that ran them. Each line is
+sealed with a key from the teacher's home, so that a line that a student wrote counts for nothing.
 """
 
 from __future__ import annotations
 
-import csv
-import io
+import contextlib
+import hashlib
+import hmac
 import json
 import os
+import re
+import secrets
+import tempfile
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from minilora.exercises import spec
 from minilora.exercises.checking import ERROR, FAILED, NOT_STARTED, PASSED, check_source
-from minilora.exercises.sandbox import Gone, Limits, one_line, read_source
-from minilora.exercises.workbook import UNSOLVED, digest
+from minilora.exercises.handins import Collected, HandIn
+from minilora.exercises.sandbox import Limits, one_line
+from minilora.exercises.workbook import digest, untouched
 
-MISSING = "missing"
-SIGNS = {PASSED: "+", FAILED: "x", ERROR: "!", NOT_STARTED: ".", MISSING: "-"}
+MISSING, NOT_GRADED = "missing", "not graded"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one file.  `detail` is the property that failed or the error; `report` is what the student reads."""
+
+    status: str
+    detail: str = ""
+    report: str = ""
+    properties: Mapping[str, bool] = field(default_factory=dict)
+    credit: float = 0.0
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
 class Result:
-    """One student's result on one exercise.  `detail` is the property that failed, or the error."""
+    """One student's outcome in one exercise, and the hints that the student took, if the hand-in tells."""
 
     student: str
     exercise: str
-    status: str
-    detail: str
-    seconds: float
-    digest: str
+    outcome: Outcome
+    hints: int | None = None
 
 
-def students(submissions: Path) -> list[str]:
-    """The folders in a folder of submissions.  ValueError if there are none."""
-    if not submissions.is_dir():
-        raise ValueError(f"{submissions} is not a folder: give one that holds a folder for each student")
-    names = sorted(entry.name for entry in submissions.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-    if not names:
-        raise ValueError(f"{submissions} holds no folders: put each student's files in a separate folder")
-    return names
+class Log:
+    """Outcomes by digest, from a file; what is added is written at once.  Use it as a context manager."""
+
+    def __init__(self, path: Path, key: bytes, fresh: bool = False) -> None:
+        """`fresh`: forget what is in the file.  Lines without our seal, and a last one cut off, are dropped."""
+        self.path, self.key = path, key
+        lines = [] if fresh or path.is_symlink() or not path.is_file() else path.read_bytes().splitlines()
+        kept = [line for line in lines if self._seal(line[65:]) == line[:64]]
+        self.known = {key: Outcome(**outcome) for key, outcome in map(json.loads, (line[65:] for line in kept))}
+        replace_file(path, b"".join(line + b"\n" for line in kept))
+        self._adding = threading.Lock()
+
+    def __enter__(self) -> Log:
+        self._file = open(self.path, "ab")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def add(self, key: str, outcome: Outcome) -> None:
+        """Keep an outcome.  Not an error: it may have been the machine's, or a limit that another run would meet."""
+        if outcome.status in (PASSED, FAILED):
+            line = json.dumps([key, asdict(outcome)]).encode()
+            with self._adding:
+                self._file.write(self._seal(line) + b" " + line + b"\n")
+                self._file.flush()
+
+    def _seal(self, line: bytes) -> bytes:
+        return hmac.new(self.key, line, hashlib.sha256).hexdigest().encode()
 
 
-def grade_one(file: Path, student: str, name: str, limits: Limits, known: Result | None = None) -> Result:
-    """Read one file once and grade what was read, unless it is what `known` was made from.
-
-    Whatever goes wrong affects this result only.
-    """
-    if not os.path.lexists(file):
-        return Result(student, name, MISSING, "there is no such file", 0.0, "")
-    try:
-        source = read_source(file)
-    except Gone as trouble:
-        return Result(student, name, ERROR, str(trouble), 0.0, "")
-    key = digest(name, source)
-    if known is not None and known.digest == key:
-        return known
-    if source == (UNSOLVED / f"{name}.py").read_bytes():
-        return Result(student, name, NOT_STARTED, "", 0.0, key)
-    try:
-        verdict = check_source(name, source, limits)
-    except Exception as error:  # our fault, not the student's: say so, and go on grading
-        return Result(student, name, ERROR, one_line(f"the grader failed: {type(error).__name__}: {error}"), 0.0, key)
-    return Result(student, name, verdict.status, verdict.detail, round(verdict.seconds, 2), key)
-
-
-def read_log(log: Path) -> dict[tuple[str, str], Result]:
-    """The results in a log.  Skips a last line that a killed run left half written."""
-    results = {}
-    for line in log.read_text("utf-8", errors="replace").splitlines() if log.exists() else []:
-        try:
-            result = Result(**json.loads(line))
-        except (ValueError, TypeError):
-            continue
-        results[result.student, result.exercise] = result
-    return results
+def seal_key() -> bytes:
+    """This user's key for sealing logs, made at its first use; one for this run only if it cannot be kept."""
+    with contextlib.suppress(OSError, RuntimeError):  # a home that is read-only, or none
+        file = Path.home() / ".minilora" / "grading.key"
+        file.parent.mkdir(mode=0o700, exist_ok=True)
+        with contextlib.suppress(FileExistsError), open(file, "xb", opener=lambda p, f: os.open(p, f, 0o600)) as new:
+            new.write(secrets.token_bytes(32))
+        return file.read_bytes()
+    return secrets.token_bytes(32)
 
 
 def grade(
-    submissions: Path,
-    log: Path,
+    found: Collected,
+    exercises: Sequence[str],
+    log: Log,
     jobs: int,
     limits: Limits,
     progress: Callable[[int, int], None] = lambda done, all: None,
-) -> list[Result]:
-    """Every exercise of every student: from the log if known, else graded and added to the log."""
-    known = read_log(log)
-    pairs = [(student, name) for student in students(submissions) for name in spec.names()]
-    results: dict[tuple[str, str], Result] = {}
-    writing = threading.Lock()
-    with open(log, "a", encoding="utf-8") as lines, ThreadPoolExecutor(jobs) as pool:
-        if lines.tell():
-            lines.write("\n")  # after a line that was cut off
+) -> tuple[list[Result], int]:
+    """Every exercise of every student, and how many outcomes came from the log.  Equal files run once."""
+    hand_ins = found.hand_ins
+    pairs = [(student, name) for student in found.students for name in exercises]
+    outcomes: dict[tuple[str, str], Outcome] = {}
+    to_run: dict[str, list[tuple[str, str]]] = {}
+    reused = 0
+    for pair in pairs:
+        hand_in = hand_ins.get(pair)
+        if hand_in is None:
+            outcomes[pair] = Outcome(MISSING)
+        elif hand_in.problem:
+            outcomes[pair] = Outcome(NOT_GRADED, one_line(hand_in.problem))
+        elif untouched(pair[1], hand_in.source):
+            outcomes[pair] = Outcome(NOT_STARTED)
+        elif (key := digest(pair[1], hand_in.source)) in log.known:
+            outcomes[pair] = log.known[key]
+            reused += 1
+        else:
+            to_run.setdefault(key, []).append(pair)
 
-        def task(pair: tuple[str, str]) -> None:
-            student, name = pair
-            result = grade_one(submissions / student / f"{name}.py", student, name, limits, known.get(pair))
-            with writing:
-                if result is not known.get(pair):
-                    lines.write(json.dumps(asdict(result)) + "\n")
-                    lines.flush()
-                results[pair] = result
+    def run(key: str) -> None:
+        same = to_run[key]
+        outcome = _run(same[0][1], hand_ins[same[0]].source, limits)
+        outcomes.update(dict.fromkeys(same, outcome))
+        log.add(key, outcome)
 
-        futures = [pool.submit(task, pair) for pair in pairs]
+    with log, ThreadPoolExecutor(jobs) as pool:
+        futures = [pool.submit(run, key) for key in to_run]
         try:
             for future in as_completed(futures):
                 future.result()
-                progress(len(results), len(pairs))
+                progress(len(outcomes), len(pairs))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    return [results[pair] for pair in pairs]
+    return [Result(*pair, outcomes[pair], hand_ins[pair].hints if pair in hand_ins else None) for pair in pairs], reused
 
 
-# ---------------------------------------------------------------------------------------------------- the tables
+def _run(name: str, source: bytes, limits: Limits) -> Outcome:
+    """Run one file.  Whatever goes wrong affects this outcome only."""
+    try:
+        verdict = check_source(name, source, limits)
+    except Exception as error:  # our fault, not the student's: say so, and go on grading
+        return Outcome(ERROR, one_line(f"the grader failed: {type(error).__name__}: {error}"))
+    credit = 1.0 if verdict.status == PASSED else verdict.credit
+    seconds = round(verdict.seconds, 2)
+    return Outcome(verdict.status, verdict.detail, verdict.report, dict(verdict.properties), credit, seconds)
 
 
-def write_csv(results: Iterable[Result], path: Path) -> None:
-    """One row per student and exercise: student, exercise, status, detail, seconds."""
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(("student", "exercise", "status", "detail", "seconds"))
-    for result in results:
-        cells = (result.student, result.exercise, result.status, result.detail)
-        rows.writerow((*map(_no_formula, cells), f"{result.seconds:.2f}"))
-    temporary = path.with_name(f"{path.name}.tmp")
-    temporary.write_text(text.getvalue(), "utf-8", errors="replace")
+def identical(hand_ins: Mapping[tuple[str, str], HandIn]) -> list[tuple[list[str], list[str]]]:
+    """Students whose files are the same but for comments and white space, and in which exercises; most first."""
+    owners: dict[tuple[str, bytes], list[str]] = {}
+    for (student, name), hand_in in sorted(hand_ins.items()):
+        if not hand_in.problem and not untouched(name, hand_in.source):
+            text = b"\n".join(filter(None, (re.sub(rb"#.*|\s+", b"", line) for line in hand_in.source.splitlines())))
+            owners.setdefault((name, text), []).append(student)
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for (name, _), students in owners.items():
+        if len(students) > 1:
+            groups.setdefault(tuple(students), []).append(name)
+    return sorted(((list(students), names) for students, names in groups.items()), key=lambda group: -len(group[1]))
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file whole, readable for this user only.  A link in its place is replaced, not followed."""
+    handle, temporary = tempfile.mkstemp(dir=path.absolute().parent, prefix=".minilora-")
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
     os.replace(temporary, path)
-
-
-def _no_formula(cell: str) -> str:
-    """A cell that no spreadsheet runs as a formula: students choose their names and errors."""
-    return f"'{cell}" if cell.startswith(("=", "+", "-", "@")) else cell
-
-
-def table(results: list[Result]) -> str:
-    """One line per student, one sign per exercise."""
-    names = spec.names()
-    by_student: dict[str, dict[str, str]] = {}
-    for result in results:
-        by_student.setdefault(result.student, {})[result.exercise] = result.status
-    width = max(len("student"), *(len(one_line(student, 40)) for student in by_student))
-    header = " ".join(spec.number(name) for name in names)
-    lines = [f"{'student':<{width}}  {header}  passed"]
-    for student, statuses in by_student.items():
-        signs = " ".join(f"{SIGNS[statuses[name]]:>2}" for name in names)
-        passed = sum(status == PASSED for status in statuses.values())
-        lines.append(f"{one_line(student, 40):<{width}}  {signs}  {passed:>3} of {len(names)}")
-    legend = ", ".join(f"{sign} {status}" for status, sign in SIGNS.items())
-    return "\n".join([*lines, f"({legend})"])

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from minilora.exercises import spec
 from minilora.exercises.attempt import Attempt, attempt
-from minilora.exercises.drawing import cases
 from minilora.exercises.findings import Finding, equal, map_values
 from minilora.exercises.sandbox import Local
+from minilora.exercises.spec import Case, Exercise
 
 
-def likely_slip(name: str, attempts: list[Attempt]) -> str | None:
+def likely_slip(exercise: Exercise, drawn: Sequence[Case], attempts: list[Attempt]) -> str | None:
     """The slip with the same findings as the student's, numbers included; else the only one that breaks the same
     properties, if the exercise has a judge of its own (whose results are random, or not the only right ones)."""
-    exercise, candidates = spec.load(name), []
+    candidates = []
     for slip in exercise.slips:
         local, close, exact = Local(exercise.with_slip(slip)), True, True
-        for case, student in zip(cases(name), attempts, strict=False):
+        for case, student in zip(drawn, attempts, strict=False):
             findings = attempt(exercise, case, local, frozenset(exercise.functions)).findings
             exact = exact and _same(findings, student.findings, numbers=True)
             close = close and (exact or (exercise.judge is not None and _same(findings, student.findings)))

@@ -9,24 +9,31 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
 import numpy as np
 
-from minilora.exercises.findings import Finding, compare, rounding, sizes_of, wide
+from minilora.exercises.findings import Finding, compare, map_values, rounding, sizes_of, wide
+from minilora.exercises.worker import laid_out
 
 
 @dataclass(frozen=True)
 class Floats:
-    """An array of multiples of a thousandth in [-2, 2], times `unit`; `axes` names its axes, as in "n d"."""
+    """An array of numbers in [-2, 2] times `unit`, and in some cases times 10^e, e being one of `decades`.
+
+    `axes` names its axes, as in "n d". An axis with a question mark, as in "n? d", is missing in some cases.
+    """
 
     axes: str
     unit: float = 1.0
+    decades: tuple[int, ...] = (-3, 3)
 
 
 @dataclass(frozen=True)
@@ -49,14 +56,21 @@ Input = Floats | Indices | OneOf
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One drawn example: the size of each axis, and a value for each input."""
+    """One drawn example: the size of each axis, a value for each input, and the layout of its arrays in memory.
+
+    The values are in C order; `case["x"]` is laid out, in C or Fortran order or (S) as a view of a larger array.
+    """
 
     sizes: Mapping[str, int]
     dtype: type[np.floating]
     values: Mapping[str, Any]
+    layout: str = "C"
 
     def __getitem__(self, name: str) -> Any:
-        return self.values[name]
+        return self.laid_out(self.values[name])
+
+    def laid_out(self, value: Any) -> Any:
+        return map_values(lambda part: laid_out(part, self.layout) if isinstance(part, np.ndarray) else part, value)
 
     def rounding(self, magnitude: Any) -> Any:
         """How far rounding may move a right result whose terms add up to `magnitude`."""
@@ -85,6 +99,7 @@ class Exercise:
                 one for all outputs or one for each; with several functions, by function. By default the right answer
                 for the absolute values of the arguments, which is that bound for sums of products (Higham 2002,
                 section 3.1)
+    cases       how many cases are drawn, if not as many as for most exercises
     judge       replaces the comparison with the right answer: (case, call) -> findings
     slips       what is wrong -> the edit of the right answer that makes it wrong, "old code -> new code", or several
     """
@@ -100,6 +115,7 @@ class Exercise:
     arguments: Callable[[Case], dict[str, Any]] | None = None
     sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     magnitude: Callable[..., Any] | Mapping[str, Callable[..., Any]] | None = None
+    cases: int | None = None
     judge: Judge | None = None
 
     def judges(self) -> Iterator[Judge]:
@@ -121,7 +137,7 @@ class Exercise:
         yield from compare(outputs, right(**wide(arguments)), got, case.rounding(sizes))
 
     def named_arguments(self, case: Case) -> dict[str, Any]:
-        return dict(case.values) if self.arguments is None else self.arguments(case)
+        return case.laid_out(dict(case.values) if self.arguments is None else self.arguments(case))
 
     @property
     def module(self) -> ModuleType:
@@ -165,6 +181,25 @@ def load(name: str) -> Exercise:
     """The exercise of this name."""
     exercise: Exercise = importlib.import_module(f"minilora.exercises.catalogue.{name}").EXERCISE
     return exercise
+
+
+def unsolved(name: str) -> Path:
+    """The file that students start from."""
+    return Path(_catalogue().__path__[0]).parent / "unsolved" / f"{name}.py"
+
+
+def use(folder: Path) -> None:
+    """From now on, the exercises of this process are a teacher's: a folder's catalogue/NAME.py and unsolved/NAME.py.
+
+    ValueError if there are none, or one is not in order.
+    """
+    modules = [module.name for module in pkgutil.iter_modules([str(folder / "catalogue")])]
+    if not modules:
+        raise ValueError(f"{folder} has no exercises: put ex01_NAME.py into {folder / 'catalogue'}")
+    for name in modules:
+        if not re.fullmatch(r"ex\d\d_\w+", name) or not (folder / "unsolved" / f"{name}.py").is_file():
+            raise ValueError(f"{folder}: {name} needs a name like ex01_softmax, and a file in {folder / 'unsolved'}")
+    _catalogue().__path__[:] = [str(folder / "catalogue")]
 
 
 def number(name: str) -> str:

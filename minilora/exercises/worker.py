@@ -1,19 +1,18 @@
-"""The student's process: it loads one file and answers calls to its functions.
+"""The student's process: it takes in one file's source and answers calls to its functions.
 
-    python -I worker.py FILE CPU_SECONDS MEMORY_BYTES
+    python -SIBuc "..." CPU_SECONDS MEMORY_BYTES FOLDERS        (sandbox.py has the dots)
 
 Questions arrive on stdin and answers leave on stdout, as frames: four bytes of length, then JSON. The checks and the
 right values stay in the process that asks. Whatever a student's code does here (print "passed", exit, replace
-NumPy, catch every exception), it can only send values, which the other process judges. This file imports only NumPy
-and the standard library, because one grading starts it 30 x 27 times.
-
-The audit hook that refuses writes, new processes and sockets stops accidents and pranks. It is not a prison: if your
-students may be real attackers, grade inside a container.
+NumPy, catch every exception), it can only send values, which the other process judges, and the fence lets it do
+nothing else. This file imports only NumPy and the standard library, because one grading starts it 30 x 27 times.
 """
 
 from __future__ import annotations
 
 import base64
+import contextlib
+import importlib
 import json
 import os
 import sys
@@ -22,7 +21,9 @@ from typing import IO, Any
 
 import numpy as np
 
-MOST_BYTES = 4 << 20  # in one frame; the largest honest answer is a few kilobytes
+KEPT_OUTPUT = 2000  # characters of what a call prints
+# What honest code may import later and the fence would break, as it needs shared libraries from elsewhere.
+PRELOADED = ("numpy.linalg", "hashlib", "zlib", "decimal")
 PLAIN = (type(None), bool, int, float, str)
 
 
@@ -32,15 +33,17 @@ PLAIN = (type(None), bool, int, float, str)
 def encode(value: Any, functions: list[Callable] | None = None) -> Any:
     """A value as JSON: numbers, text, None, arrays, lists, tuples, dictionaries.  TypeError for anything else.
 
-    A callable becomes its index in `functions`, so that the other side can call back.
+    An array keeps its layout in memory: "C" and "F" order, or "S" for a view with gaps. A callable becomes its index
+    in `functions`, so that the other side can call back.
     """
     if type(value) in PLAIN:
         return value
     if isinstance(value, (np.ndarray, np.generic)):
-        array = np.asarray(value, order="C")
+        array = np.asarray(value)
         if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
             raise TypeError(f"an array of {array.dtype}: return an array of numbers")
-        return {"array": [array.dtype.str, list(array.shape), base64.b64encode(array.tobytes()).decode()]}
+        layout = "C" if array.flags.c_contiguous else "F" if array.flags.f_contiguous else "S"
+        return {"array": [array.dtype.str, list(array.shape), base64.b64encode(array.tobytes()).decode(), layout]}
     if isinstance(value, (list, tuple)):
         return {type_name(value): [encode(part, functions) for part in value]}
     if isinstance(value, dict):
@@ -61,11 +64,12 @@ def decode(coded: Any, call_back: Callable[..., Any] | None = None) -> Any:
         return coded
     ((kind, content),) = coded.items()
     if kind == "array":
-        name, shape, data = content
+        name, shape, data, layout = content
         dtype = np.dtype(str(name))
         if dtype.kind not in "biuf":
             raise ValueError(f"an array of {dtype}")
-        return np.frombuffer(base64.b64decode(data), dtype).reshape([int(side) for side in shape]).copy()
+        array = np.frombuffer(base64.b64decode(data), dtype).reshape([int(side) for side in shape])
+        return laid_out(array, str(layout))
     if kind in ("list", "tuple"):
         parts = [decode(part, call_back) for part in content]
         return parts if kind == "list" else tuple(parts)
@@ -76,6 +80,13 @@ def decode(coded: Any, call_back: Callable[..., Any] | None = None) -> Any:
     raise ValueError(f"a value of unknown kind {kind!r}")
 
 
+def laid_out(array: np.ndarray, layout: str) -> np.ndarray:
+    """A copy of an array in one of the layouts."""
+    return (
+        np.repeat(array[..., None], 2, axis=-1)[..., 0] if layout == "S" else array.copy("F" if layout == "F" else "C")
+    )
+
+
 def send(stream: IO[bytes], message: dict[str, Any]) -> None:
     """Write one frame."""
     frame = json.dumps(message).encode()
@@ -83,36 +94,54 @@ def send(stream: IO[bytes], message: dict[str, Any]) -> None:
     stream.flush()
 
 
-def receive(stream: IO[bytes]) -> dict[str, Any]:
-    """Read one frame.  EOFError at the end of the stream, ValueError if it is not a frame."""
+def receive(stream: IO[bytes], most: int = 1 << 31) -> bytes:
+    """Read one frame of at most `most` bytes.  EOFError at the end of the stream, ValueError if it is not a frame."""
     head = stream.read(4)
     size = int.from_bytes(head, "big")
-    if len(head) == 4 and size > MOST_BYTES:
+    if len(head) == 4 and size > most:
         raise ValueError(f"a frame of {size:,} bytes")
     frame = stream.read(size)
     if len(head) < 4 or len(frame) < size:
         raise EOFError
-    message = json.loads(frame)
-    if not isinstance(message, dict):
+    return frame
+
+
+def message(frame: bytes) -> dict[str, Any]:
+    """The message in a frame.  ValueError if there is none."""
+    content = json.loads(frame)
+    if not isinstance(content, dict):
         raise ValueError("a frame without a message")
-    return message
+    return content
 
 
 # --------------------------------------------------------------------------------------- one call, one answer
 
 
-def apply(function: Callable, args: list[Any], file: str = "") -> dict[str, Any]:
-    """Call a function: {"result": ..., "changed": the indices of the arguments that it changed} or {"error": ...}."""
+def apply(function: Callable, args: list[Any], file: str, kept: dict[Callable, list]) -> dict[str, Any]:
+    """Call a function: {"result": ..., "changed": the indices of the arguments that it changed} or {"error": ...}.
+
+    Index -1 means what the function returned last time, which is in `kept` with its coded form.
+    """
     before = [encode(arg, []) for arg in args]
+    last, coded = kept.get(function, [None, None])
     try:
         with np.errstate(all="ignore"):  # overflow shows in the result
-            result = encode(function(*args))
+            returned = function(*args)
+            result = encode(returned)
     except NotImplementedError:
         return {"not started": True}
     except BaseException as error:  # SystemExit and KeyboardInterrupt are a student's mistakes too
         return {"error": described(error, file)}
-    changed = [i for i, arg in enumerate(args) if encode(arg, []) != before[i]]
-    return {"result": result, "changed": changed}
+    kept[function] = [returned, result]
+    changed = [i for i, arg in enumerate(args) if _coded(arg) != before[i]]
+    return {"result": result, "changed": changed + [-1] * (_coded(last) != coded)}
+
+
+def _coded(value: Any) -> Any:
+    try:
+        return encode(value, [])
+    except (TypeError, ValueError, RecursionError):  # it was changed into something that is not a value
+        return "changed"
 
 
 def described(error: BaseException, file: str) -> str:
@@ -122,6 +151,8 @@ def described(error: BaseException, file: str) -> str:
         text = f"{name}: {error}" if str(error) else name
     except Exception:  # a student may have written its __str__
         text = name
+    if isinstance(error, PermissionError):
+        text += " (an exercise may not use files, processes or the network, nor sleep)"
     if isinstance(error, SyntaxError):
         return f"line {error.lineno}: {name}: {error.msg}" if error.lineno else f"{name}: {error.msg}"
     line, trace = None, error.__traceback__
@@ -132,97 +163,71 @@ def described(error: BaseException, file: str) -> str:
     return text if line is None else f"line {line}: {text}"
 
 
-# -------------------------------------------------------------------------------------------------- the fence
-
-
-def limit(cpu_seconds: int, memory_bytes: int) -> None:
-    """Limits that the operating system enforces on this process.
-
-    Windows has none of them and macOS none on memory: there the caller's clock remains.
-    """
-    try:
-        import resource
-    except ImportError:
-        return
-    for name, most in (
-        ("RLIMIT_CPU", cpu_seconds),
-        ("RLIMIT_AS", memory_bytes),
-        ("RLIMIT_FSIZE", MOST_BYTES),
-        ("RLIMIT_CORE", 0),
-    ):
-        try:
-            resource.setrlimit(getattr(resource, name), (most, most))
-        except (AttributeError, ValueError, OSError):
-            continue
-
-
-def fence() -> None:
-    """Refuse, from here on: changes to files, processes, signals, sockets, ctypes, and minilora itself."""
-    refused = {
-        *("os.system", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "subprocess.Popen"),
-        *("os.kill", "os.killpg", "signal.pthread_kill", "socket.__new__", "ctypes.dlopen", "ctypes.dlsym"),
-        *("os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.truncate"),
-        *("os.chmod", "os.chown", "os.utime", "shutil.rmtree", "shutil.move", "shutil.copyfile"),
-        *("resource.setrlimit", "resource.prlimit"),
-    }
-    writing = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-    modules = ("minilora", "_posixsubprocess")
-
-    def hook(event: str, args: tuple) -> None:
-        if event == "open":
-            path, _, flags = args
-            if isinstance(flags, int) and flags & writing and not isinstance(path, int) and path != os.devnull:
-                raise PermissionError(f"an exercise may not write {path!r}")
-        elif event == "import":
-            if args[0].partition(".")[0] in modules:
-                raise ImportError(f"an exercise may not import {args[0]}: write it with NumPy")
-        elif event in refused:
-            raise PermissionError(f"an exercise may not use {event}")
-
-    sys.addaudithook(hook)
-
-
 # --------------------------------------------------------------------------------------------------- the loop
 
 
-def load(file: str, name: str) -> dict[str, Any]:
-    """Run a student's file as a module.  Returns its global names."""
-    with open(file, "rb") as source:
-        code = compile(source.read(), name, "exec")
+class OnlyNumPy:
+    """The last of Python's finders: it is asked for what is neither NumPy nor in the standard library."""
+
+    @staticmethod
+    def find_spec(name: str, path: object = None, target: object = None) -> None:
+        top = name.partition(".")[0]
+        cure = "use NumPy and the standard library only, and remove this import"
+        raise ModuleNotFoundError(f"there is no {top} here: {cure}", name=name)
+
+
+class Recorder:
+    """The stream behind it, and the start of what went there since `kept` was last emptied."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream, self.kept = stream, ""
+
+    def write(self, text: str) -> int:
+        self.kept += text[: KEPT_OUTPUT - len(self.kept)]
+        return int(self.stream.write(text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+def load(source: bytes, name: str) -> dict[str, Any]:
+    """Run a student's source as a module.  Returns its global names."""
     names: dict[str, Any] = {"__name__": "exercise", "__file__": name}
-    exec(code, names)
+    exec(compile(source, name, "exec"), names)
     return names
 
 
-def main(file: str, cpu_seconds: str, memory_bytes: str) -> None:
+def main(cpu_seconds: int, memory_bytes: int) -> None:
     """Answer calls until there are no more questions."""
+    import fence  # from this folder: importing minilora would take as long as all the rest
+
     questions, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)  # prints go to stderr
-    name = os.path.basename(file)
+    printed = sys.stdout = sys.stderr = Recorder(sys.stderr)  # type: ignore[assignment]
+    for module in PRELOADED:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(module)
+    sys.meta_path.append(OnlyNumPy)  # type: ignore[arg-type]
+    fence.limit(cpu_seconds, memory_bytes)
+    fence.enclose([*sys.path, *np.__path__])
+    send(answers, {"ready": True})
 
     def call_back(index: int, args: tuple) -> Any:
         send(answers, {"call back": index, "args": encode(list(args))})
-        return decode(receive(questions)["result"])
+        return decode(message(receive(questions))["result"])
 
-    np.linalg.svd(np.eye(2))  # load now what NumPy would load after the fence
-    limit(int(cpu_seconds), int(memory_bytes))
-    fence()
+    given = message(receive(questions))
+    name, source = given["name"], base64.b64decode(given["source"])
     try:
-        functions = load(file, name)
+        functions = load(source, name)
+        send(answers, {"functions": [key for key, value in functions.items() if callable(value)]})
     except BaseException as error:
         send(answers, {"error": described(error, name)})
-        return
-    send(answers, {"functions": [key for key, value in functions.items() if callable(value)]})
-    while True:
-        try:
-            question = receive(questions)
-        except EOFError:
-            return
-        send(answers, apply(functions[question["call"]], decode(question["args"], call_back), name))
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
-    sys.stdout.flush()
+    kept: dict[Callable, list] = {}
+    with contextlib.suppress(EOFError):
+        while True:
+            question, printed.kept = message(receive(questions)), ""
+            answer = apply(functions[question["call"]], decode(question["args"], call_back), name, kept)
+            send(answers, answer | {"printed": printed.kept})
     os._exit(0)  # skips a student's exit handlers

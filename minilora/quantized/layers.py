@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -69,6 +70,9 @@ class QuantizedParameter(Parameter):
         floats = Parameter(self.data, trainable=False)
         floats.name = self.name
         return floats
+
+    def frozen_view(self) -> Parameter:
+        return copy.deepcopy(self)
 
     def move(self, move: Callable[[Array], Array]) -> None:
         self.weight.move(move)

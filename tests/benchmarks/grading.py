@@ -14,10 +14,10 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from minilora.exercises import grading, spec
-from minilora.exercises.checking import ERROR, FAILED, PASSED
+from minilora.exercises import grading, marks, spec
+from minilora.exercises.checking import ERROR, FAILED, NOT_STARTED, PASSED
+from minilora.exercises.handins import collect
 from minilora.exercises.sandbox import LIMITS
-from minilora.exercises.workbook import UNSOLVED
 
 SOLUTIONS = Path(__file__).parents[2] / "tutorials" / "exercises" / "solutions"
 CLASS = 30
@@ -25,13 +25,18 @@ CLASS = 30
 # What the functions of a file do instead -> what the table must say of each.
 HOSTILE = {
     "endless loop": ("while True: pass", "s of computing"),
-    "crash": ("import os; os.abort()", "crashed (SIGABRT)"),
-    "exit": ("import sys; sys.exit(0)", "sys.exit"),
+    "crash": ("import os; os.abort()", "crashed (SIG"),
+    "sleeper": (
+        "import time, threading\n"
+        "    try: time.sleep(3600)\n"
+        "    except PermissionError: lock = threading.Lock(); lock.acquire(); lock.acquire()",
+        "of waiting",
+    ),
     "10 GB": ("return np.ones(10 * 2**30, np.uint8)", "MemoryError"),
     "endless printing": ("while True: print('passed' * 100)", "stopped after printing"),
-    "edits the checks": (f"open({str(Path(spec.__file__))!r}, 'a').write('broken')", "may not write"),
+    "edits the checks": (f"open({str(Path(spec.__file__))!r}, 'a').write('broken')", "may not use files"),
 }
-EXPECTED = {"wrong": {FAILED, ERROR}, "half": {PASSED, grading.NOT_STARTED}, "right": {PASSED}}
+EXPECTED = {"wrong": {FAILED, ERROR}, "half": {PASSED, NOT_STARTED}, "right": {PASSED}}
 DOUBLED = "\n\n{name} = lambda *args, right={name}: twice(right(*args))\n"
 TWICE = """
 
@@ -47,7 +52,7 @@ def twice(value):
 def hand_in(folder: Path) -> None:
     """Write the 30 submissions, each into a folder "NUMBER KIND".
 
-    Six are hostile, six twice too large in every answer, six have solved half, twelve have solved everything.
+    Six are hostile, six have wrong numbers everywhere, six have solved half, twelve have solved everything.
     """
     for i in range(CLASS):
         kind = (*HOSTILE, *["wrong"] * 6, *["half"] * 6, *["right"] * 12)[i]
@@ -56,23 +61,24 @@ def hand_in(folder: Path) -> None:
         for count, name in enumerate(spec.names()):
             file = f"{name}.py"
             right = next(SOLUTIONS.rglob(file) if i % 2 else SOLUTIONS.glob(file)).read_text("utf-8")
+            right += f"\n# student {i}\n"  # equal files would run once
             functions = list(spec.load(name).functions)
             if kind in HOSTILE:
                 text = "import numpy as np\n" + "".join(f"def {f}(*args):\n    {HOSTILE[kind][0]}\n" for f in functions)
             elif kind == "wrong":
                 text = right + "\n\nimport numpy as np\n" + TWICE + "".join(DOUBLED.format(name=f) for f in functions)
             elif kind == "half" and count % 2:
-                text = (UNSOLVED / file).read_text("utf-8")
+                text = spec.unsolved(name).read_text("utf-8")
             else:
                 text = right
             (folder / student / file).write_text(text, "utf-8")
 
 
 def as_expected(result: grading.Result) -> bool:
-    kind = result.student[3:]
+    kind, outcome = result.student[3:], result.outcome
     if kind in HOSTILE:
-        return result.status == ERROR and HOSTILE[kind][1] in result.detail
-    return result.status in EXPECTED[kind]
+        return outcome.status == ERROR and HOSTILE[kind][1] in outcome.detail
+    return outcome.status in EXPECTED[kind]
 
 
 def cpu_seconds() -> float:
@@ -91,9 +97,10 @@ def main() -> None:
         folder.mkdir()
         hand_in(folder)
         cpu, clock = cpu_seconds(), time.monotonic()
-        results = grading.grade(folder, Path(temporary) / "log.jsonl", jobs, LIMITS)
+        log = grading.Log(Path(temporary) / "log", b"key")
+        results, _ = grading.grade(collect(folder), spec.names(), log, jobs, LIMITS)
         cpu, clock = cpu_seconds() - cpu, time.monotonic() - clock
-    print(grading.table(results))
+    print(marks.table(marks.marked(results, marks.weights(""), {})))
     wrong = [result for result in results if not as_expected(result)]
     for result in wrong:
         print(f"UNEXPECTED {result}")
@@ -101,11 +108,11 @@ def main() -> None:
         raise SystemExit("the checks were edited")
     by_kind: Counter[str] = Counter()
     for result in results:
-        by_kind[result.student[3:]] += result.seconds  # type: ignore[assignment]
+        by_kind[result.student[3:]] += result.outcome.seconds  # type: ignore[assignment]
     for kind, seconds in by_kind.items():
         print(f"{kind:<20}{seconds:8.1f} s with its processes")
-    honest = max((r for r in results if r.student.endswith("right")), key=lambda r: r.seconds)
-    print(f"slowest right answer: {honest.exercise}, {honest.seconds:.2f} s by the clock")
+    honest = max((r for r in results if r.student.endswith("right")), key=lambda r: r.outcome.seconds)
+    print(f"slowest right answer: {honest.exercise}, {honest.outcome.seconds:.2f} s by the clock")
     print(f"CPU {cpu:.1f} s, by the clock {clock:.1f} s with {jobs} jobs on {os.cpu_count()} cores")
     if wrong:
         raise SystemExit(f"{len(wrong)} unexpected results")

@@ -49,7 +49,7 @@ def right_answers(name: str) -> dict[str, dict[str, Callable]]:
     """The answers that must pass, each as its functions by name."""
     answers = {"the reference": dict(spec.load(name).functions)}
     for file in SOLUTIONS.rglob(f"{name}.py"):
-        answers[f"the one in {file.parent.name}"] = worker.load(str(file), file.name)
+        answers[f"the one in {file.parent.name}"] = worker.load(file.read_bytes(), file.name)
     return answers
 
 

@@ -9,6 +9,7 @@ import pytest
 
 import minilora as ml
 from minilora import quantized
+from minilora.adapters import AdapterBank
 from minilora.files.header import base_hash, quantization
 from minilora.hf import load_llama
 from minilora.lora import LoraError
@@ -163,3 +164,18 @@ def test_a_file_read_as_nf4_is_the_model_quantized(tmp_path, name):
 def test_a_folder_stores_no_blocks(tmp_path):
     with pytest.raises(ValueError, match="GGUF"):
         load_llama(write_folder(tmp_path), quantized="stored")
+
+
+def test_a_bank_on_a_quantized_base_shares_its_bits(model):
+    quantized.quantize(model)
+    bank = AdapterBank(model)
+    bank.add_adapter("a", ml.LoraConfig(r=2, target_modules=("q_proj", "down_proj")), seed=1)
+    for tensor in bank.adapter("a").tensors.values():
+        tensor += 0.1
+    view, alone = bank.view("a"), ml.add_lora(model, ml.LoraConfig(r=2, target_modules=("q_proj", "down_proj")), seed=1)
+    for path, layer in ml.lora_layers(alone):
+        layer.lora_A.data += 0.1
+        layer.lora_B.data += 0.1
+        assert view.get_submodule(path).weight.weight is layer.weight.weight
+    tokens = np.arange(6).reshape(2, 3) % model.vocab_size
+    np.testing.assert_array_equal(view(tokens), alone(tokens))

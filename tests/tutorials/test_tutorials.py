@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from minilora.exercises.workbook import UNSOLVED
+from minilora.exercises import spec
 
 TUTORIALS = Path(__file__).parents[2] / "tutorials"
 LESSONS = sorted(TUTORIALS.glob("[0-9][0-9]_*.py"))
@@ -96,4 +96,4 @@ def test_the_syllabus_lists_every_lesson_and_exercise_and_its_links_exist():
     exercises: set[int] = set()
     for first, last in re.findall(r"(\d\d)(?:–(\d\d))?", ",".join(row[-2] for row in rows)):
         exercises |= set(range(int(first), int(last or first) + 1))
-    assert exercises == {int(path.name[2:4]) for path in UNSOLVED.glob("ex*.py")}
+    assert exercises == {int(spec.number(name)) for name in spec.names()}

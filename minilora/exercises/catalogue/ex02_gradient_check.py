@@ -18,19 +18,27 @@ def numerical_gradient(f, x, h):
     return gradient
 
 
-def cubic(x):
-    """the function sum(x^3) + sum(x)^2 of x"""
-    x = np.asarray(x, np.float64)
-    return float((x**3).sum() + x.sum() ** 2)
+class Cubic:
+    """c sum(x^3) + sum(x)^2, of arrays in one shape only."""
+
+    def __init__(self, c, shape):
+        self.c, self.shape = c, shape
+        self.__doc__ = f"the function {c:g} sum(x^3) + sum(x)^2 of x"
+
+    def __call__(self, x):
+        if np.shape(x) != self.shape:
+            raise ValueError(f"f takes arrays of shape {self.shape}")
+        x = np.asarray(x, np.float64)
+        return float(self.c * (x**3).sum() + x.sum() ** 2)
 
 
 def judge(case, call):
     """Two losses are subtracted and divided by 2 h, and the step moves x by one rounding more."""
-    x, h = wide(case["x"]), case["h"]
-    expected, size = 3 * x**2 + h**2 + 2 * x.sum(), np.abs(x) + h
+    x, h, c = wide(case["x"]), case["h"], case["c"]
+    expected, size = c * (3 * x**2 + h**2) + 2 * x.sum(), np.abs(x) + h
     terms = ((size**3).sum() + size.sum() ** 2) / h + (3 * size**2 + 2 * size.sum()) * size / h
-    got = call("numerical_gradient", f=cubic, x=case["x"], h=h)
-    yield from compare(EXERCISE.outputs, expected, got, case.rounding(terms))
+    got = call("numerical_gradient", f=Cubic(c, x.shape), x=case["x"], h=h)
+    yield from compare(EXERCISE.outputs, expected, got, case.rounding(abs(c) * terms + terms))
 
 
 EXERCISE = Exercise(
@@ -38,7 +46,7 @@ EXERCISE = Exercise(
     lesson=1,
     minutes=15,
     functions={"numerical_gradient": numerical_gradient},
-    inputs={"x": Floats("n k"), "h": OneOf((0.5, 0.25, 0.1))},
+    inputs={"x": Floats("n? k? m?"), "h": OneOf((0.5, 0.1, 1e-3)), "c": OneOf((1.0, -0.5))},
     outputs=("the result = (f(x + h e) - f(x - h e)) / (2 h) for every entry",),
     judge=judge,
     hints=(

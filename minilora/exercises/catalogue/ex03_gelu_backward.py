@@ -19,9 +19,9 @@ EXERCISE = Exercise(
     lesson=2,
     minutes=15,
     functions={"gelu_backward": gelu_backward},
-    inputs={"dy": Floats("n d"), "x": Floats("n d", unit=1.5)},
-    # 1 - tanh^2 loses a rounding of 1, which x u' multiplies; u carries one of its own size.
-    magnitude=lambda dy, x: np.abs(dy) * (1 + np.abs(x)) ** 4,
+    inputs={"dy": Floats("n? k? d?"), "x": Floats("n? k? d?", unit=3.0, decades=(1,))},
+    # 1 - tanh^2 loses a rounding of 1, which x u', a cubic, multiplies; that of u itself is lost in tanh's tails.
+    magnitude=lambda dy, x: np.abs(dy) * (1 + np.abs(x)) ** 3,
     outputs=("dx = dy * dy/dx",),
     hints=(
         "y is a product of x/2 and (1 + tanh u): the product rule gives two terms.",

@@ -31,7 +31,7 @@ EXERCISE = Exercise(
     lesson=2,
     minutes=30,
     functions={"attention_backward": attention_backward},
-    inputs={name: Floats("T D") for name in ("dy", "q", "k", "v")},
+    inputs={name: Floats("T D", decades=(-3,)) for name in ("dy", "q", "k", "v")},
     magnitude=magnitude,
     outputs=("dq = dS k / sqrt(D)", "dk = dS^T q / sqrt(D)", "dv = P^T dy"),
     hints=(

@@ -14,15 +14,15 @@ def adam_step(w, g, m, v, t, lr, beta1, beta2, eps):
 
 
 def magnitude(w, g, m, v, t, lr, beta1, beta2, eps):
-    """m's two terms may cancel, and 1 - beta^t loses as many digits as beta^t is close to 1."""
-    step, m, v = adam_step(0.0, np.abs(g), np.abs(m), v, t, lr, beta1, beta2, eps)
-    correction = 1 / (1 - beta1**t) + 1 / (1 - beta2**t)
-    return np.abs(w) - step * correction, m, v
+    """m's terms may cancel, as may those of m + (1 - beta) (g - m); 1 - beta^t loses digits when beta^t is near 1."""
+    m, v = np.abs(m) + np.abs(g), v + g**2
+    step = lr * m / (1 - beta1**t) / (np.sqrt(beta2 * v / (1 - beta2**t)) + eps)
+    return np.abs(w) + step * (1 / (1 - beta1**t) + 1 / (1 - beta2**t)), m, v
 
 
 def arguments(case: Case):
     beta1, beta2 = case["betas"]
-    return {**case.values, "v": np.abs(case["v"]), "beta1": beta1, "beta2": beta2}
+    return {**case.values, "v": np.abs(case.values["v"]), "beta1": beta1, "beta2": beta2}
 
 
 EXERCISE = Exercise(
@@ -31,11 +31,11 @@ EXERCISE = Exercise(
     minutes=15,
     functions={"adam_step": adam_step},
     inputs={
-        **{name: Floats("n") for name in "wgmv"},
-        "t": OneOf((1, 2, 10)),
-        "lr": OneOf((1.0, 0.01)),
-        "betas": OneOf(((0.5, 0.75), (0.9, 0.999))),
-        "eps": OneOf((0.1, 1e-3)),
+        **{name: Floats("n? k? m?") for name in "wgmv"},
+        "t": OneOf((1, 2, 10, 5000)),
+        "lr": OneOf((1.0, 0.01, 0.0)),
+        "betas": OneOf(((0.5, 0.75), (0.9, 0.999), (0.0, 0.95))),
+        "eps": OneOf((0.1, 1e-3, 1e-8)),
     },
     arguments=arguments,
     magnitude=magnitude,

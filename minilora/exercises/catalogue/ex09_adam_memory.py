@@ -14,8 +14,8 @@ EXERCISE = Exercise(
     minutes=5,
     functions={"training_bytes": training_bytes},
     inputs={
-        "parameters": OneOf((10, 1000, 175_000_000_000)),
-        "trainable": OneOf((1, 10, 4)),
+        "parameters": OneOf((10, 1001, 175_255_879_680)),
+        "trainable": OneOf((1, 0, 10, 4)),
         "bytes_per_number": OneOf((4, 2, 8)),
     },
     outputs=("the result = bytes of weights, of gradients, and of Adam's m and v",),

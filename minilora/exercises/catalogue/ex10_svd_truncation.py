@@ -7,7 +7,7 @@ of the product, which must be the smallest possible.
 import numpy as np
 
 from minilora.exercises.findings import shapes, true
-from minilora.exercises.spec import Exercise, Floats
+from minilora.exercises.spec import Exercise, Floats, OneOf
 
 
 def truncate(dW, r):
@@ -20,8 +20,8 @@ def truncate(dW, r):
 def judge(case, call):
     """An SVD moves singular values by a small multiple of sqrt(d k) u ||dW||; the eigenvalues of dW dW^T, their
     squares, by as much of ||dW||^2, so that these singular values move by the root of that."""
-    dW = case["dW"]
-    r = min(case.sizes["r"], *dW.shape)
+    dW = case["dW"] if case["rank"] is None else case.laid_out(case["dW"][:, :1] @ case["dW"][:1])
+    r = min(case["r"], *dW.shape)
     factors = call("truncate", dW=dW, r=r)
     yield shapes("B is (d, r) and A is (r, k)", factors, B=(len(dW), r), A=(r, dW.shape[1]))
     B, A = (np.asarray(factor, np.float64) for factor in factors)
@@ -36,8 +36,8 @@ EXERCISE = Exercise(
     lesson=4,
     minutes=10,
     functions={"truncate": truncate},
-    inputs={"dW": Floats("d k")},
-    sizes={"r": (1, 3), "d": (1, 5), "k": (1, 5)},
+    inputs={"dW": Floats("d k"), "r": OneOf((1, 2, 3)), "rank": OneOf((None, 1))},
+    sizes={"d": (1, 5), "k": (1, 5)},
     judge=judge,
     hints=(
         "dW = U diag(sigma) V^T. The best part of rank r keeps the r largest singular values and their vectors.",

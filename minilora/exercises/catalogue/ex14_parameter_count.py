@@ -13,8 +13,10 @@ EXERCISE = Exercise(
     minutes=5,
     functions={"lora_parameters": lora_parameters},
     inputs={
-        "shapes": OneOf(([(2, 3)], [(2, 2), (2, 2)], [(64, 64), (256, 64), (64, 256)], [(12288, 12288)] * 192)),
-        "r": OneOf((1, 2, 4, 8)),
+        "shapes": OneOf(
+            ([(2, 3)], [(5, 1)], [], [(2, 2), (2, 2)], [(7, 4), (1, 9), (4, 7)], [(12288, 49152), (12288, 12288)] * 96)
+        ),
+        "r": OneOf((1, 2, 7, 1024)),
     },
     outputs=("the result = r k numbers in A and d r in B, for every weight",),
     hints=(

@@ -15,16 +15,21 @@ def train_step(parameters, gradients, trainable, lr):
 
 
 def magnitude(parameters, gradients, trainable, lr):
-    return {name: np.abs(w) + lr * np.abs(gradients.get(name, 0.0)) for name, w in parameters.items()}
+    moved = {name: np.abs(lr * gradients[name]) + np.abs(parameters[name]) for name in gradients if name in trainable}
+    return {name: moved.get(name, 0.0 * np.abs(w)) for name, w in parameters.items()}
+
+
+# Name -> the input that it is part of: matrices, vectors, numbers, an array of three axes. Names contain each other.
+NAMES = {"weight": "W", "lora_A": "W", "x.lora_A": "W", "lora_AB": "b", "lora": "b", "lora_A.scale": "s", "kernel": "K"}
 
 
 def arguments(case: Case):
-    return {
-        "parameters": {"weight": case["W"], "lora_A": case["A"], "lora_B": case["B"]},
-        "gradients": {name: case[f"d_{name}"] for name in case["given"]},
-        "trainable": ["lora_A", "lora_B"],
-        "lr": case["lr"],
-    }
+    parameters, gradients = (
+        {name: np.asarray(case[prefix + kind][..., i]) for i, (name, kind) in enumerate(NAMES.items())}
+        for prefix in ("", "d")
+    )
+    given = {name: gradient for name, gradient in gradients.items() if name in case["given"]}
+    return {"parameters": parameters, "gradients": given, "trainable": list(case["trainable"]), "lr": case["lr"]}
 
 
 EXERCISE = Exercise(
@@ -33,15 +38,15 @@ EXERCISE = Exercise(
     minutes=10,
     functions={"train_step": train_step},
     inputs={
-        "W": Floats("d k"),
-        "A": Floats("r k"),
-        "B": Floats("d r"),
-        "d_weight": Floats("d k"),
-        "d_lora_A": Floats("r k"),
-        "d_lora_B": Floats("d r"),
-        "given": OneOf((("weight", "lora_A", "lora_B"), ("lora_A", "lora_B"), ("weight", "lora_A"))),
-        "lr": OneOf((1.0, 0.1)),
+        **{prefix + "W": Floats("d k p") for prefix in ("", "d")},
+        **{prefix + "b": Floats("d p") for prefix in ("", "d")},
+        **{prefix + "s": Floats("p") for prefix in ("", "d")},
+        **{prefix + "K": Floats("d k n p") for prefix in ("", "d")},
+        "trainable": OneOf((("lora_A", "lora_AB"), (), ("weight",), ("lora", "lora_A.scale"), ("x.lora_A", "kernel"))),
+        "given": OneOf((tuple(NAMES), ("lora_A", "weight", "kernel"), (), ("lora_AB", "lora", "lora_A.scale"))),
+        "lr": OneOf((1.0, 0.1, 0.0, -0.3)),
     },
+    sizes={"p": (len(NAMES), len(NAMES)), "n": (1, 2)},
     arguments=arguments,
     magnitude=magnitude,
     outputs=("the result = w - lr gradient for what trains and has a gradient, w for the rest",),

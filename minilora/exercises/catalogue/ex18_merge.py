@@ -13,7 +13,12 @@ EXERCISE = Exercise(
     lesson=7,
     minutes=5,
     functions={"merge": merge},
-    inputs={"W0": Floats("d k"), "A": Floats("r k"), "B": Floats("d r"), "alpha": OneOf((2.0, 1.0, 8.0, 16.0))},
+    inputs={
+        "W0": Floats("d k"),
+        "A": Floats("r k"),
+        "B": Floats("d r"),
+        "alpha": OneOf((2.0, 1.0, 8, 0.5, 0.0, -3.0, 2.7)),
+    },
     outputs=("W = W0 + (alpha / r) B A",),
     hints=(
         "x W^T must equal x W0^T + s x A^T B^T for every x. Take x out to the left.",

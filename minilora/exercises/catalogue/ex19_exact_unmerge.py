@@ -19,13 +19,13 @@ def unmerge(W, kept):
 
 def judge(case, call):
     right = wide(dict(case.values))
-    W, kept = call("merge", **case.values)
+    W, kept = call("merge", **EXERCISE.named_arguments(case))
     tolerance = case.rounding(merge(**sizes_of(right))[0])
     yield equal("W = W0 + (alpha / r) B A", merge(**right)[0], W, tolerance)
     W0 = call("unmerge", W=W, kept=kept)
     exact = equal("unmerge gives back W0 to the last bit", case["W0"], W0)
-    if exact.holds and np.asarray(W0).dtype != case.dtype:
-        exact = Finding(exact.claim, f"the dtype is {W0.dtype}", case["W0"], W0)
+    if exact.holds and (np.asarray(W0).dtype != case.dtype or np.asarray(W0).tobytes() != case["W0"].tobytes()):
+        exact = Finding(exact.claim, "-0.0 is not 0.0" if W0.dtype == case.dtype else f"the dtype is {W0.dtype}")
     yield exact
 
 
@@ -34,7 +34,12 @@ EXERCISE = Exercise(
     lesson=7,
     minutes=10,
     functions={"merge": merge, "unmerge": unmerge},
-    inputs={"W0": Floats("d k"), "A": Floats("r k"), "B": Floats("d r"), "alpha": OneOf((3.0, 1.0, 8.0, 100.0))},
+    inputs={
+        "W0": Floats("d k", decades=(-3, 3, -30, 30)),
+        "A": Floats("r k"),
+        "B": Floats("d r"),
+        "alpha": OneOf((3.0, 1.0, 8, 100.0, 0.5, 0.0, -2.7)),
+    },
     judge=judge,
     hints=(
         "Adding a large update rounds away the last bits of W0. Can any later arithmetic bring them back?",

@@ -7,7 +7,7 @@ other cases.
 import numpy as np
 
 from minilora.exercises.findings import equal
-from minilora.exercises.spec import Exercise, Floats
+from minilora.exercises.spec import Exercise, Floats, OneOf
 
 GAP = 0.2
 
@@ -28,7 +28,7 @@ def judge(case, call):
     """An SVD, or the eigenvectors of A^T A, which squares A, may turn a subspace by p u ||A||^2 / gap^2, for which
     p = 10 k r is generous (Wedin 1972); phi sums at most i j squares of cosines."""
     A1, A2 = case["A1"], case["A2"]
-    i, j = (min(case.sizes[side], *A.shape) for side, A in (("i", A1), ("j", A2)))
+    i, j = min(case["i"], *A1.shape), min(case["j"], *A2.shape)
     gaps = gap(A1, i), gap(A2, j)
     if min(gaps) < GAP:
         return
@@ -44,8 +44,8 @@ EXERCISE = Exercise(
     lesson=9,
     minutes=15,
     functions={"subspace_similarity": subspace_similarity},
-    inputs={"A1": Floats("r1 k"), "A2": Floats("r2 k")},
-    sizes={"r1": (1, 3), "r2": (1, 3), "k": (1, 5), "i": (1, 3), "j": (1, 3)},
+    inputs={"A1": Floats("r1 k"), "A2": Floats("r2 k"), "i": OneOf((1, 2, 3)), "j": OneOf((1, 2, 3))},
+    sizes={"r1": (1, 3), "r2": (1, 3), "k": (1, 5)},
     judge=judge,
     hints=(
         "np.linalg.svd(A, full_matrices=False) returns U, sigma, V^T. Which of them holds directions of length k?",

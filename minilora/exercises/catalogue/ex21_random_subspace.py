@@ -11,18 +11,26 @@ def subspace_step(theta0, P, z, gradient, lr):
     return z - step
 
 
-def slope(theta):
-    """the function theta^2 + 1/2 of theta"""
-    return np.asarray(theta) ** 2 + 0.5
+class Gradient:
+    """c theta^2 + 1/2, of arrays in one shape only."""
+
+    def __init__(self, c, shape):
+        self.c, self.shape = c, shape
+        self.__doc__ = f"the function {c:g} theta^2 + 1/2 of theta"
+
+    def __call__(self, theta):
+        if np.shape(theta) != self.shape:
+            raise ValueError(f"gradient takes arrays of shape {self.shape}")
+        return self.c * np.asarray(theta) ** 2 + 0.5
 
 
 def arguments(case: Case):
-    return {**case.values, "gradient": slope}
+    return {**case.values, "gradient": Gradient(case["c"], case["theta0"].shape)}
 
 
 def magnitude(theta0, P, z, gradient, lr):
     theta0, P, z = np.abs(theta0), np.abs(P), np.abs(z)
-    return z + lr * P.T @ gradient(theta0 + P @ z)
+    return z + abs(lr) * P.T @ (abs(gradient.c) * (theta0 + P @ z) ** 2 + 0.5)
 
 
 EXERCISE = Exercise(
@@ -30,7 +38,13 @@ EXERCISE = Exercise(
     lesson=9,
     minutes=10,
     functions={"subspace_step": subspace_step},
-    inputs={"theta0": Floats("D"), "P": Floats("D m"), "z": Floats("m"), "lr": OneOf((1.0, 0.1))},
+    inputs={
+        "theta0": Floats("D"),
+        "P": Floats("D m"),
+        "z": Floats("m"),
+        "lr": OneOf((1.0, 0.1, 0.0, -0.3)),
+        "c": OneOf((1.0, -0.7)),
+    },
     sizes={"m": (1, 3), "D": (1, 5)},
     arguments=arguments,
     magnitude=magnitude,

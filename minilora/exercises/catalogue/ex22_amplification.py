@@ -8,7 +8,7 @@ import numpy as np
 
 from minilora.exercises.catalogue.ex20_subspace_similarity import GAP, gap
 from minilora.exercises.findings import equal
-from minilora.exercises.spec import Exercise, Floats
+from minilora.exercises.spec import Exercise, Floats, OneOf
 
 
 def amplification_factor(W, dW, r):
@@ -21,7 +21,7 @@ def judge(case, call):
     """An SVD may turn the two subspaces by p u ||dW|| / gap, for which p = 10 d k is generous (Wedin 1972); the
     projection of W then moves by that times ||W||."""
     W = case["W"]
-    r = min(case.sizes["r"], *W.shape)
+    r = min(case["r"], *W.shape)
     dW = case["B"][:, :r] @ case["A"][:r]
     distance = gap(dW, r)
     if distance < GAP:
@@ -41,8 +41,8 @@ EXERCISE = Exercise(
     lesson=10,
     minutes=15,
     functions={"amplification_factor": amplification_factor},
-    inputs={"W": Floats("d k"), "A": Floats("p k"), "B": Floats("d p")},
-    sizes={"d": (1, 5), "k": (1, 5), "r": (1, 2), "p": (2, 2)},
+    inputs={"W": Floats("d k"), "A": Floats("p k"), "B": Floats("d p"), "r": OneOf((1, 2))},
+    sizes={"d": (1, 5), "k": (1, 5), "p": (2, 2)},
     judge=judge,
     hints=(
         "Take the SVD of dW, not of W: its singular vectors are the directions that the update changes.",

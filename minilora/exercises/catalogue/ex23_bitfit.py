@@ -4,8 +4,17 @@ import numpy as np
 
 from minilora.exercises.spec import Case, Exercise, Floats, OneOf
 
-# Inputs W, b, g, c are the parameters of these names, and dW, db, dg, dc their gradients. Two names mislead.
-NAMES = {"W": "attn.q_proj.weight", "b": "attn.q_proj.bias", "g": "ln_1.weight", "c": "debias.weight"}
+# Name -> the input that it is part of: matrices, vectors, numbers and one array of three axes. Many names mislead.
+NAMES = {
+    **dict.fromkeys(("blocks.0.attn.q_proj.weight", "attn.relative.bias", "bias.table"), "W"),
+    **dict.fromkeys(
+        ("blocks.0.attn.q_proj.bias", "blocks.0.ln_1.weight", "blocks.0.ln_1.bias", "bias", "head.bias"), "b"
+    ),
+    **dict.fromkeys(
+        ("debias.weight", "x.debias", "bias.weight", "attn.bias_k", "biases", "norm.Bias", "x.bias.scale"), "b"
+    ),
+    **{"gate.bias": "s", "temperature": "s", "kernel": "K", "conv.bias": "K"},
+}
 
 
 def bitfit_step(parameters, gradients, lr):
@@ -17,12 +26,17 @@ def bitfit_step(parameters, gradients, lr):
     return result
 
 
+def magnitude(parameters, gradients, lr):
+    bias = {name for name in NAMES if name == "bias" or name.endswith(".bias")}
+    return {name: (np.abs(w) + np.abs(lr * gradients[name])) * (name in bias) for name, w in parameters.items()}
+
+
 def arguments(case: Case):
-    return {
-        "parameters": {name: case[key] for key, name in NAMES.items()},
-        "gradients": {name: case["d" + key] for key, name in NAMES.items()},
-        "lr": case["lr"],
-    }
+    parameters, gradients = (
+        {name: np.asarray(case[prefix + kind][..., i]) for i, (name, kind) in enumerate(NAMES.items())}
+        for prefix in ("", "d")
+    )
+    return {"parameters": parameters, "gradients": gradients, "lr": case["lr"]}
 
 
 EXERCISE = Exercise(
@@ -31,13 +45,15 @@ EXERCISE = Exercise(
     minutes=5,
     functions={"bitfit_step": bitfit_step},
     inputs={
-        **{prefix + key: Floats("d k" if key == "W" else "d") for prefix in ("", "d") for key in NAMES},
-        "lr": OneOf((1.0, 0.1)),
+        **{prefix + "W": Floats("d k p") for prefix in ("", "d")},
+        **{prefix + "b": Floats("d p") for prefix in ("", "d")},
+        **{prefix + "s": Floats("p") for prefix in ("", "d")},
+        **{prefix + "K": Floats("d k n p") for prefix in ("", "d")},
+        "lr": OneOf((1.0, 0.1, 0.0, -0.3)),
     },
+    sizes={"p": (len(NAMES), len(NAMES)), "n": (1, 2)},
     arguments=arguments,
-    magnitude=lambda parameters, gradients, lr: {
-        name: np.abs(w) + lr * np.abs(gradients[name]) for name, w in parameters.items()
-    },
+    magnitude=magnitude,
     outputs=("the result = w - lr gradient for biases, w for the rest",),
     hints=(
         "It is exercise 16 with another rule for what trains: here the name decides.",

@@ -22,7 +22,7 @@ def arguments(case: Case):
 
 
 def magnitude(W, old, new):
-    return np.abs(W) + sum(alpha / len(A) * np.abs(B) @ np.abs(A) for A, B, alpha in (old, new))
+    return np.abs(W) + sum(abs(alpha) / len(A) * np.abs(B) @ np.abs(A) for A, B, alpha in (old, new))
 
 
 EXERCISE = Exercise(
@@ -36,8 +36,8 @@ EXERCISE = Exercise(
         "B1": Floats("d r1"),
         "A2": Floats("r2 k"),
         "B2": Floats("d r2"),
-        "alpha1": OneOf((1.0, 8.0, 3.0)),
-        "alpha2": OneOf((2.0, 5.0)),
+        "alpha1": OneOf((1.0, 2.0, 8, 0.0, 2.7)),
+        "alpha2": OneOf((2.0, 1.0, 5, 0.0, -3.3)),
     },
     sizes={"r1": (1, 3), "r2": (1, 3)},
     arguments=arguments,

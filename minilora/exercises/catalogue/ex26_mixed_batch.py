@@ -13,8 +13,12 @@ def mixed_forward(x, which, W0, adapters):
 
 
 def arguments(case: Case):
-    count, alphas = case.sizes["m"] - 1, (1.0, 3.0, 8.0)
-    adapters = [(case["A"][i], case["B"][i], alphas[i] * case["alpha"]) for i in range(count)]
+    """Adapter 0 is none. The others have ranks and alphas of their own, some of them equal."""
+    ranks = case["rank"] + 1
+    adapters = [
+        (case["A"][i, : ranks[i]], case["B"][i, :, : ranks[i]], case["alphas"][i % len(case["alphas"])])
+        for i in range(1, case.sizes["m"])
+    ]
     return {"x": case["x"], "which": case["which"] - 1, "W0": case["W0"], "adapters": adapters}
 
 
@@ -29,7 +33,8 @@ EXERCISE = Exercise(
         "W0": Floats("d k"),
         "A": Floats("m r k"),
         "B": Floats("m d r"),
-        "alpha": OneOf((2.0, 1.0)),
+        "rank": Indices("m", of="r"),
+        "alphas": OneOf(((2.0,), (1, 8, 3), (0.5, -2.7), (0.0, 4.0))),
     },
     sizes={"m": (2, 4), "r": (1, 3)},
     arguments=arguments,

@@ -1,0 +1,41 @@
+"""Are these numbers what a random generator draws?  Tests that a right answer fails for less than one seed in 10^9.
+
+Each looks for something that wrong answers have and independent Gaussian numbers have not: another distribution,
+numbers that come twice (equal rows, a half that repeats the other, equal seeds), sums and lengths that are too equal
+(centred or normalised rows) or too different, rows that are orthogonal or alike.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+
+def not_gaussian(samples: np.ndarray) -> str | None:
+    """What is wrong with `samples` (n, r, k) as n independent arrays of independent standard Gaussian numbers.
+
+    For reliable bounds, n r, n k and n should be at least 60 or 1, and n r k a few thousands.
+    """
+    n, r, k = samples.shape
+    flat = np.sort(samples, axis=None)
+    normal = np.array([0.5 * (1 + math.erf(z / math.sqrt(2))) for z in flat])
+    steps = np.arange(flat.size + 1) / flat.size
+    distance = max(np.abs(normal - steps[:-1]).max(), np.abs(normal - steps[1:]).max())
+    # P(distance > e) <= 2 exp(-2 N e^2) (Massart 1990), which is 10^-10 for this e.
+    if distance > math.sqrt(math.log(2e10) / (2 * flat.size)):
+        return "its numbers do not have the distribution of Gaussian numbers of this spread"
+    if np.unique(np.abs(flat)).size < 0.99 * flat.size:
+        return "some of its numbers come more than once"
+    # In each group of m numbers, the sum over sqrt(m) and (sum of squares - m) / sqrt(2 m) have mean square 1.
+    for groups in (samples.reshape(n * r, k), samples.transpose(0, 2, 1).reshape(n * k, r), samples.reshape(n, r * k)):
+        sums, lengths = groups.sum(axis=1), (groups**2).sum(axis=1)
+        m = groups.shape[1]
+        spread = [(sums**2 / m).mean(), ((lengths - m) ** 2 / (2 * m)).mean() if m >= 8 else 1.0]
+        if len(groups) >= 60 and not all(0.1 < square < 4 for square in spread):
+            return "its rows, its columns or the whole are centred, normalised, or of different spreads"
+    for group in [*samples, *samples.transpose(0, 2, 1), samples.reshape(n, r * k)]:
+        products = (group @ group.T)[np.triu_indices(len(group), 1)] ** 2 / group.shape[1]
+        if products.size >= 60 and not 0.1 < products.mean() < 4:
+            return "its rows, its columns, or arrays for different seeds are alike or orthogonal"
+    return None
