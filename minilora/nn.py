@@ -185,13 +185,21 @@ class Module:
         for parameter in self.parameters:
             parameter.trainable = parameter.stored_as is None
 
+    def check_state(self) -> None:
+        """Raise if the parameters are not a state of their own now, as those of a merged LoRA are not."""
+        for _, child in self.children():
+            if isinstance(child, Module):
+                child.check_state()
+
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Name -> a copy of each parameter's array, on the host."""
+        """Name -> a copy of each parameter's array, on the host.  LoraError while a LoRA is merged."""
+        self.check_state()
         return {name: to_host(p.data).copy() for name, p in self.named_parameters().items()}
 
     def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
         """Copy arrays in by name, cast to each parameter's dtype.  ValueError, before any change, if names or
-        shapes differ."""
+        shapes differ or an array holds no numbers; LoraError while a LoRA is merged."""
+        self.check_state()
         parameters = self.named_parameters()
         if odd := difference({name: np.shape(array) for name, array in state.items()}, self.shapes()):
             raise ValueError(f"the state does not fit: {odd}. Build the model with the same config and adapters first")
@@ -199,6 +207,8 @@ class Module:
             raise ValueError(
                 f"{name} is stored as {parameters[name].stored_as}: call quantized.dequantize(model) first"
             )
+        if name := next((name for name, array in state.items() if np.dtype(array.dtype).kind not in "fiu"), None):
+            raise ValueError(f"{name} is of the type {state[name].dtype} in the state: give real numbers")
         for name, parameter in parameters.items():
             xp = array_module(parameter.data)
             parameter.data[...] = xp.asarray(state[name], dtype=parameter.data.dtype)
@@ -241,6 +251,10 @@ class Wrapper(Module):
     def _note(self) -> tuple[tuple[Parameter, ...], tuple[Module, ...]]:
         self.base._note()
         return super()._note()
+
+    def check_state(self) -> None:
+        self.base.check_state()
+        super().check_state()
 
     def move_kept(self, move: Callable[[Array], Array]) -> None:
         self.base.move_kept(move)
