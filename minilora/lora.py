@@ -28,6 +28,7 @@ from minilora.nn import (
     Rng,
     Wrapper,
     accumulate,
+    add_terms,
     normal,
     unwrapped,
 )
@@ -363,10 +364,7 @@ class LoraLinear(LoraLayer):
     def backward(self, dy: Array, cache: LoraCache, grads: Gradients, need_dx: bool = True) -> Array | None:
         """dy (..., d) -> dx (..., k) = dy W0 + scaling (dy B) A: both terms of the sum get the same dy."""
         dx = self.base.backward(dy, cache.base, grads, need_dx)
-        branch_dx = self.branch_backward(dy, cache.branch, grads, need_dx)
-        if dx is not None:
-            dx += branch_dx
-        return dx
+        return add_terms(dx, self.branch_backward(dy, cache.branch, grads, need_dx))
 
 
 class LoraEmbedding(LoraLayer):
@@ -404,10 +402,7 @@ class LoraEmbedding(LoraLayer):
     ) -> Array | None:
         """dlogits (..., V) -> dx (..., d)."""
         dx = self.base.unembed_backward(dlogits, cache.base, grads, need_dx)
-        branch_dx = self.branch_backward(dlogits, cache.branch, grads, need_dx)
-        if dx is not None:
-            dx += branch_dx
-        return dx
+        return add_terms(dx, self.branch_backward(dlogits, cache.branch, grads, need_dx))
 
 
 # ---------------------------------------------------------------------------------------------- the verbs

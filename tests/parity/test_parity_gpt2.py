@@ -16,7 +16,7 @@ SEEDS = range(12)
 
 def as_gpt2(model: GPT, arrays):
     """Arrays under our parameters' names -> under transformers', in its layout."""
-    for name, parts in GPT2.parts(model).items():
+    for name, parts in GPT2.parts(model.config).items():
         array = np.concatenate([arrays[part] for part in parts])
         yield f"transformer.{name}", array.T if is_conv1d(name) else array
 
