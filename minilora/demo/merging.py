@@ -11,7 +11,7 @@ import numpy as np
 from minilora.demo.setup import WRITTEN, Setup, heading
 from minilora.generate import generate
 from minilora.lora import add_lora, is_lora, lora_layers, merge, remove_lora, unmerge
-from minilora.machine.backend import synchronize
+from minilora.machine.backend import synchronize, to_host
 from minilora.machine.timing import interleaved_medians
 from minilora.transformer import GPT, GPTConfig
 
@@ -66,7 +66,7 @@ def as_float64(model: GPT) -> GPT:
 
 def weight_bits(model: GPT) -> dict[str, bytes]:
     """The bytes of every parameter except A and B, by name."""
-    return {n: a.tobytes() for n, a in model.state_dict().items() if not is_lora(n)}
+    return {n: to_host(p.data).tobytes() for n, p in model.named_parameters().items() if not is_lora(n)}
 
 
 def print_merging(result: Merging) -> None:
