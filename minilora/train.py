@@ -59,6 +59,7 @@ def loss_and_grads(
     array without axes, and `float(loss)` waits for it.
     LoraError while a LoRA is merged; ValueError for wrong shapes, weights that sum to 0, or nothing to train.
     """
+    check_counts(workers=workers)
     tokens, targets, weights = checked_batch(tokens, targets, weights, model.vocab_size)
     if is_merged(model):
         raise LoraError("the LoRA is merged into the weights: call unmerge(model) before you train")

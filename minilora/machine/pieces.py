@@ -44,10 +44,7 @@ def sum_over_pieces(
              and each gets the sums over all
 
     Equal arguments give equal bits; a different number of workers or processes agrees to rounding.
-    ValueError for a number of workers that is not a whole number of at least 1.
     """
-    if not isinstance(workers, (int, np.integer)) or isinstance(workers, bool) or workers < 1:
-        raise ValueError(f"workers is {workers!r}: give a whole number of at least 1")
     keep_freed_memory()
     pieces = pieces_for(*shape, xp)
     seeds = None if rng is None else piece_seeds(rng, *shape)
