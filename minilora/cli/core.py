@@ -183,7 +183,8 @@ def run_generate(a: argparse.Namespace) -> None:
         stop=getattr(tokenizer, "stop", ()) or None,
         seed=a.seed,
     )
-    print(tokenizer.decode(tokens))
+    ended = tokens[-1] in getattr(tokenizer, "stop", ())
+    print(tokenizer.decode(tokens[:-1] if ended else tokens))
 
 
 def run_merge(a: argparse.Namespace) -> None:
