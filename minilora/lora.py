@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from numbers import Real
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
@@ -41,7 +42,10 @@ class LoraConfig:
     r               rank of the update
     lora_alpha      the update is scaled by lora_alpha / r
     target_modules  layer names ("q_proj") or path endings ("0.attn.q_proj"), or one regular expression that
-                    must match a layer's whole path ("blocks\\.[01]\\.attn\\.[qv]_proj")
+                    must match a layer's whole path ("blocks\\.[01]\\.attn\\.[qv]_proj"), or "all-linear": every
+                    linear layer, so neither an embedding nor the head
+    exclude_modules layers to leave out, named in the same way
+    layers_to_transform  numbers of the blocks to adapt; None: all
     lora_dropout    probability of dropping an entry of the branch's input: only while training, that is, only where a
                     generator `rng` is passed to `loss_and_grads` or `forward` (`fit` passes one)
     bias            which biases train too: "none", "all", or "lora_only" (those of the adapted layers)
@@ -61,26 +65,32 @@ class LoraConfig:
     use_rslora: bool = False
     rank_pattern: Mapping[str, int] = field(default_factory=dict)
     alpha_pattern: Mapping[str, float] = field(default_factory=dict)
+    exclude_modules: tuple[str, ...] | str = ()
+    layers_to_transform: tuple[int, ...] | None = None
 
     def __init_subclass__(cls) -> None:
         LoraConfig.variants[cls.variant] = cls
 
     def __post_init__(self) -> None:
-        if not isinstance(self.target_modules, str):
-            object.__setattr__(self, "target_modules", tuple(self.target_modules))
+        for name in ("target_modules", "exclude_modules"):
+            object.__setattr__(self, name, _names(name, getattr(self, name)))
+        if self.layers_to_transform is not None:
+            object.__setattr__(self, "layers_to_transform", _block_numbers(self.layers_to_transform))
+        for name in ("rank_pattern", "alpha_pattern"):  # a copy: the caller's dictionary may change later
+            object.__setattr__(self, name, _pattern(name, getattr(self, name)))
         for r in (self.r, *self.rank_pattern.values()):
             if not isinstance(r, (int, np.integer)) or isinstance(r, bool) or r < 1:
                 raise ValueError(f"LoRA's rank r is {r!r}: give a whole number of at least 1")
         for alpha in (self.lora_alpha, *self.alpha_pattern.values()):
-            if not math.isfinite(alpha):
+            if not isinstance(alpha, Real) or not math.isfinite(alpha):
                 raise ValueError(f"lora_alpha is {alpha!r}: give a finite number, such as 2 * r")
-        if not 0 <= self.lora_dropout < 1:
+        if not isinstance(self.lora_dropout, Real) or not 0 <= self.lora_dropout < 1:
             raise ValueError(f"lora_dropout is {self.lora_dropout!r}: give a probability in [0, 1)")
         if self.bias not in ("none", "all", "lora_only"):
             raise ValueError(f'bias is {self.bias!r}: use "none", "all" or "lora_only"')
         if not self.target_modules:
             raise ValueError('target_modules is empty: name at least one layer, such as ("q_proj", "v_proj")')
-        regular = (self.target_modules,) if isinstance(self.target_modules, str) else ()
+        regular = [one for one in (self.target_modules, self.exclude_modules) if isinstance(one, str)]
         for pattern in (*regular, *self.rank_pattern, *self.alpha_pattern):
             try:
                 re.compile(pattern)
@@ -92,9 +102,10 @@ class LoraConfig:
 
     def targets(self, path: str) -> bool:
         """Whether the layer at this path is to be adapted."""
-        if isinstance(self.target_modules, str):
-            return re.fullmatch(self.target_modules, path) is not None
-        return any(_ends_with(path, name) for name in self.target_modules)
+        block = re.match(r"blocks\.(\d+)\.", path)
+        if self.layers_to_transform is not None and (block is None or int(block[1]) not in self.layers_to_transform):
+            return False
+        return _is_named(self.target_modules, path) and not _is_named(self.exclude_modules, path)
 
     def rank(self, path: str) -> int:
         """The rank r for the layer at this path."""
@@ -123,11 +134,45 @@ class LoraConfig:
 
 
 LoraConfig.variants[LoraConfig.variant] = LoraConfig
+ALL_LINEAR = "all-linear"  # PEFT's word
+NOT_LINEAR = ("wte", "wpe", "lm_head")  # tables, and the head that PEFT leaves out too
 
 
 def _ends_with(path: str, name: str) -> bool:
     """Whether a layer's path ends with this name: "q_proj" or "0.attn.q_proj" for "blocks.0.attn.q_proj"."""
     return path == name or path.endswith("." + name)
+
+
+def _is_named(names: tuple[str, ...] | str, path: str) -> bool:
+    """Whether `target_modules` or `exclude_modules` names the layer at this path."""
+    if names == ALL_LINEAR:
+        return path not in NOT_LINEAR
+    if isinstance(names, str):
+        return re.fullmatch(names, path) is not None
+    return any(_ends_with(path, name) for name in names)
+
+
+def _names(setting: str, value: Any) -> tuple[str, ...] | str:
+    """The setting's value as a string or a tuple of strings; a set in order of name."""
+    if isinstance(value, str):
+        return value
+    names = tuple(value) if isinstance(value, Iterable) else (value,)
+    if not all(isinstance(name, str) for name in names):
+        raise ValueError(f'{setting} is {value!r}: give layer names, such as ("q_proj", "v_proj")')
+    return tuple(sorted(names)) if isinstance(value, (set, frozenset)) else names
+
+
+def _block_numbers(value: Any) -> tuple[int, ...]:
+    numbers = [*value] if isinstance(value, Iterable) and not isinstance(value, str) else [value]
+    if not all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n >= 0 for n in numbers):
+        raise ValueError(f"layers_to_transform is {value!r}: give the numbers of blocks, such as (0, 1), or None")
+    return tuple(int(n) for n in numbers)
+
+
+def _pattern(setting: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise ValueError(f'{setting} is {value!r}: give a dictionary such as {{"q_proj": 4}}, or leave it out')
+    return dict(value)
 
 
 def _by_pattern(pattern: Mapping[str, Any], path: str, default: Any) -> Any:
@@ -270,6 +315,13 @@ class MergeableLayer(Wrapper):
         self.base_weight = None
         self.merged = False
 
+    def check_state(self) -> None:
+        super().check_state()
+        if self.merged:  # W is neither a base nor, beside A and B, the weight that they belong to
+            raise LoraError(
+                "the LoRA is merged: call unmerge(model) for W0, A and B, or remove_lora(model) to keep only W"
+            )
+
     def move_kept(self, move: Callable[[Array], Array]) -> None:
         super().move_kept(move)
         if self.base_weight is not None:
@@ -381,9 +433,12 @@ def resolved_config(model: Module) -> LoraConfig | None:
     config, paths = lora_config(model), [path for path, _ in lora_layers(model)]
     if config is None:
         return None
+    by_rule = isinstance(config.target_modules, str) or config.exclude_modules or config.layers_to_transform is not None
     return replace(
         config,
-        target_modules=tuple(paths) if isinstance(config.target_modules, str) else config.target_modules,
+        target_modules=tuple(paths) if by_rule else config.target_modules,
+        exclude_modules=(),
+        layers_to_transform=None,
         rank_pattern={path: config.rank(path) for path in paths if config.rank(path) != config.r},
         alpha_pattern={path: config.alpha(path) for path in paths if config.alpha(path) != config.lora_alpha},
     )
@@ -398,6 +453,8 @@ def add_lora(model: Tree, config: LoraConfig, seed: int = 0) -> Tree:
     """
     if any(lora_layers(model)):
         raise LoraError("the model has a LoRA already: call remove_lora(model) first")
+    if any(mergeable_layers(model)):
+        raise LoraError("the model is a bank's view: call bank.add_adapter(name, config, parent=...) instead")
     shapes = model.shapes()
     adapted, trained = _adapted(shapes, config), lora_shapes(shapes, config)
     model.freeze()
@@ -438,10 +495,33 @@ def _adapted(shapes: Mapping[str, tuple[int, ...]], config: LoraConfig) -> dict[
         idle = [] if any(map(config.targets, layers)) else [config.target_modules]
     else:
         idle = [name for name in config.target_modules if not any(_ends_with(path, name) for path in layers)]
+    adapted = {path: shape for path, shape in layers.items() if config.targets(path)}
     if idle:
         known = sorted({path.rpartition(".")[2] for path in layers})
         raise ValueError(f"no layer matches the target {idle[0]!r}: this model has {', '.join(known)}")
-    return {path: shape for path, shape in layers.items() if config.targets(path)}
+    if not adapted:
+        raise ValueError(
+            f"exclude_modules={config.exclude_modules!r} and layers_to_transform={config.layers_to_transform} leave no "
+            "layer to adapt: exclude fewer"
+        )
+    for name, pattern in (("rank_pattern", config.rank_pattern), ("alpha_pattern", config.alpha_pattern)):
+        for key in pattern:
+            if not any(_by_pattern({key: True}, path, False) for path in layers):
+                raise ValueError(f"{name} has {key!r}, which matches no layer: the layers are {', '.join(layers)}")
+    return adapted
+
+
+def same_lora(shapes: Mapping[str, tuple[int, ...]], one: LoraConfig | None, other: LoraConfig | None) -> bool:
+    """Whether two configs give the model of these shapes the same LoRA, however they name its layers."""
+    if one is None or other is None:
+        return one is other
+    layers = matrices(shapes)
+    paths = [path for path in layers if one.targets(path)]
+    return (
+        (type(one), one.lora_dropout, one.bias) == (type(other), other.lora_dropout, other.bias)
+        and paths == [path for path in layers if other.targets(path)]
+        and all(one.rank(path) == other.rank(path) and one.scaling(path) == other.scaling(path) for path in paths)
+    )
 
 
 def merge(model: Tree, keep_base: bool = True, dequantize: bool = False) -> Tree:
@@ -487,7 +567,7 @@ def _lora_layers_in_state(model: Module, merged: bool, cure: str) -> list[Mergea
 
 def is_merged(model: Module) -> bool:
     """Whether a LoRA is merged into the model's weights now."""
-    return any(layer.merged for _, layer in mergeable_layers(model))
+    return any(isinstance(module, MergeableLayer) and module.merged for module in model.modules)
 
 
 def remove_lora(model: Tree) -> Tree:

@@ -91,7 +91,8 @@ def accumulate(grads: Gradients, parameter: Parameter, gradient: Array) -> None:
 class Module:
     """A tree of parameters: attributes that are Parameters, Modules, or lists of Modules."""
 
-    _parameters: tuple[Parameter, ...] | None = None
+    _parameters: tuple[Parameter, ...] | None = None  # noted by `assign_names`, with the modules: a step asks often
+    _modules: tuple[Module, ...] | None = None
 
     def _places(self) -> Iterator[tuple[str, Any, Any]]:
         """(name, holder, key) of each child, which is `holder[key]`: of this module's attributes, or of a list."""
@@ -130,20 +131,28 @@ class Module:
         adding or removing modules or parameters."""
         for name, parameter in self.named_parameters().items():
             parameter.name = name
-        self._note_parameters()
+        self._note()
 
-    def _note_parameters(self) -> tuple[Parameter, ...]:
-        """Set `_parameters` here and in every module below, each shared parameter once."""
-        found: dict[Parameter, None] = {}
+    def _note(self) -> tuple[tuple[Parameter, ...], tuple[Module, ...]]:
+        """Set `_parameters` (each shared one once) and `_modules` here and in every module below."""
+        parameters: dict[Parameter, None] = {}
+        modules: list[Module] = [self]
         for _, child in self.children():
-            found |= dict.fromkeys([child] if isinstance(child, Parameter) else child._note_parameters())
-        self._parameters = tuple(found)
-        return self._parameters
+            own, below = ((child,), ()) if isinstance(child, Parameter) else child._note()
+            parameters |= dict.fromkeys(own)
+            modules += below
+        self._parameters, self._modules = tuple(parameters), tuple(modules)
+        return self._parameters, self._modules
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
-        """Every parameter at or below this module, as `assign_names` found them: a step asks about fifty times."""
+        """Every parameter at or below this module, as `assign_names` found them."""
         return tuple(self.named_parameters().values()) if self._parameters is None else self._parameters
+
+    @property
+    def modules(self) -> tuple[Module, ...]:
+        """This module and every one below it, as `assign_names` found them."""
+        return tuple(m for _, m in self.named_modules()) if self._modules is None else self._modules
 
     @property
     def trainable(self) -> bool:
@@ -167,7 +176,7 @@ class Module:
         self.assign_names()
 
     def freeze(self) -> None:
-        """Train no parameter at or below this module."""
+        """Freeze every parameter at or below this module."""
         for parameter in self.parameters:
             parameter.trainable = False
 
@@ -176,13 +185,21 @@ class Module:
         for parameter in self.parameters:
             parameter.trainable = parameter.stored_as is None
 
+    def check_state(self) -> None:
+        """Raise if the parameters are not a state of their own now, as those of a merged LoRA are not."""
+        for _, child in self.children():
+            if isinstance(child, Module):
+                child.check_state()
+
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Name -> a copy of each parameter's array, on the host."""
+        """Name -> a copy of each parameter's array, on the host.  LoraError while a LoRA is merged."""
+        self.check_state()
         return {name: to_host(p.data).copy() for name, p in self.named_parameters().items()}
 
     def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
         """Copy arrays in by name, cast to each parameter's dtype.  ValueError, before any change, if names or
-        shapes differ."""
+        shapes differ or an array holds no numbers; LoraError while a LoRA is merged."""
+        self.check_state()
         parameters = self.named_parameters()
         if odd := difference({name: np.shape(array) for name, array in state.items()}, self.shapes()):
             raise ValueError(f"the state does not fit: {odd}. Build the model with the same config and adapters first")
@@ -190,6 +207,8 @@ class Module:
             raise ValueError(
                 f"{name} is stored as {parameters[name].stored_as}: call quantized.dequantize(model) first"
             )
+        if name := next((name for name, array in state.items() if np.dtype(array.dtype).kind not in "fiu"), None):
+            raise ValueError(f"{name} is of the type {state[name].dtype} in the state: give real numbers")
         for name, parameter in parameters.items():
             xp = array_module(parameter.data)
             parameter.data[...] = xp.asarray(state[name], dtype=parameter.data.dtype)
@@ -202,7 +221,7 @@ class Module:
         move = mover(device)
         for parameter in self.parameters:
             parameter.move(move)
-        for _, module in self.named_modules():
+        for module in self.modules:
             module.move_kept(move)
         return self
 
@@ -229,9 +248,13 @@ class Wrapper(Module):
             else:
                 yield name, holder, key
 
-    def _note_parameters(self) -> tuple[Parameter, ...]:
-        self.base._note_parameters()
-        return super()._note_parameters()
+    def _note(self) -> tuple[tuple[Parameter, ...], tuple[Module, ...]]:
+        self.base._note()
+        return super()._note()
+
+    def check_state(self) -> None:
+        self.base.check_state()
+        super().check_state()
 
     def move_kept(self, move: Callable[[Array], Array]) -> None:
         self.base.move_kept(move)
@@ -466,7 +489,9 @@ class LayerKV:
 
     def append(self, k: Array, v: Array) -> tuple[Array, Array]:
         """Store the new k, v (B, heads, t, D); return all keys and values so far, as views."""
-        end = self.length + k.shape[2]
+        end, room = self.length + k.shape[2], self.keys.shape[2]
+        if end > room:
+            raise ValueError(f"this past has room for {room} rows, not for {end}: ask new_past for more tokens")
         self.keys[:, :, self.length : end] = k
         self.values[:, :, self.length : end] = v
         self.length = end
@@ -483,8 +508,8 @@ class Past:
 class Stack(Module):
     """Runs x through the blocks in order.
 
-    It has no parameters. It is a module so that a method may put one of its own in its place, for instance one
-    that sends rows along which are not tokens'.
+    It has no parameters. It is a module so that a method can replace it, for example to send rows along that are not
+    tokens.
     """
 
     def new_past(self, layers: list[LayerKV]) -> Past:
@@ -537,7 +562,7 @@ class Config(Protocol):
 
 
 class DecoderCache(NamedTuple):
-    """What a decoder's backward reads.  `rows`: the positions that have logits, and (B, T); None if all have."""
+    """What a decoder's backward reads.  `rows`: the positions that have logits and (B, T), or None if all have."""
 
     embeddings: Cache
     blocks: Cache
@@ -632,8 +657,8 @@ class Decoder(Module):
         """tokens (B, T) int -> logits (B, T, V) and the cache for `backward`, empty with `keep=False`.
 
         With `past` (see `new_past`) the tokens follow those that went through it before.
-        With `positions` (n,), distinct rows of the (B, T) grid laid flat, only those get logits, (n, V): a row whose
-        loss does not count needs no head.
+        With `positions` (n,), distinct rows of the flattened (B, T) grid, only those get logits, (n, V): where the loss
+        does not count, none are needed.
         ValueError if a token is outside the vocabulary or the sequence is longer than `max_tokens`.
         """
         start = 0 if past is None else past.length
@@ -652,8 +677,8 @@ class Decoder(Module):
         return logits, DecoderCache(embeddings, blocks, rows, ln_f if keep else None, head if keep else None)
 
     def backward(self, dlogits: Array, cache: DecoderCache, grads: Gradients) -> None:
-        """dlogits as the logits: adds every trainable parameter's gradient to `grads`, and goes no deeper than the
-        lowest of them."""
+        """dlogits (B, T, V) or (n, V), as forward's logits: adds the gradient of every trainable parameter to `grads`,
+        and goes no deeper than the lowest of them."""
         embeddings_train = any(layer.trainable for layer in self.embeddings)
         need_dx = embeddings_train or self.stack.trainable or any(block.trainable for block in self.blocks)
         dn = self.unembed_backward(dlogits, cache.head, grads, need_dx or self.ln_f.trainable)

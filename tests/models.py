@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from minilora import GPT, GPTConfig, ops
 from minilora.llama import Llama, LlamaConfig
+from minilora.machine.backend import to_host
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -66,7 +67,7 @@ def loss_of(model: GPT, tokens: np.ndarray, targets: np.ndarray, weights: np.nda
 
 def bits(model: GPT) -> dict[str, bytes]:
     """Name -> the bytes of each parameter: equal exactly when no bit has changed."""
-    return {name: array.tobytes() for name, array in model.state_dict().items()}
+    return {name: to_host(p.data).tobytes() for name, p in model.named_parameters().items()}
 
 
 # 4 heads share 2 keys; a head has another size than width / heads.

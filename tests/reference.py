@@ -200,7 +200,8 @@ def gpt2_logits(state: Mapping[str, np.ndarray], c: GPTConfig, scaling: Mapping[
 def reference_logits(model: GPT, tokens: np.ndarray) -> Bounded:
     """The logits (B, T, V) of the model's weights, and of its LoRA's: merged or not, both are within the bound."""
     scaling = {path: layer.scaling for path, layer in lora_layers(model)}
-    return gpt2_logits(model.state_dict(), model.config, scaling, tokens)
+    state = {name: p.data for name, p in model.named_parameters().items()}
+    return gpt2_logits(state, model.config, scaling, tokens)
 
 
 def reference_loss(model: GPT, tokens: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> Bounded:

@@ -35,6 +35,16 @@ def test_cached_logits_are_the_uncached_ones(seed, dtype, chunks):
         assert (np.abs(logits - expected.value) <= 2 * expected.error).all()
 
 
+def test_a_cache_may_have_less_room_than_the_model_and_refuses_more():
+    model = gpt()
+    past = model.new_past(1, 3)
+    assert past.layers[0].keys.shape[2] == 3
+    logits, _ = model.forward(np.zeros((1, 3), int), past=past)
+    np.testing.assert_array_equal(logits, model(np.zeros((1, 3), int)))
+    with pytest.raises(ValueError, match="room for 3 rows, not for 4: ask new_past for more tokens"):
+        model.forward(np.zeros((1, 1), int), past=past)
+
+
 def test_a_cache_that_is_full_is_refused():
     model = gpt()
     past = model.new_past(1)

@@ -25,7 +25,7 @@ from minilora import (
     trainable_report,
     unmerge,
 )
-from minilora.lora import LoraLayer, LoraLinear, is_merged
+from minilora.lora import LoraLayer, LoraLinear, is_merged, resolved_config
 from minilora.nn import Embedding, Linear, Parameter
 from minilora.testing.bounds import gamma
 from minilora.testing.check import check_lora
@@ -519,3 +519,67 @@ def test_an_unknown_target_is_refused_with_the_known_ones_and_changes_nothing(ta
 def test_a_verb_in_the_wrong_state_is_refused(wrong, message):
     with pytest.raises(LoraError, match=message):
         wrong()
+
+
+# --------------------------------------------------------------------------------------- which layers, as in PEFT
+
+
+def chosen(**settings) -> list[str]:
+    return [path for path, _ in lora_layers(add_lora(gpt(), LoraConfig(r=1, **settings)))]
+
+
+def test_all_linear_takes_every_matrix_but_the_tables():
+    found = chosen(target_modules="all-linear")
+    assert found and not {"wte", "wpe"} & set(found)
+    assert found == chosen(target_modules=("q_proj", "k_proj", "v_proj", "o_proj", "up_proj", "down_proj"))
+
+
+def test_layers_can_be_left_out_by_name_and_by_block():
+    assert chosen(exclude_modules=("v_proj",)) == chosen(target_modules=("q_proj",))
+    assert chosen(exclude_modules=r".*\.v_proj") == chosen(target_modules=("q_proj",))
+    assert chosen(layers_to_transform=[0]) == [path for path in chosen() if path.startswith("blocks.0.")]
+    resolved = resolved_config(add_lora(gpt(), LoraConfig(r=1, exclude_modules=("0.attn.q_proj",))))
+    assert resolved.exclude_modules == () and "blocks.0.attn.q_proj" not in resolved.target_modules
+    with pytest.raises(ValueError, match="leave no layer"):
+        chosen(exclude_modules=("q_proj", "v_proj"))
+
+
+@pytest.mark.parametrize("setting", ["rank_pattern", "alpha_pattern"])
+def test_a_pattern_that_matches_no_layer_is_refused_as_a_target_is(setting):
+    with pytest.raises(ValueError, match="'q_porj', which matches no layer"):
+        chosen(**{setting: {"q_porj": 8}})
+
+
+def test_a_config_keeps_its_own_copy_of_what_it_is_given():
+    ranks, names = {"q_proj": 2}, ["q_proj"]
+    config = LoraConfig(rank_pattern=ranks, target_modules=names)
+    ranks["q_proj"], names[0] = 9, "k_proj"
+    assert config.rank("blocks.0.attn.q_proj") == 2 and config.target_modules == ("q_proj",)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"target_modules": None},
+        {"target_modules": 3},
+        {"target_modules": [1]},
+        {"r": None},
+        {"r": "8"},
+        {"r": 2.0},
+        {"lora_alpha": None},
+        {"lora_alpha": "16"},
+        {"lora_dropout": None},
+        {"lora_dropout": float("nan")},
+        {"bias": None},
+        {"bias": []},
+        {"rank_pattern": None},
+        {"rank_pattern": {1: 2}},
+        {"alpha_pattern": [("q_proj", 1)]},
+        {"exclude_modules": None},
+        {"layers_to_transform": "0"},
+        {"layers_to_transform": [-1]},
+    ],
+)
+def test_a_setting_of_a_wrong_type_is_a_value_error_with_the_cure(settings):
+    with pytest.raises(ValueError, match=r"give|use|leave"):
+        LoraConfig(**settings)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minilora import GPT, loss_and_grads, ops
+from minilora import GPT, LoraConfig, LoraError, add_lora, loss_and_grads, merge, ops, unmerge
 from minilora.nn import (
     Embedding,
     LayerNorm,
@@ -282,3 +282,24 @@ def test_an_array_that_is_in_a_cache_twice_counts_once():
 def test_a_view_counts_as_the_array_that_it_keeps_alive():
     array = np.zeros((10, 10))
     assert cache_bytes((array[0], array.T[:2])) == 800
+
+
+def test_the_weights_of_a_merged_lora_are_not_a_state():
+    model = merge(add_lora(gpt(), LoraConfig(r=2)))
+    before = bits(model)
+    for use in (model.state_dict, lambda: model.load_state_dict({})):
+        with pytest.raises(LoraError, match=r"call unmerge\(model\).*or remove_lora\(model\)"):
+            use()
+    assert bits(model) == before
+    assert unmerge(model).state_dict().keys() == before.keys()
+
+
+@pytest.mark.parametrize("odd", [np.array(["x"] * 4), np.ones(4, complex), np.array([None] * 4), np.ones(4, bool)])
+def test_an_array_of_another_kind_in_the_last_place_changes_nothing(odd):
+    model = gpt()
+    before, state = bits(model), gpt(seed=1).state_dict()
+    last = list(state)[-1]
+    state[last] = np.resize(odd, state[last].shape)
+    with pytest.raises(ValueError, match=f"{last} is of the type .*: give real numbers"):
+        model.load_state_dict(state)
+    assert bits(model) == before

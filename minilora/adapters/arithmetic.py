@@ -33,8 +33,9 @@ def weighted_sum(adapters: Sequence[Adapter], weights: Sequence[float]) -> Adapt
     """
     if not adapters or len(weights) != len(adapters):
         raise ValueError(f"{len(adapters)} adapters and {len(weights)} weights: give at least one, and one weight each")
+    weights = [float(weight) for weight in weights]  # NumPy's would turn B into float64
     if not all(math.isfinite(weight) for weight in weights):
-        raise ValueError(f"the weights {list(weights)} must be finite numbers")
+        raise ValueError(f"the weights {weights} must be finite numbers")
     first = adapters[0]
     for adapter in adapters:
         _check_bias(adapter)

@@ -25,6 +25,7 @@ from minilora.files.architectures import build
 from minilora.files.container import CheckpointError
 from minilora.files.header import base_hash
 from minilora.lora import LoraBranch, LoraConfig, LoraError, add_lora, is_merged, lora_shapes, mergeable_layers
+from minilora.machine.backend import to_host
 from minilora.nn import Decoder, Embedding, Parameter, difference, unwrapped
 
 
@@ -42,7 +43,7 @@ class AdapterBank:
         self.base_sha256 = base_hash(self.base, [])
         self.adapters: dict[str, Adapter] = {}
         self.active: tuple[str, ...] = ()
-        self.model = self.base
+        self.model = _frozen_view(self.base)
 
     # ------------------------------------------------------------------------------------- what it holds
 
@@ -162,9 +163,9 @@ class AdapterBank:
 
     def merged_copy(self, *names: str) -> Decoder:
         """A plain model with W = W0 + the sum of these adapters and their ancestors, in arrays of its own."""
-        merged = lora.merge(self.view(*names)).state_dict()
+        merged = lora.merge(self.view(*names)).named_parameters()
         plain = build(self.base.config)
-        plain.load_state_dict({name: merged[name] for name in plain.named_parameters()})
+        plain.load_state_dict({name: to_host(merged[name].data) for name in plain.named_parameters()})
         return plain
 
     # ------------------------------------------------------------------------------------- the visible one
@@ -183,7 +184,7 @@ class AdapterBank:
 
     def disable_adapter(self) -> None:
         """Make the base by itself visible, with nothing merged."""
-        self.model, self.active = self.base, ()
+        self.model, self.active = _frozen_view(self.base), ()
 
     def merge(self) -> None:
         """Write the active adapters into the visible model's weights, a copy of W for each adapted layer.
@@ -204,7 +205,15 @@ class AdapterBank:
     # ------------------------------------------------------------------------------------- files
 
     def save_adapter(self, name: str, path: str | Path) -> None:
-        """Write one adapter to a file, for the base and the adapter's ancestors as they are now."""
+        """Write one adapter to a file, for the adapter's ancestors as they are now.
+
+        LoraError if the base has changed since the bank was made: its arrays are shared with the model it came from.
+        """
+        if base_hash(self.base, []) != self.base_sha256:
+            raise LoraError(
+                "the base's weights have changed since this bank was made, so no base fits its adapters: "
+                "make an AdapterBank from a copy of the model before you train the model itself"
+            )
         write_adapter(self._as_it_is(name), path)
 
     def load_adapter(self, name: str, path: str | Path) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn, TypeAlias, TypeVar
+from typing import Any, NoReturn, TypeAlias, TypeVar
 
 from minilora.machine.backend import DEVICES
 
@@ -14,7 +15,22 @@ N = TypeVar("N", int, float)
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse with its errors on one line."""
+    """argparse with its errors on one line, and values that begin with a dash: `--weights -0.5,1`, `--prompt "-x"`."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Join a value to its option where argparse would take it for an option that nobody has defined."""
+        rest, joined = list(sys.argv[1:] if args is None else args), list[str]()
+        options = self._option_string_actions
+        while rest:
+            joined.append(rest.pop(0))
+            action = options.get(joined[-1])
+            if joined[-1] == "--":
+                joined += rest
+                break
+            takes_one = action is not None and action.nargs is None and joined[-1].startswith("--")
+            if takes_one and rest and rest[0].startswith("-") and rest[0].partition("=")[0] not in (*options, "--"):
+                joined[-1] += f"={rest.pop(0)}"
+        return super().parse_known_args(joined, namespace)
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
@@ -86,6 +102,23 @@ def device(text: str) -> str:
     if text not in DEVICES:
         raise argparse.ArgumentTypeError(f"{text!r} is not a device: choose {' or '.join(DEVICES)}")
     return DEVICES[text]
+
+
+def words(text: str) -> tuple[str, ...]:
+    """ "q_proj, v_proj" -> ("q_proj", "v_proj")."""
+    found = tuple(part.strip() for part in text.split(","))
+    if not all(found):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of names such as q_proj,v_proj")
+    return found
+
+
+def utf8(text: str) -> str:
+    """The text itself, if the shell passed UTF-8."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise argparse.ArgumentTypeError(f"{text.encode('ascii', 'backslashreplace')!r} is not UTF-8 text") from None
+    return text
 
 
 def seed(text: str) -> int:

@@ -23,6 +23,8 @@ from minilora.cli.arguments import (
     positive_float,
     positive_int,
     seed,
+    utf8,
+    words,
 )
 from minilora.cli.files import check_out, load_base, write_merged, wrote
 from minilora.cli.language_models import add_examples, train_on_examples
@@ -58,7 +60,8 @@ def add_commands(commands: Commands) -> None:
     p.add_argument("--steps", type=positive_int, help="default: 300; with .jsonl, once through the examples")
     p.add_argument("--r", type=positive_int, default=4, help="rank of the update (default: 4)")
     p.add_argument("--alpha", type=float, help="the update is scaled by alpha / r (default: r)")
-    p.add_argument("--targets", default="q_proj,k_proj,v_proj,o_proj", help="layers to adapt (default: %(default)s)")
+    help = "layers to adapt (default: %(default)s)"
+    p.add_argument("--targets", type=words, default="q_proj,k_proj,v_proj,o_proj", metavar="NAME,NAME,...", help=help)
     p.add_argument("--lr", type=positive_float, help="peak learning rate (default: 0.01; with .jsonl, 0.001)")
     p.add_argument("--batch-size", type=positive_int, help="windows or examples per step (default: 16; with .jsonl, 8)")
     help = "tokens per window; the shipped base's tokens are bytes (default: 128)"
@@ -69,7 +72,7 @@ def add_commands(commands: Commands) -> None:
     add_device(p)
 
     p = command(run_generate, "continue a prompt", 'minilora generate --adapter a.npz --prompt "The "')
-    p.add_argument("--prompt", required=True, metavar="TEXT", help="the text to continue")
+    p.add_argument("--prompt", type=utf8, required=True, metavar="TEXT", help="the text to continue")
     add_adapter(p, required=False)
     add_base(p)
     add_quantized(p)
@@ -138,7 +141,7 @@ def train(a: argparse.Namespace, comm: processes.Comm | None = None) -> None:
     steps, lr = 300 if a.steps is None else a.steps, 1e-2 if a.lr is None else a.lr
     training, held_out = (ml.TextData(part, a.block_size) for part in split(tokens))
     alpha = a.r if a.alpha is None else a.alpha
-    ml.add_lora(model, ml.LoraConfig(r=a.r, lora_alpha=alpha, target_modules=tuple(a.targets.split(","))), a.seed)
+    ml.add_lora(model, ml.LoraConfig(r=a.r, lora_alpha=alpha, target_modules=a.targets), a.seed)
     print(ml.trainable_report(model), flush=True)
     if comm is not None:
         print(reduced_bytes_line(model, comm.size), flush=True)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import secrets
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import minilora as ml
 from minilora.adapters.bank import AdapterBank
+from minilora.files.adapter import Adapter, read_adapter
 from minilora.nn import Decoder
 
 
@@ -38,26 +41,59 @@ def check_out(out: Path, *inputs: Path | None) -> None:
     for path in inputs:
         if path is not None and path.exists() and out.exists() and out.samefile(path):
             raise ValueError(f"--out {out} is a file that this command reads: choose another name")
+    _try_a_file(out, out)
+
+
+def check_out_folder(out: Path, *inputs: Path | None) -> None:
+    """The same for an output folder, which may exist: saving refuses to lose other files.  Its parents need not."""
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out {out} is a file: name a folder")
+    if any(path is not None and path.is_dir() and out.is_dir() and out.samefile(path) for path in inputs):
+        raise ValueError(f"--out {out} is a folder that this command reads: choose another name")
+    parent = next(folder for folder in out.absolute().parents if folder.exists())
+    _try_a_file(parent / out.name, out)
+
+
+def _try_a_file(path: Path, out: Path) -> None:
+    """Make and remove a file with the longest name that saving needs.  ValueError if that is impossible."""
+    probe = path.with_name(f"{path.name}.new.{secrets.token_hex(4)}.tmp")
+    try:
+        probe.touch(exist_ok=False)
+    except OSError as error:
+        raise ValueError(f"--out {out} cannot be written ({error.strerror}): choose another place or name") from None
+    probe.unlink()
 
 
 def write_merged(base: Path | None, adapters: list[Path], out: Path) -> None:
     """Write the base with these adapters in its weights: a model file, or a folder for transformers if the base is
     something that `hf.load_pretrained` reads."""
     to_folder = base is not None and (base.is_dir() or base.suffix in (".gguf", ".whl"))
-    if not to_folder:
-        check_out(out, *adapters, base)
+    (check_out_folder if to_folder else check_out)(out, *adapters, base)
     model, tokenizer = load_base(base)
     if len(adapters) == 1:  # an adapter by itself may have trained biases, which a bank refuses
         merged = ml.remove_lora(ml.merge(ml.load_adapter(model, adapters[0]), keep_base=False))
     else:
         bank = AdapterBank(model)
-        for path in adapters:
-            bank.load_adapter(path.stem, path)
-        merged = bank.merged_copy(*(path.stem for path in adapters))
+        merged = bank.merged_copy(*(put_into(bank, read_adapter(path)) for path in adapters))
     if to_folder:
         write_folder(merged, tokenizer, out)
     else:
         ml.save_model(merged, out)
+
+
+def put_into(bank: AdapterBank, adapter: Adapter) -> str:
+    """Insert an adapter that was read from a file; returns its name in the bank.
+
+    Names are numbers, because files in different folders may share theirs. A parent is known by its hash.
+    """
+    name = str(len(bank.adapters))
+    if adapter.parent is not None:
+        found = [n for n, other in bank.adapters.items() if other.sha256 == adapter.base_sha256]
+        if not found:
+            raise ValueError(f"it was trained on top of {adapter.parent!r}: give that adapter's file before it")
+        adapter = replace(adapter, parent=found[0])
+    bank.insert(name, adapter)
+    return name
 
 
 def write_folder(model: Decoder, tokenizer: Any, out: Path) -> None:

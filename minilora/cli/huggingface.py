@@ -7,7 +7,7 @@ from pathlib import Path
 
 import minilora as ml
 from minilora.cli.arguments import Commands, add_adapter, add_base, add_command, add_group, add_out
-from minilora.cli.files import load_base, write_folder, wrote
+from minilora.cli.files import check_out, check_out_folder, load_base, write_folder, wrote
 
 
 def add_commands(commands: Commands) -> None:
@@ -47,6 +47,7 @@ def add_commands(commands: Commands) -> None:
 
 
 def run_export_gpt2(a: argparse.Namespace) -> None:
+    check_out_folder(a.out, a.base)
     write_folder(*load_base(a.base), a.out)
     print(wrote(a.out, f"transformers.GPT2LMHeadModel.from_pretrained({str(a.out)!r})"))
 
@@ -54,6 +55,7 @@ def run_export_gpt2(a: argparse.Namespace) -> None:
 def run_export_peft(a: argparse.Namespace) -> None:
     from minilora.hf import save_peft_adapter
 
+    check_out_folder(a.out, a.base)
     model = ml.load_adapter(load_base(a.base)[0], a.adapter)
     save_peft_adapter(model, a.out, base_model=None if a.base is None else str(a.base))
     print(wrote(a.out, f"peft.PeftModel.from_pretrained(base, {str(a.out)!r})"))
@@ -62,6 +64,7 @@ def run_export_peft(a: argparse.Namespace) -> None:
 def run_import_peft(a: argparse.Namespace) -> None:
     from minilora.hf import load_peft_adapter
 
+    check_out(a.out, a.base)
     model = load_peft_adapter(load_base(a.base)[0], a.adapter)
     ml.save_adapter(model, a.out)
     print(ml.trainable_report(model))

@@ -24,6 +24,7 @@ from minilora.cli.arguments import (
     add_quantized,
     positive_int,
     seed,
+    utf8,
 )
 from minilora.cli.files import check_out, load_base, wrote
 from minilora.files.header import quantization
@@ -47,7 +48,9 @@ def add_commands(commands: Commands) -> None:
     add_base(p)
     add_quantized(p)
     add_adapter(p, required=False)
-    p.add_argument("--system", metavar="TEXT", help="who it is to be (default: as the model's own template says)")
+    p.add_argument(
+        "--system", type=utf8, metavar="TEXT", help="who it is to be (default: as the model's own template says)"
+    )
     p.add_argument("--tokens", type=positive_int, default=512, metavar="N", help="in an answer, at most (default: 512)")
     p.add_argument("--temperature", type=float, default=0.7, help="0 takes the likeliest token (default: 0.7)")
     p.add_argument("--top-k", type=positive_int, default=40, help="sample from the K likeliest tokens (default: 40)")
@@ -148,7 +151,7 @@ def train_on_examples(a: argparse.Namespace) -> None:
     training = encode_records([records[i] for i in order[held_out:]], tokenizer, most)
     validation = encode_records([records[i] for i in order[:held_out]], tokenizer, most).data if held_out else None
     alpha = a.r if a.alpha is None else a.alpha
-    ml.add_lora(model, ml.LoraConfig(r=a.r, lora_alpha=alpha, target_modules=tuple(a.targets.split(","))), a.seed)
+    ml.add_lora(model, ml.LoraConfig(r=a.r, lora_alpha=alpha, target_modules=a.targets), a.seed)
     batch_size = BATCH if a.batch_size is None else a.batch_size
     steps = -(-len(training.data) // batch_size) if a.steps is None else a.steps  # once through the examples
     lr = LEARNING_RATE if a.lr is None else a.lr

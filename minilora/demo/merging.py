@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import partial
 
 import numpy as np
 
 from minilora.demo.setup import WRITTEN, Setup, heading
 from minilora.generate import generate
 from minilora.lora import add_lora, is_lora, lora_layers, merge, remove_lora, unmerge
-from minilora.machine.backend import Array, synchronize
-from minilora.machine.blas import single_threaded_blas
-from minilora.machine.timing import finest_clock, interleaved
+from minilora.machine.backend import synchronize, to_host
+from minilora.machine.timing import interleaved_medians
 from minilora.transformer import GPT, GPTConfig
 
 
@@ -44,8 +41,10 @@ def merging(base: GPT, model: GPT, setup: Setup) -> Merging:
     }
     deployed = remove_lora(copy.deepcopy(merged))  # plain layers holding W, as `minilora merge` writes them
     models, window = {"base": base, "unmerged": model, "merged": deployed}, tokens[:1]
-    reading = milliseconds(models, lambda m: m(window), setup.size.repeats)
-    writing = milliseconds(models, lambda m: generate(m, window[:, :1], WRITTEN, temperature=0), setup.size.repeats)
+    on_host, repeats = base.xp is np, setup.size.repeats
+    clock = None if on_host else time.perf_counter  # a thread that waits for a GPU computes nothing
+    reading = interleaved_medians(models, lambda m: synchronize(m(window)), repeats, clock)
+    writing = interleaved_medians(models, lambda m: generate(m, window[:, :1], WRITTEN, temperature=0), repeats, clock)
     writing = {name: ms / WRITTEN for name, ms in writing.items()}
     weights = weight_bits(unmerge(merged))
     subtracted = unmerge(merge(copy.deepcopy(model), keep_base=False))
@@ -53,17 +52,8 @@ def merging(base: GPT, model: GPT, setup: Setup) -> Merging:
         float(abs(a.weight.data - b.weight.data).max())
         for (_, a), (_, b) in zip(lora_layers(subtracted), lora_layers(model), strict=True)
     )
-    where = "one core" if base.xp is np else "the GPU"
+    where = "one core" if on_host else "the GPU"
     return Merging(difference, float(abs(logits).max()), reading, writing, weights == weight_bits(base), drift, where)
-
-
-def milliseconds(models: dict[str, GPT], run: Callable[[GPT], Array], repeats: int) -> dict[str, float]:
-    """Median milliseconds of run(model); the models take turns. On the host it is the time this thread computes."""
-    on_host = models["base"].xp is np
-    runs = {name: partial(lambda model: synchronize(run(model)), model) for name, model in models.items()}
-    with single_threaded_blas():
-        times = interleaved(runs, rounds=repeats, clock=finest_clock() if on_host else time.perf_counter)
-    return {name: 1000 * seconds for name, seconds in times.items()}
 
 
 def as_float64(model: GPT) -> GPT:
@@ -76,7 +66,7 @@ def as_float64(model: GPT) -> GPT:
 
 def weight_bits(model: GPT) -> dict[str, bytes]:
     """The bytes of every parameter except A and B, by name."""
-    return {n: a.tobytes() for n, a in model.state_dict().items() if not is_lora(n)}
+    return {n: to_host(p.data).tobytes() for n, p in model.named_parameters().items() if not is_lora(n)}
 
 
 def print_merging(result: Merging) -> None:

@@ -82,7 +82,8 @@ def write_adapter(adapter: Adapter, path: str | Path) -> None:
         "parent": adapter.parent,
         "quantized": adapter.quantized,
     }
-    write_file(path, "adapter", header, {name: to_host(array) for name, array in adapter.tensors.items()})
+    tensors = {name: to_host(array) for name, array in adapter.tensors.items()}
+    write_file(path, "adapter", header, tensors, read_adapter)
 
 
 def read_adapter(path: str | Path, allow_nonfinite: bool = False) -> Adapter:

@@ -40,8 +40,18 @@ class CheckpointError(ValueError):
         super().__init__("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in message[:600]))
 
 
-def write_file(path: str | Path, kind: str, header: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> None:
-    """Write tensors and a JSON header of this `kind` as one .npz; the same content gives the same bytes."""
+def write_file(
+    path: str | Path,
+    kind: str,
+    header: Mapping[str, Any],
+    tensors: Mapping[str, np.ndarray],
+    read: Callable[[Path], Any] | None = None,
+) -> None:
+    """Write tensors and a JSON header of this `kind` as one .npz; the same content gives the same bytes.
+
+    `read` reads the file back, by default as any file of this kind, before it takes the name `path`: CheckpointError if
+    it refuses, and whatever was at `path` stays.
+    """
     described = {name: [list(a.shape), a.dtype.name] for name, a in tensors.items()}
     full = {"format": FORMAT, "version": VERSION, "kind": kind, **header, "tensors": described}
     full["sha256"] = _digest(full, tensors)
@@ -59,11 +69,21 @@ def write_file(path: str | Path, kind: str, header: Mapping[str, Any], tensors: 
                     archive.writestr(zipfile.ZipInfo(name + ".npy"), buffer.getbuffer())
             file.flush()
             os.fsync(file.fileno())
+        _read_back(temporary, path, read or (lambda written: read_file(written, kind)))
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def _read_back(temporary: Path, path: Path, read: Callable[[Path], Any]) -> None:
+    """CheckpointError, naming the final path, if `read` refuses the file that was just written."""
+    try:
+        read(temporary)
+    except CheckpointError as error:
+        reason = str(error).replace(str(temporary), "it")
+        raise CheckpointError(f"{path} was not written, because it could not be read back: {reason}") from None
 
 
 def read_file(

@@ -15,6 +15,7 @@ from minilora.lora import (
     LoraConfig,
     LoraError,
     mergeable_layers,
+    same_lora,
 )
 from minilora.machine.backend import to_host
 from minilora.nn import Config, Decoder, Module, difference
@@ -37,7 +38,9 @@ def describe_lora(lora: LoraConfig | None) -> dict[str, Any]:
     """A header's entry for a LoRA, or for none; a variant of LoRA is named."""
     if lora is None:
         return {"lora": None}
-    return {"lora": asdict(lora) if lora.variant == "lora" else {"variant": lora.variant, **asdict(lora)}}
+    chosen = {"exclude_modules", "layers_to_transform"}  # `resolved_config` has put these into target_modules
+    found = {key: value for key, value in asdict(lora).items() if key not in chosen}
+    return {"lora": found if lora.variant == "lora" else {"variant": lora.variant, **found}}
 
 
 def lora_of(header: Mapping[str, Any]) -> LoraConfig | None:
@@ -101,7 +104,7 @@ def check_setup(config: Config, lora: LoraConfig | None, model: Decoder, present
             raise CheckpointError(
                 f"{path} belongs to a base with {key}={getattr(config, key)}, this model has {key}={value}"
             )
-    if lora != present:
+    if not same_lora(model.shapes(), lora, present):
         raise CheckpointError(
             f"{path} belongs to the LoRA {lora}, the model has {present}: "
             "give the model the same LoRA first (remove_lora takes one off)"

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from minilora.files.architectures import build, shapes
 from minilora.files.container import CheckpointError, read_file, refusing, write_file
 from minilora.files.header import check_dtype, check_shapes, config_of, describe, describe_lora, lora_of, quantization
-from minilora.lora import LoraError, add_lora, is_merged, lora_shapes, resolved_config
-from minilora.nn import Decoder
+from minilora.lora import LoraConfig, LoraError, add_lora, is_merged, lora_shapes, resolved_config
+from minilora.nn import Config, Decoder
 from minilora.text import ByteTokenizer
 
 
@@ -25,7 +27,7 @@ def save_model(model: Decoder, path: str | Path) -> None:
     base, lora = shapes(model.config), resolved_config(model)
     if model.shapes().keys() != (base if lora is None else base | lora_shapes(base, lora)).keys():
         raise ValueError("a method has added parameters to the model: save them with methods.save_trained")
-    write_file(path, "model", {**describe(model.config), **describe_lora(lora)}, model.state_dict())
+    write_file(path, "model", {**describe(model.config), **describe_lora(lora)}, model.state_dict(), _read)
 
 
 def load_model(path: str | Path, allow_nonfinite: bool = False) -> Any:
@@ -33,6 +35,17 @@ def load_model(path: str | Path, allow_nonfinite: bool = False) -> Any:
 
     Nothing is built before the file is known to hold the tensors of the model that its header describes.
     """
+    config, lora, tensors = _read(path, allow_nonfinite)
+    with refusing(path):
+        model = build(config)
+        if lora is not None:
+            add_lora(model, lora)
+        model.load_state_dict(tensors)
+    return model
+
+
+def _read(path: str | Path, allow_nonfinite: bool = False) -> tuple[Config, LoraConfig | None, dict[str, np.ndarray]]:
+    """The config, the LoRA and the tensors in a file, once they are known to fit."""
     header, tensors = read_file(path, "model", allow_nonfinite)
     with refusing(path):
         config, lora = config_of(header), lora_of(header)
@@ -41,11 +54,7 @@ def load_model(path: str | Path, allow_nonfinite: bool = False) -> Any:
         base = shapes(config)
         check_shapes(tensors, base if lora is None else base | lora_shapes(base, lora), path)
         check_dtype(tensors, config.dtype, path)
-        model = build(config)
-        if lora is not None:
-            add_lora(model, lora)
-        model.load_state_dict(tensors)
-    return model
+    return config, lora, tensors
 
 
 BASE_PATH = Path(__file__).parent.parent / "weights" / "base.npz"

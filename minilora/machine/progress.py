@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -12,7 +15,7 @@ class Progress:
     """Shows how far a run of `total` steps is.
 
     It writes to `stream` (stderr): ten times a second on a terminal, otherwise every `plain_every` seconds and at the
-    end; nothing if not `shown`.
+    end; nothing if not `shown`. If the stream cannot be written (a full disk, a closed pipe), the run goes on without.
     """
 
     def __init__(
@@ -44,16 +47,27 @@ class Progress:
     def close(self) -> None:
         """End the line, in case the run stops before its total."""
         if self.live and self.width:
-            self.stream.write("\n")
+            self._put("\n")
             self.width = 0
 
     def _write(self, line: str, end: bool) -> None:
-        if self.live:
-            self.stream.write("\r" + line.ljust(self.width) + ("\n" if end else ""))
-            self.width = 0 if end else len(line)
-        else:
-            self.stream.write(line + "\n")
-        self.stream.flush()
+        if not self.live:
+            return self._put(line + "\n")
+        room = self._columns() - 1  # a longer line would wrap, and could not be rewritten
+        line = line[:room]
+        self._put("\r" + line.ljust(min(self.width, room)) + ("\n" if end else ""))
+        self.width = 0 if end else len(line)
+
+    def _put(self, text: str) -> None:
+        with contextlib.suppress(OSError):
+            self.stream.write(text)
+            self.stream.flush()
+
+    def _columns(self) -> int:
+        try:
+            return os.get_terminal_size(self.stream.fileno()).columns
+        except (OSError, ValueError):  # there is no file behind the stream, or it has no size
+            return shutil.get_terminal_size().columns
 
 
 def format_seconds(seconds: float) -> str:

@@ -34,7 +34,7 @@ def save_trained(model: Decoder, path: str | Path) -> None:
         "options": options,
         "base_sha256": base_hash(model, list(trained)),
     }
-    write_file(path, "method", header, trained)
+    write_file(path, "method", header, trained, _read)
 
 
 def load_trained(model: Model, path: str | Path, allow_nonfinite: bool = False) -> Model:
@@ -43,24 +43,16 @@ def load_trained(model: Model, path: str | Path, allow_nonfinite: bool = False) 
     CheckpointError, before any change, if the file is damaged, of another kind, for a different base (by the hash of
     what the method leaves frozen), or of a method or options that the model does not have; LoraError while merged.
     """
-    header, tensors = read_file(path, "method", allow_nonfinite)
     if is_merged(model):
         raise LoraError("the LoRA is merged: call unmerge(model) before you load what was trained")
+    config, method, options, base_sha256, tensors = _read(path, allow_nonfinite)
     with refusing(path):
-        method, options = METHODS[header["method"]], _plain(header["options"])
-        if (config := config_of(header)) != model.config:
+        if config != model.config:
             raise CheckpointError(f"{path} is for a base of {config}, this one is {model.config}")
         applied = method_of(model)
         if applied is not None and _recorded(model) != (method.name, options):
             raise CheckpointError(f"{path} holds {method.name} {options}, the model has {applied}: use a fresh base")
-        # The count comes first, so that no file makes us build what it does not hold.
-        if method.count(config, **options) != sum(array.size for array in tensors.values()):
-            raise CheckpointError(f"{path}: its tensors are not those of {method.name} {options}: make it again")
-        expected = _trained(config, method, options)
-        found = {name: (array.shape, array.dtype.name) for name, array in tensors.items()}
-        if odd := difference(found, expected):
-            raise CheckpointError(f"{path}: {odd}")
-        if header["base_sha256"] != base_hash(model, list(tensors)):
+        if base_sha256 != base_hash(model, list(tensors)):
             raise CheckpointError(
                 f"{path} was trained on a different base (the weights' hash differs): load that base first"
             )
@@ -70,6 +62,22 @@ def load_trained(model: Model, path: str | Path, allow_nonfinite: bool = False) 
     for name, array in tensors.items():
         parameters[name].data[...] = array_module(parameters[name].data).asarray(array)
     return model
+
+
+def _read(
+    path: str | Path, allow_nonfinite: bool = False
+) -> tuple[Config, Method, dict[str, Any], str, dict[str, np.ndarray]]:
+    """The config, the method, its options, the base's hash and the tensors in a file, once they are known to fit."""
+    header, tensors = read_file(path, "method", allow_nonfinite)
+    with refusing(path):
+        method, options, config = METHODS[header["method"]], _plain(header["options"]), config_of(header)
+        # The count comes first, so that no file makes us build what it does not hold.
+        if method.count(config, **options) != sum(array.size for array in tensors.values()):
+            raise CheckpointError(f"{path}: its tensors are not those of {method.name} {options}: make it again")
+        found = {name: (array.shape, array.dtype.name) for name, array in tensors.items()}
+        if odd := difference(found, _trained(config, method, options)):
+            raise CheckpointError(f"{path}: {odd}")
+    return config, method, options, header["base_sha256"], tensors
 
 
 def _recorded(model: Decoder) -> tuple[str, dict[str, Any]]:

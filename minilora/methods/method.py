@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from minilora.lora import lora_layers
+from minilora.lora import lora_layers, mergeable_layers
 from minilora.nn import Config, Model, Module
 
 
@@ -50,7 +50,7 @@ class Method:
         model, or if it has a method or a LoRA already.
         """
         applied = method_of(model)
-        if applied is not None or any(lora_layers(model)):
+        if applied is not None or any(mergeable_layers(model)):
             has = "a LoRA" if applied is None else f"the method {applied[0]!r}"
             raise ValueError(f"the model has {has} already: apply {self.name!r} to a fresh base")
         settled = self.options(options)
@@ -61,8 +61,12 @@ class Method:
 
 
 def method_of(model: Module) -> tuple[str, dict[str, Any]] | None:
-    """The name and options of the method that was applied to the model, or None: `Method.apply` notes them there."""
-    return vars(model).get("method")
+    """The name and options of the method that was applied to the model, or None: `Method.apply` notes them there.
+
+    `remove_lora` knows no methods, so a "lora" whose layers are gone is taken for what it is: none.
+    """
+    noted = vars(model).get("method")
+    return None if noted is not None and noted[0] == "lora" and not any(lora_layers(model)) else noted
 
 
 def whole_number(name: str, value: Any, least: int, most: int | None = None) -> int:

@@ -14,7 +14,7 @@ from minilora.adapters.arithmetic import compress, update_svd, weighted_sum
 from minilora.adapters.bank import AdapterBank
 from minilora.files.adapter import Adapter, adapter_of, read_adapter, write_adapter
 from minilora.testing.bounds import gamma
-from tests.models import batch, gpt, scramble, seeds
+from tests.models import TINY, batch, gpt, scramble, seeds
 
 CONFIGS = (
     LoraConfig(r=2, lora_alpha=3, target_modules=("q_proj", "v_proj")),
@@ -136,3 +136,11 @@ def test_compressing_a_sum_of_equal_adapters_gives_one_of_them_back():
 def test_what_has_no_meaning_is_refused(wrong, message):
     with pytest.raises(ValueError, match=message):
         wrong(adapter(CONFIGS[0]))
+
+
+def test_numpy_weights_keep_the_precision_and_the_sum_can_be_saved(tmp_path):
+    model = scramble(add_lora(gpt(replace(TINY, dtype="float32")), LoraConfig(r=2)))
+    both = weighted_sum([adapter_of(model)] * 2, np.array([0.5, 0.5]))
+    assert {array.dtype.name for array in both.tensors.values()} == {"float32"}
+    write_adapter(both, tmp_path / "a.npz")
+    assert read_adapter(tmp_path / "a.npz").paths == both.paths

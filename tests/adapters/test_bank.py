@@ -12,7 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from minilora import GPT, Adam, CheckpointError, LoraConfig, LoraError, add_lora, generate, loss_and_grads, merge
+from minilora import (
+    GPT,
+    Adam,
+    CheckpointError,
+    LoraConfig,
+    LoraError,
+    add_lora,
+    generate,
+    loss_and_grads,
+    merge,
+    methods,
+)
 from minilora.adapters.bank import AdapterBank
 from minilora.adapters.folder import AdapterFolder
 from minilora.files.adapter import load_adapter, read_adapter, save_adapter, write_adapter
@@ -463,3 +474,34 @@ def test_a_folder_refuses_adapters_that_are_their_own_ancestors(folder):
     write_adapter(replace(read_adapter(folder / "b.npz"), parent="e"), folder / "b.npz")
     with pytest.raises(CheckpointError, match="among its own ancestors"):
         AdapterFolder(gpt(), folder, max_bytes=10**6).view("e")
+
+
+# ------------------------------------------------------------------------------ what is shared stays as it was
+
+
+def test_a_view_takes_no_lora_and_no_method():
+    base = gpt()
+    bank = AdapterBank(base)
+    bank.add_adapter("a", LoraConfig(r=2))
+    before = bits(bank.base)
+    for view in (bank.view("a"), bank.mixed(["a", None])):
+        with pytest.raises(LoraError, match="add_adapter"):
+            add_lora(view, LoraConfig(r=2))
+        with pytest.raises(ValueError, match="fresh base"):
+            methods.apply(view, "bitfit")
+    add_lora(bank.model, LoraConfig(r=2))  # of the base by itself: a model of its own over shared arrays
+    bank.model.unfreeze()
+    assert bits(bank.base) == before and not any(p.trainable for p in bank.base.parameters)
+    assert not any("lora" in name for name in bank.view().named_parameters())
+
+
+def test_a_bank_whose_base_was_trained_on_writes_no_adapter(tmp_path):
+    base = gpt()
+    bank = AdapterBank(base)
+    bank.add_adapter("a", LoraConfig(r=2))
+    bank.save_adapter("a", tmp_path / "a.npz")
+    before = (tmp_path / "a.npz").read_bytes()
+    base.ln_f.bias.data += 1
+    with pytest.raises(LoraError, match="make an AdapterBank from a copy"):
+        bank.save_adapter("a", tmp_path / "a.npz")
+    assert (tmp_path / "a.npz").read_bytes() == before

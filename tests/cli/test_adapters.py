@@ -71,6 +71,37 @@ def test_merge_writes_the_sum_into_a_plain_model(folder, tmp_path, capsys):
         np.testing.assert_array_equal(array, expected[name])
 
 
+def test_files_may_share_their_names_and_a_parent_may_be_renamed(folder, tmp_path, capsys):
+    """Adapters in folders of their runs are all called adapter.npz; `child` was trained on top of an `a`."""
+    files = []
+    for name in ("a", "child", "b"):
+        files.append(tmp_path / f"run {name}" / "adapter.npz")
+        files[-1].parent.mkdir()
+        files[-1].write_bytes((folder / f"{name}.npz").read_bytes())
+    merged = [tmp_path / "merged.npz", tmp_path / "same.npz"]
+    run(capsys, "merge", *files, "--base", folder / "base.model", "--out", merged[0])
+    named = [folder / f"{name}.npz" for name in ("a", "child", "b")]
+    run(capsys, "merge", *named, "--base", folder / "base.model", "--out", merged[1])
+    assert merged[0].read_bytes() == merged[1].read_bytes()
+    states = [row["state"] for row in rows(capsys, "verify", "--base", folder / "base.model", *files)]
+    assert states == ["ok"] * 3
+    assert (
+        main(
+            [
+                "adapters",
+                "merge",
+                *map(str, [files[1], files[2]]),
+                "--base",
+                str(folder / "base.model"),
+                "--out",
+                str(tmp_path / "m"),
+            ]
+        )
+        == 2
+    )
+    assert "on top of 'a': give that adapter's file before it" in capsys.readouterr().err
+
+
 def test_merge_takes_the_shipped_base_by_default(folder, tmp_path, capsys):
     run(capsys, "merge", folder / "shipped.npz", "--out", tmp_path / "merged.npz")
     assert load_model(tmp_path / "merged.npz").config == load_base()[0].config

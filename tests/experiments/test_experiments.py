@@ -19,6 +19,7 @@ import pytest
 import minilora as ml
 from minilora import methods
 from minilora.cli import main as cli
+from minilora.cli.main import main
 from minilora.experiments import EXPERIMENTS
 from minilora.experiments.engine import pool, report
 from minilora.experiments.engine.experiment import METRICS, Claim, Results, Score, gain, markdown, not_worse, verdict
@@ -101,7 +102,7 @@ def test_a_store_returns_what_was_put_and_nothing_half_written(tiny, tmp_path):
     store = Store(tmp_path)
     assert store.get(TINY) is None
     matrices = tiny["lora"]
-    store.put(TINY, dict(tiny))
+    store.put(TINY, tiny | {"made_by": {}})
     assert numbers(store.get(TINY)) == numbers(tiny)
     for path, (A, B) in store.lora(TINY).items():
         assert np.array_equal(A, matrices[path][0]) and np.array_equal(B, matrices[path][1])
@@ -109,6 +110,28 @@ def test_a_store_returns_what_was_put_and_nothing_half_written(tiny, tmp_path):
     file.write_text(file.read_text()[:-40])
     assert store.get(TINY) is None, "a truncated file is not a result"
     assert store.get(replace(TINY, seed=1)) is None
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "7", "null", '{"a": 1}', "\xff", '{"config": {}}'])
+def test_foreign_and_half_written_files_count_as_not_there(text, tmp_path, capsys):
+    """A run that is found so is made again; an experiment is reported as not run, by the page and by a lesson."""
+    file = tmp_path / f"{TINY.key}.json"
+    file.write_bytes(text.encode("latin-1"))
+    assert Store(tmp_path).get(TINY) is None
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "table5.json").write_bytes(text.encode("latin-1"))
+    assert "Nothing has been run yet" in report.page(EXPERIMENTS.values(), tmp_path)
+    assert report.tell(EXPERIMENTS["table5"], tmp_path) is None
+    assert main(["reproduce", "counts", "--quick", "--out", str(tmp_path)]) == 0
+
+
+def test_a_half_written_result_and_lost_matrices_name_the_cure(tiny, tmp_path):
+    store = Store(tmp_path)
+    store.put(TINY, dict(tiny))
+    assert store.get(TINY) is None, "without made_by it is not whole"
+    (tmp_path / f"{TINY.key}.npz").write_bytes(b"PK")
+    with pytest.raises(ValueError, match=f"delete {TINY.key}.json beside it and run the same command again"):
+        store.lora(TINY)
 
 
 # ----------------------------------------------------------------------------------------------- the plan

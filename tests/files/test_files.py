@@ -235,3 +235,27 @@ def test_an_adapter_goes_on_training_after_a_round_trip(tmp_path):
         name for name, p in model.named_parameters().items() if p.trainable
     }
     assert bits(unmerge(merge(model))) == bits(model)
+
+
+# ------------------------------------------------------------------------------ what is written can be read again
+
+
+@pytest.mark.parametrize("dtype", ["<f2", "<f4", ">f8"])
+def test_an_array_of_another_type_than_the_config_names_is_not_written(tmp_path, dtype):
+    model = gpt()
+    save_model(model, tmp_path / "m.npz")
+    before = (tmp_path / "m.npz").read_bytes()
+    model.ln_f.weight.data = model.ln_f.weight.data.astype(dtype)
+    with pytest.raises(CheckpointError, match=r"m\.npz was not written"):
+        save_model(model, tmp_path / "m.npz")
+    assert (tmp_path / "m.npz").read_bytes() == before and len(list(tmp_path.iterdir())) == 1
+
+
+def test_the_same_layers_are_the_same_lora_however_they_are_named(tmp_path):
+    same = [("q_proj", "v_proj"), ("v_proj", "q_proj"), {"v_proj", "q_proj"}, r"blocks\.\d+\.attn\.[qv]_proj"]
+    for one in same:
+        save_adapter(add_lora(gpt(), LoraConfig(r=2, target_modules=one)), tmp_path / "a.npz")
+        for other in same:
+            load_adapter(add_lora(gpt(), LoraConfig(r=2, target_modules=other)), tmp_path / "a.npz")
+    with pytest.raises(CheckpointError, match="belongs to the LoRA"):
+        load_adapter(add_lora(gpt(), LoraConfig(r=2, target_modules=("q_proj", "k_proj"))), tmp_path / "a.npz")

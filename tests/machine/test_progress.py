@@ -25,6 +25,30 @@ def clock(monkeypatch):
     return go_on
 
 
+def test_a_line_is_cut_to_the_terminal_s_width_and_rewritten_in_it(clock, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "20")
+    stream = Terminal()
+    bar = Progress(3, "step", stream)
+    for done, note in ((1, "a very long note indeed"), (2, ""), (3, "")):
+        clock(1)
+        bar.update(done, note)
+    lines = stream.getvalue().rstrip("\n").split("\r")[1:]
+    assert lines[0] == "step 1/3  a very lo" and all(len(line) < 20 for line in lines)
+    assert lines[1].startswith("step 2/3") and len(lines[1]) == len(lines[0]), "what was there is blanked out"
+
+
+def test_a_stream_that_cannot_be_written_does_not_end_the_run(clock):
+    class Full(Terminal):
+        def write(self, text: str) -> int:
+            raise OSError(28, "No space left on device")
+
+    bar = Progress(2, "step", Full())
+    clock(1)
+    bar.update(1)
+    bar.close()
+    bar.update(2)
+
+
 def test_elsewhere_there_is_a_plain_line_now_and_then_and_at_the_end(clock):
     stream = io.StringIO()
     bar = Progress(100, "step", stream, plain_every=10)

@@ -21,12 +21,14 @@ from minilora import (
     loss_and_grads,
     merge,
     methods,
+    remove_lora,
     save_adapter,
     save_model,
     tasks,
 )
 from minilora.cli.main import main
 from minilora.files.container import read_file, write_file
+from minilora.methods.method import method_of
 from minilora.testing.bounds import gamma
 from tests.finite_differences import assert_gradient
 from tests.methods.reference_methods import method_logits
@@ -528,3 +530,20 @@ def test_a_second_method_is_refused():
         methods.apply(fresh("bitfit"), "lora")
     with pytest.raises(ValueError, match="the model has a LoRA already: apply 'full' to a fresh base"):
         methods.apply(add_lora(gpt(CONFIG), LoraConfig(r=1)), "full")
+
+
+# ------------------------------------------------------------------------------ a method and a LoRA beside it
+
+
+def test_a_model_with_two_methods_at_once_writes_no_file(tmp_path):
+    model = methods.apply(gpt(), "bitfit")
+    add_lora(model, LoraConfig(r=2))  # trains A and B in place of the biases that the file would promise
+    with pytest.raises(CheckpointError, match="was not written"):
+        methods.save_trained(model, tmp_path / "t.npz")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_method_ends_with_its_lora():
+    model = remove_lora(methods.apply(gpt(), "lora"))
+    assert method_of(model) is None
+    assert method_of(methods.apply(model, "bitfit"))[0] == "bitfit"
