@@ -14,10 +14,13 @@ def adam_step(w, g, m, v, t, lr, beta1, beta2, eps):
 
 
 def magnitude(w, g, m, v, t, lr, beta1, beta2, eps):
-    """m's terms may cancel, as may those of m + (1 - beta) (g - m); 1 - beta^t loses digits when beta^t is near 1."""
+    """m may be m + g - beta g, whose terms are larger than their sum, and v likewise; 1 - beta^t loses digits when
+    beta^t is near 1."""
+    new_v = beta2 * v + (1 - beta2) * g**2
     m, v = np.abs(m) + np.abs(g), v + g**2
-    step = lr * m / (1 - beta1**t) / (np.sqrt(beta2 * v / (1 - beta2**t)) + eps)
-    return np.abs(w) + step * (1 / (1 - beta1**t) + 1 / (1 - beta2**t)), m, v
+    step = lr * m / (1 - beta1**t) / (np.sqrt(new_v / (1 - beta2**t)) + eps)
+    lost = v / np.maximum(new_v, np.finfo(float).tiny) + 1 / (1 - beta1**t) + 1 / (1 - beta2**t)
+    return np.abs(w) + step * lost, m, v
 
 
 def arguments(case: Case):
