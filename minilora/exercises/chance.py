@@ -19,7 +19,7 @@ COMPARED = 30  # rows or columns of an array, at most
 def not_gaussian(samples: np.ndarray) -> str | None:
     """What is wrong with `samples` (n, r, k) as n independent arrays of independent standard Gaussian numbers.
 
-    n should be at least 60, and n r k 20,000: fewer show less.
+    n should be at least 30, and n r k 20,000: fewer show less.
     """
     n, r, k = samples.shape
     flat = np.sort(samples, axis=None)
@@ -36,7 +36,7 @@ def not_gaussian(samples: np.ndarray) -> str | None:
         sums, lengths = groups.sum(axis=1), (groups**2).sum(axis=1)
         m = groups.shape[1]
         spread = [(sums**2 / m).mean(), ((lengths - m) ** 2 / (2 * m)).mean() if m >= 8 else 1.0]
-        if len(groups) >= 60 and not all(0.1 < square < 4 for square in spread):
+        if len(groups) >= 30 and not all(0.1 < square < 4 for square in spread):
             return "its rows, its columns or the whole are centred, normalised, or of different spreads"
     for groups in (samples[:, :COMPARED], samples.transpose(0, 2, 1)[:, :COMPARED], samples.reshape(1, n, r * k)):
         _, count, m = np.shape(groups)

@@ -24,8 +24,7 @@ def magnitude(w, g, m, v, t, lr, beta1, beta2, eps):
 
 
 def arguments(case: Case):
-    beta1, beta2 = case["betas"]
-    return {**case.values, "v": np.abs(case.values["v"]), "beta1": beta1, "beta2": beta2}
+    return {**case.values, "v": np.abs(case.values["v"])}
 
 
 EXERCISE = Exercise(
@@ -37,7 +36,8 @@ EXERCISE = Exercise(
         **{name: Floats("n? k? m?") for name in "wgmv"},
         "t": OneOf((1, 2, 10, 5000)),
         "lr": OneOf((1.0, 0.01, 0.0)),
-        "betas": OneOf(((0.5, 0.75), (0.9, 0.999), (0.0, 0.95))),
+        "beta1": OneOf((0.5, 0.9, 0.0)),
+        "beta2": OneOf((0.75, 0.999, 0.95)),
         "eps": OneOf((0.1, 1e-3, 1e-8)),
     },
     arguments=arguments,
