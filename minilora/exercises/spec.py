@@ -33,7 +33,7 @@ class Floats:
 
     axes: str
     unit: float = 1.0
-    decades: tuple[int, ...] = (-3, 3)
+    decades: tuple[int, ...] = (-4, 4)
 
 
 @dataclass(frozen=True)
