@@ -274,7 +274,7 @@ def test_a_killed_run_is_continued_and_only_sealed_verdicts_count(folder, tmp_pa
     log = tmp_path / "log"
     lines = log.read_bytes().splitlines(keepends=True)
     assert len(lines) == 3  # errors are not kept
-    forged = json.dumps([workbook.digest(FIRST, b"1 / 0"), {"status": "passed", "credit": 1.0}]).encode()
+    forged = json.dumps([f"{workbook.digest(FIRST, b'1 / 0')} 0", {"status": "passed", "credit": 1.0}]).encode()
     seal = grading.Log(tmp_path / "a student's log", b"another key")._seal(forged)
     log.write_bytes(lines[0] + seal + b" " + forged + b"\n" + lines[1] + lines[2][:80])  # killed within the third line
     ran, check_source = [], grading.check_source
@@ -289,6 +289,9 @@ def test_a_killed_run_is_continued_and_only_sealed_verdicts_count(folder, tmp_pa
     assert graded(folder, NAMES[:2])["eve", FIRST].status == PASSED and ran == []
     graded(folder, NAMES[:2], fresh=True)
     assert len(ran) == 3  # equal files run once
+    ran.clear()
+    grading.grade(collect(folder), [FIRST], Log(log, b"key"), 2, LIMITS, seed=7)
+    assert len(ran) == 2  # other cases
 
 
 def test_a_link_in_the_logs_place_is_not_followed(folder, tmp_path):
