@@ -275,7 +275,9 @@ def test_a_killed_run_is_continued_and_only_sealed_verdicts_count(folder, tmp_pa
     lines = log.read_bytes().splitlines(keepends=True)
     assert len(lines) == 3  # errors are not kept
     forged = json.dumps([f"{workbook.digest(FIRST, b'1 / 0')} 0", {"status": "passed", "credit": 1.0}]).encode()
-    seal = grading.Log(tmp_path / "a student's log", b"another key")._seal(forged)
+    seal, ours = (Log(tmp_path / "a student's log", key)._seal(forged) for key in (b"another key", b"key"))
+    (tmp_path / "sealed").write_bytes(ours + b" " + forged)
+    assert len(Log(tmp_path / "sealed", b"key").known) == 1  # it would count, if we had sealed it
     log.write_bytes(lines[0] + seal + b" " + forged + b"\n" + lines[1] + lines[2][:80])  # killed within the third line
     ran, check_source = [], grading.check_source
     monkeypatch.setattr(grading, "check_source", lambda *args: ran.append(args[1]) or check_source(*args))
