@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minilora.cli.arguments import Commands, Parser, add_command, positive_int
+from minilora.cli.arguments import Commands, Parser, add_command, positive_int, seed
 from minilora.cli.files import check_out
 from minilora.exercises import spec
 
@@ -61,6 +61,7 @@ def add_commands(commands: Commands) -> None:
     p.add_argument("--column", default="minilora", help="the column of the gradebook to fill (default: %(default)s)")
     p.add_argument("--gradescope", type=Path, metavar="FILE", help="write one student's results.json")
     p.add_argument("--one-student", action="store_true", help="all files are one student's, as with --gradescope")
+    p.add_argument("--seed", type=seed, default=0, help="other cases than students have at home (default: 0, theirs)")
     p.add_argument("--fresh", action="store_true", help="run everything again, whatever the log of earlier runs holds")
     p.add_argument(
         "--jobs",
@@ -261,7 +262,7 @@ def _graded(a: argparse.Namespace, found: Collected, exercises: list[str], log_f
     limits = Limits(cpu_seconds=a.seconds, idle_seconds=a.seconds, wall_seconds=15.0 * a.seconds)
     log = grading.Log(log_file, grading.seal_key(), a.fresh)
     try:
-        results, reused = grading.grade(found, exercises, log, a.jobs, limits, progress)
+        results, reused = grading.grade(found, exercises, log, a.jobs, limits, a.seed, progress)
     except KeyboardInterrupt:
         print(f"\nresults so far are in {log_file}: the same command continues from there", file=sys.stderr)
         raise

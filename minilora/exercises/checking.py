@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 
 from minilora.exercises import spec
 from minilora.exercises.attempt import Attempt, Failure, Interrupted, attempt
 from minilora.exercises.drawing import cases, simpler, told_apart
-from minilora.exercises.findings import equal, shown
-from minilora.exercises.sandbox import LIMITS, Gone, Limits, Local, Sandbox, Student, printable
+from minilora.exercises.findings import Finding, equal, shown
+from minilora.exercises.sandbox import LIMITS, Gone, Limits, Local, Sandbox, Student, Trouble, printable
 from minilora.exercises.slips import likely_slip
 from minilora.exercises.spec import Case, Exercise
 from minilora.testing.smallest import smallest
@@ -65,7 +65,7 @@ def check(name: str, student: Student, seed: int = 0, restart: Restart | None = 
     """The verdict on anything that answers calls.  `restart` makes another student of the same source."""
     exercise, drawn = spec.load(name), cases(name, seed)
     attempts = attempted(exercise, drawn, student)
-    properties, missing = _properties(exercise, drawn, attempts), attempts[-1].unstarted
+    properties, missing = _properties(_claims(name, seed), attempts), attempts[-1].unstarted
     if missing == set(exercise.functions):
         return Verdict(NOT_STARTED, properties=properties)
     failed = next((i for i, done in enumerate(attempts) if done.failure), None)
@@ -85,7 +85,10 @@ def check(name: str, student: Student, seed: int = 0, restart: Restart | None = 
         return Verdict(FAILED, half, f"  {half}", properties=properties)
     if changed := changes(exercise, drawn, attempts, student, restart):
         properties[changed.finding.claim] = False
-        return Verdict(FAILED, changed.finding.claim, _report(changed, None), properties=properties)
+        status, detail = FAILED, changed.finding.claim
+        if isinstance(changed.trouble, Gone):  # it ran out of time or memory: not the same as a wrong answer
+            status, detail = ERROR, str(changed.trouble)
+        return Verdict(status, detail, _report(changed, None), properties=properties)
     return Verdict(PASSED, properties=properties)
 
 
@@ -113,23 +116,33 @@ def changes(
             return replace(found, finding=replace(found.finding, claim=SAME, wrong=wrong))
     if restart is not None and "seed" in exercise.inputs:
         with restart() as again:
-            for function, arguments, result in attempts[0].calls:
-                finding = equal(SAME, result, again.call(function, *arguments.values()), 0.0, "in a new process")
+            for function, arguments, result in (*attempts[-1].calls, *attempts[0].calls):
+                try:
+                    repeated = again.call(function, *arguments.values())
+                except Trouble as trouble:
+                    return Failure(Finding(SAME, "in a new process"), function, arguments, trouble)
+                finding = equal(SAME, result, repeated, 0.0, "in a new process")
                 if not finding.holds:
                     return Failure(finding, function, arguments)
     return None
 
 
-def _properties(exercise: Exercise, drawn: Sequence[Case], attempts: list[Attempt]) -> dict[str, bool]:
+def _properties(expected: Sequence[Sequence[str]], attempts: list[Attempt]) -> dict[str, bool]:
     """Each property that the right answer shows, and any other that broke: did it hold in every case?"""
     held: dict[str, bool] = {}
-    right = Local(exercise.functions)
-    for i, case in enumerate(drawn):
+    for i, claims in enumerate(expected):
         done = attempts[i] if i < len(attempts) else Attempt()
-        claims = [finding.claim for finding in attempt(exercise, case, right).findings]
         held |= {claim: held.get(claim, True) and done.holds(claim) for claim in claims}
         held |= {finding.claim: False for finding in done.findings if not finding.holds}
     return held
+
+
+@cache
+def _claims(name: str, seed: int) -> tuple[tuple[str, ...], ...]:
+    """The properties that the right answer shows in each case."""
+    exercise = spec.load(name)
+    attempts = attempted(exercise, cases(name, seed), Local(exercise.functions))
+    return tuple(tuple(finding.claim for finding in done.findings) for done in attempts)
 
 
 def _smallest(exercise: Exercise, case: Case, first: Failure | None, student: Student) -> Failure:

@@ -84,7 +84,7 @@ class Local:
     printed = ""
 
     def __init__(self, functions: Mapping[str, Callable]) -> None:
-        self.functions, self._kept = functions, dict[Callable, list]()
+        self.functions, self._kept = functions, dict[str, list]()
 
     def call(self, function: str, *args: Any) -> Any:
         local: list[Callable] = []

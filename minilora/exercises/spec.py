@@ -33,7 +33,7 @@ class Floats:
 
     axes: str
     unit: float = 1.0
-    decades: tuple[int, ...] = (-3, 3)
+    decades: tuple[int, ...] = (-4, 4)
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,12 @@ def _parameters(function: Callable) -> tuple[str, ...]:
 
 def names() -> list[str]:
     """The exercises in order, as `ex01_linear_backward`."""
-    return sorted(module.name for module in pkgutil.iter_modules(_catalogue().__path__))
+    return list(_names(*_catalogue().__path__))
+
+
+@cache
+def _names(*folders: str) -> tuple[str, ...]:
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(folders)))
 
 
 def _catalogue() -> ModuleType:

@@ -117,13 +117,12 @@ def message(frame: bytes) -> dict[str, Any]:
 # --------------------------------------------------------------------------------------- one call, one answer
 
 
-def apply(function: Callable, args: list[Any], file: str, kept: dict[Callable, list]) -> dict[str, Any]:
+def apply(function: Callable, args: list[Any], file: str, kept: dict[str, list]) -> dict[str, Any]:
     """Call a function: {"result": ..., "changed": the indices of the arguments that it changed} or {"error": ...}.
 
-    Index -1 means what the function returned last time, which is in `kept` with its coded form.
+    Index -1 means the last result of the same form, which is in `kept` with its code.
     """
     before = [encode(arg, []) for arg in args]
-    last, coded = kept.get(function, [None, None])
     try:
         with np.errstate(all="ignore"):  # overflow shows in the result
             returned = function(*args)
@@ -132,9 +131,20 @@ def apply(function: Callable, args: list[Any], file: str, kept: dict[Callable, l
         return {"not started": True}
     except BaseException as error:  # SystemExit and KeyboardInterrupt are a student's mistakes too
         return {"error": described(error, file)}
-    kept[function] = [returned, result]
+    form = f"{function} {_form(result)}"
+    last, coded = kept.get(form, [None, None])
+    kept[form] = [returned, result]
     changed = [i for i, arg in enumerate(args) if _coded(arg) != before[i]]
     return {"result": result, "changed": changed + [-1] * (_coded(last) != coded)}
+
+
+def _form(coded: Any) -> Any:
+    """A coded value without its numbers."""
+    if isinstance(coded, dict) and "array" in coded:
+        return coded["array"][:2]
+    if isinstance(coded, (dict, list)):
+        return [_form(part) for part in (coded.values() if isinstance(coded, dict) else coded)]
+    return type(coded)
 
 
 def _coded(value: Any) -> Any:
@@ -224,7 +234,7 @@ def main(cpu_seconds: int, memory_bytes: int) -> None:
         send(answers, {"functions": [key for key, value in functions.items() if callable(value)]})
     except BaseException as error:
         send(answers, {"error": described(error, name)})
-    kept: dict[Callable, list] = {}
+    kept: dict[str, list] = {}
     with contextlib.suppress(EOFError):
         while True:
             question, printed.kept = message(receive(questions)), ""

@@ -171,21 +171,29 @@ def test_nothing_is_missing_in_silence(folder):
 
 
 def test_a_zip_cannot_overwhelm_the_grader(folder):
-    """A bomb, a lie about a size, encryption, too many files."""
-    with zipfile.ZipFile(folder / "ann.zip", "w", zipfile.ZIP_DEFLATED) as packed:
-        packed.writestr("ex01.py", b"#" * (1 << 28))
-        packed.writestr("ex02.py", RIGHT[SECOND])
-    with zipfile.ZipFile(folder / "bob.zip", "w") as packed:
-        for number in range(handins.MOST_MEMBERS + 1):
-            packed.writestr(f"ex01 ({number}).py", b"")
+    """A bomb, encryption, too many files, names that make patterns slow, a packing that takes memory, much of all."""
+
+    def pack(name: str, members: dict[str, bytes], packing: int = zipfile.ZIP_DEFLATED) -> None:
+        with zipfile.ZipFile(folder / f"{name}.zip", "w", packing) as packed:
+            for member, content in members.items():
+                packed.writestr(member, content)
+
+    pack("ann", {"ex01.py": b"#" * (1 << 26), "ex02.py": RIGHT[SECOND]})
+    pack("bob", {f"ex01 ({number}).py": b"" for number in range(handins.MOST_MEMBERS + 1)})
     damaged = bytearray((folder / "ann.zip").read_bytes())
     damaged[damaged.index(b"PK\x01\x02") + 8] |= 1  # the first file is marked as encrypted
     (folder / "eve.zip").write_bytes(damaged)
+    pack("mia", {f"{'-1' * 30_000}{number}.py": b"" for number in range(30)} | {"ex03.py": b"3"})
+    pack("noa", {"ex01.py": b"1", "ex02.py": b"2"}, zipfile.ZIP_LZMA)
+    pack("zoe", {f"ex{number % 27 + 1} ({number}).py": b"#%d" % number + b"#" * 190_000 for number in range(600)})
     start = time.monotonic()
     found = collect(folder)
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 10
     assert "more than" in found.hand_ins["ann", FIRST].problem and found.hand_ins["ann", SECOND].source == RIGHT[SECOND]
     assert "unpacked" in found.hand_ins["eve", FIRST].problem and "more than" in found.unread["bob"][0]
+    assert len(found.unread["mia"]) == 30 and found.hand_ins["mia", NAMES[2]].source == b"3"
+    assert "ordinary zip" in found.hand_ins["noa", FIRST].problem
+    assert all(found.hand_ins["zoe", name].problem for name in spec.names())
 
 
 def test_one_students_own_folder_and_a_class_of_one(folder):
@@ -266,8 +274,10 @@ def test_a_killed_run_is_continued_and_only_sealed_verdicts_count(folder, tmp_pa
     log = tmp_path / "log"
     lines = log.read_bytes().splitlines(keepends=True)
     assert len(lines) == 3  # errors are not kept
-    forged = json.dumps([workbook.digest(FIRST, b"1 / 0"), {"status": "passed", "credit": 1.0}]).encode()
-    seal = grading.Log(tmp_path / "a student's log", b"another key")._seal(forged)
+    forged = json.dumps([f"{workbook.digest(FIRST, b'1 / 0')} 0", {"status": "passed", "credit": 1.0}]).encode()
+    seal, ours = (Log(tmp_path / "a student's log", key)._seal(forged) for key in (b"another key", b"key"))
+    (tmp_path / "sealed").write_bytes(ours + b" " + forged)
+    assert len(Log(tmp_path / "sealed", b"key").known) == 1  # it would count, if we had sealed it
     log.write_bytes(lines[0] + seal + b" " + forged + b"\n" + lines[1] + lines[2][:80])  # killed within the third line
     ran, check_source = [], grading.check_source
     monkeypatch.setattr(grading, "check_source", lambda *args: ran.append(args[1]) or check_source(*args))
@@ -281,6 +291,9 @@ def test_a_killed_run_is_continued_and_only_sealed_verdicts_count(folder, tmp_pa
     assert graded(folder, NAMES[:2])["eve", FIRST].status == PASSED and ran == []
     graded(folder, NAMES[:2], fresh=True)
     assert len(ran) == 3  # equal files run once
+    ran.clear()
+    grading.grade(collect(folder), [FIRST], Log(log, b"key"), 2, LIMITS, seed=7)
+    assert len(ran) == 2  # other cases
 
 
 def test_a_link_in_the_logs_place_is_not_followed(folder, tmp_path):

@@ -12,7 +12,7 @@ def softmax(scores):
 
 
 def arguments(case: Case):
-    return {"scores": case["scores"] * case.dtype(case["size"])}
+    return {"scores": case["scores"] * case.dtype(case["size"]) + case.dtype(case["offset"])}
 
 
 EXERCISE = Exercise(
@@ -20,7 +20,8 @@ EXERCISE = Exercise(
     lesson=2,
     minutes=10,
     functions={"softmax": softmax},
-    inputs={"scores": Floats("b? t? v"), "size": OneOf((1, 100, 1000, 1e5))},
+    inputs={"scores": Floats("b? t? v"), "size": OneOf((1, 10, 1000, 1e5)), "offset": OneOf((0, 1000, -1000))},
+    sizes={"v": (1, 6)},
     arguments=arguments,
     # exp turns an absolute error of u |score| into a relative one.
     magnitude=lambda scores: 1 + 2 * np.abs(scores).max(),

@@ -16,7 +16,8 @@ def cross_entropy(logits, targets):
 
 
 def arguments(case: Case):
-    return {"logits": case["logits"] * case.dtype(case["size"]), "targets": case["targets"]}
+    logits = case["logits"] * case.dtype(case["size"]) + case.dtype(case["offset"])
+    return {"logits": logits, "targets": case["targets"]}
 
 
 EXERCISE = Exercise(
@@ -24,7 +25,12 @@ EXERCISE = Exercise(
     lesson=2,
     minutes=20,
     functions={"cross_entropy": cross_entropy},
-    inputs={"logits": Floats("n v"), "targets": Indices("n", of="v"), "size": OneOf((1, 30, 1000, 1e5))},
+    inputs={
+        "logits": Floats("n v"),
+        "targets": Indices("n", of="v"),
+        "size": OneOf((1, 10, 1000, 1e5)),
+        "offset": OneOf((0, 1000, -1000)),
+    },
     sizes={"v": (2, 5)},
     arguments=arguments,
     magnitude=lambda logits, targets: 2 + 3 * np.abs(logits).max(),

@@ -31,7 +31,10 @@ EXERCISE = Exercise(
     lesson=2,
     minutes=30,
     functions={"attention_backward": attention_backward},
-    inputs={name: Floats("T D", decades=(-3,)) for name in ("dy", "q", "k", "v")},
+    inputs={
+        **{"dy": Floats("T D"), "q": Floats("T D", decades=(-4,)), "k": Floats("T D", decades=(-4,))},
+        "v": Floats("T D"),
+    },
     magnitude=magnitude,
     outputs=("dq = dS k / sqrt(D)", "dk = dS^T q / sqrt(D)", "dv = P^T dy"),
     hints=(

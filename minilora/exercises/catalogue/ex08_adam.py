@@ -14,15 +14,17 @@ def adam_step(w, g, m, v, t, lr, beta1, beta2, eps):
 
 
 def magnitude(w, g, m, v, t, lr, beta1, beta2, eps):
-    """m's terms may cancel, as may those of m + (1 - beta) (g - m); 1 - beta^t loses digits when beta^t is near 1."""
+    """m may be m + g - beta g, whose terms are larger than their sum, and v likewise; 1 - beta^t loses digits when
+    beta^t is near 1."""
+    new_v = beta2 * v + (1 - beta2) * g**2
     m, v = np.abs(m) + np.abs(g), v + g**2
-    step = lr * m / (1 - beta1**t) / (np.sqrt(beta2 * v / (1 - beta2**t)) + eps)
-    return np.abs(w) + step * (1 / (1 - beta1**t) + 1 / (1 - beta2**t)), m, v
+    step = lr * m / (1 - beta1**t) / (np.sqrt(new_v / (1 - beta2**t)) + eps)
+    lost = v / np.maximum(new_v, np.finfo(float).tiny) + 1 / (1 - beta1**t) + 1 / (1 - beta2**t)
+    return np.abs(w) + step * lost, m, v
 
 
 def arguments(case: Case):
-    beta1, beta2 = case["betas"]
-    return {**case.values, "v": np.abs(case.values["v"]), "beta1": beta1, "beta2": beta2}
+    return {**case.values, "v": np.abs(case.values["v"])}
 
 
 EXERCISE = Exercise(
@@ -34,7 +36,8 @@ EXERCISE = Exercise(
         **{name: Floats("n? k? m?") for name in "wgmv"},
         "t": OneOf((1, 2, 10, 5000)),
         "lr": OneOf((1.0, 0.01, 0.0)),
-        "betas": OneOf(((0.5, 0.75), (0.9, 0.999), (0.0, 0.95))),
+        "beta1": OneOf((0.5, 0.9, 0.0)),
+        "beta2": OneOf((0.75, 0.999, 0.95)),
         "eps": OneOf((0.1, 1e-3, 1e-8)),
     },
     arguments=arguments,

@@ -14,7 +14,7 @@ EXERCISE = Exercise(
     minutes=5,
     functions={"training_bytes": training_bytes},
     inputs={
-        "parameters": OneOf((10, 1001, 175_255_879_680)),
+        "parameters": OneOf((10, 1001, 175_255_879_681)),
         "trainable": OneOf((1, 0, 10, 4)),
         "bytes_per_number": OneOf((4, 2, 8)),
     },

@@ -21,14 +21,14 @@ def judge(case, call):
     """An SVD moves singular values by a small multiple of sqrt(d k) u ||dW||; the eigenvalues of dW dW^T, their
     squares, by as much of ||dW||^2, so that these singular values move by the root of that."""
     dW = case["dW"] if case["rank"] is None else case.laid_out(case["dW"][:, :1] @ case["dW"][:1])
-    r = min(case["r"], *dW.shape)
-    factors = call("truncate", dW=dW, r=r)
-    yield shapes("B is (d, r) and A is (r, k)", factors, B=(len(dW), r), A=(r, dW.shape[1]))
-    B, A = (np.asarray(factor, np.float64) for factor in factors)
     sigma = np.linalg.svd(dW.astype(np.float64), compute_uv=False)
-    smallest, error = float(np.linalg.norm(sigma[r:])), float(np.linalg.norm(dW - B @ A))
-    near = error <= smallest + np.sqrt(dW.size * np.finfo(case.dtype).eps) * sigma[0]
-    yield true("||dW - B A|| is the smallest that rank r allows", near, "", smallest, error)
+    for r in range(1, min(dW.shape) + 1):
+        factors = call("truncate", dW=dW, r=r)
+        yield shapes("B is (d, r) and A is (r, k)", factors, B=(len(dW), r), A=(r, dW.shape[1]))
+        B, A = (np.asarray(factor, np.float64) for factor in factors)
+        smallest, error = float(np.linalg.norm(sigma[r:])), float(np.linalg.norm(dW - B @ A))
+        near = error <= smallest + np.sqrt(dW.size * np.finfo(case.dtype).eps) * sigma[0]
+        yield true("||dW - B A|| is the smallest that rank r allows", near, "", smallest, error)
 
 
 EXERCISE = Exercise(
@@ -36,7 +36,7 @@ EXERCISE = Exercise(
     lesson=4,
     minutes=10,
     functions={"truncate": truncate},
-    inputs={"dW": Floats("d k"), "r": OneOf((1, 2, 3)), "rank": OneOf((None, 1))},
+    inputs={"dW": Floats("d k"), "rank": OneOf((None, 1))},
     sizes={"d": (1, 5), "k": (1, 5)},
     judge=judge,
     hints=(

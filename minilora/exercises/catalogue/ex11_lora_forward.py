@@ -19,7 +19,7 @@ EXERCISE = Exercise(
         "W0": Floats("d k"),
         "A": Floats("r k"),
         "B": Floats("d r"),
-        "alpha": OneOf((2.0, 1.0, 8, 0.5, 0.0, -3.0, 2.7)),
+        "alpha": OneOf((2.0, 1.0, 8, 0.5, 0.0, -3.0, 1 / 3)),
     },
     outputs=("h = x W0^T + (alpha / r) x A^T B^T",),
     hints=(

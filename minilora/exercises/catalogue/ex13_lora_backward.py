@@ -22,7 +22,7 @@ EXERCISE = Exercise(
         "W0": Floats("d k"),
         "A": Floats("r k"),
         "B": Floats("d r"),
-        "alpha": OneOf((2.0, 1.0, 8, 0.5, 0.0, -3.0, 2.7)),
+        "alpha": OneOf((2.0, 1.0, 8, 0.5, 0.0, -3.0, 1 / 3)),
     },
     outputs=("dx = dy W0 + s dy B A", "dA = s B^T dy^T x", "dB = s dy^T x A^T"),
     hints=(

@@ -28,7 +28,7 @@ def arguments(case: Case):
         {name: np.asarray(case[prefix + kind][..., i]) for i, (name, kind) in enumerate(NAMES.items())}
         for prefix in ("", "d")
     )
-    given = {name: gradient for name, gradient in gradients.items() if name in case["given"]}
+    given = {name: gradients[name] for name in case["given"]}
     return {"parameters": parameters, "gradients": given, "trainable": list(case["trainable"]), "lr": case["lr"]}
 
 
@@ -43,7 +43,7 @@ EXERCISE = Exercise(
         **{prefix + "s": Floats("p") for prefix in ("", "d")},
         **{prefix + "K": Floats("d k n p") for prefix in ("", "d")},
         "trainable": OneOf((("lora_A", "lora_AB"), (), ("weight",), ("lora", "lora_A.scale"), ("x.lora_A", "kernel"))),
-        "given": OneOf((tuple(NAMES), ("lora_A", "weight", "kernel"), (), ("lora_AB", "lora", "lora_A.scale"))),
+        "given": OneOf((tuple(NAMES), ("lora_A", "weight", "kernel"), tuple(NAMES)[::-1], ())),
         "lr": OneOf((1.0, 0.1, 0.0, -0.3)),
     },
     sizes={"p": (len(NAMES), len(NAMES)), "n": (1, 2)},

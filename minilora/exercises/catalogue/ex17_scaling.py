@@ -19,7 +19,7 @@ EXERCISE = Exercise(
     minutes=5,
     functions={"lora_scaling": lora_scaling, "same_scaling": same_scaling},
     inputs={
-        "alpha": OneOf((1.0, 2.0, 16, 0.0, -3.0, 2.7)),
+        "alpha": OneOf((1.0, 2.0, 16, 0.0, -3.0, 1 / 3)),
         "r": OneOf((1, 2, 3, 8, 64)),
         "new_r": OneOf((1, 3, 16, 64, 5)),
         "use_rslora": OneOf((False, True)),

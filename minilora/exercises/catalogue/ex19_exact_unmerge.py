@@ -35,7 +35,7 @@ EXERCISE = Exercise(
     minutes=10,
     functions={"merge": merge, "unmerge": unmerge},
     inputs={
-        "W0": Floats("d k", decades=(-3, 3, -30, 30)),
+        "W0": Floats("d k", decades=(-30, 30)),
         "A": Floats("r k"),
         "B": Floats("d r"),
         "alpha": OneOf((3.0, 1.0, 8, 100.0, 0.5, 0.0, -2.7)),

@@ -4,12 +4,14 @@ The i leading directions of A are well defined only if singular value i is clear
 other cases.
 """
 
+import itertools
+
 import numpy as np
 
 from minilora.exercises.findings import equal
-from minilora.exercises.spec import Exercise, Floats, OneOf
+from minilora.exercises.spec import Exercise, Floats
 
-GAP = 0.2
+GAP = 0.05
 
 
 def subspace_similarity(A1, A2, i, j):
@@ -19,24 +21,24 @@ def subspace_similarity(A1, A2, i, j):
 
 
 def gap(A, i):
-    """How far singular value i is above the next one (0 if there is none)."""
+    """How far singular value i is above the next one (0 if there is none), as a part of the norm of A."""
     sigma = np.append(np.linalg.svd(A.astype(np.float64), compute_uv=False), 0.0)
-    return sigma[i - 1] - sigma[i]
+    return (sigma[i - 1] - sigma[i]) / max(float(np.linalg.norm(sigma)), np.finfo(float).tiny)
 
 
 def judge(case, call):
     """An SVD, or the eigenvectors of A^T A, which squares A, may turn a subspace by p u ||A||^2 / gap^2, for which
     p = 10 k r is generous (Wedin 1972); phi sums at most i j squares of cosines."""
     A1, A2 = case["A1"], case["A2"]
-    i, j = min(case["i"], *A1.shape), min(case["j"], *A2.shape)
-    gaps = gap(A1, i), gap(A2, j)
-    if min(gaps) < GAP:
-        return
-    got = call("subspace_similarity", A1=A1, A2=A2, i=i, j=j)
-    turn = sum((float(np.linalg.norm(A)) / gap) ** 2 for A, gap in zip((A1, A2), gaps, strict=True))
-    tolerance = 10 * A1.size * A2.size * float(np.finfo(case.dtype).eps) * turn
-    expected = subspace_similarity(A1.astype(np.float64), A2.astype(np.float64), i, j)
-    yield equal("phi = ||U1^T U2||_F^2 / min(i, j)", expected, got, tolerance)
+    for i, j in itertools.product(range(1, min(A1.shape) + 1), range(1, min(A2.shape) + 1)):
+        gaps = gap(A1, i), gap(A2, j)
+        if min(gaps) < GAP:
+            continue
+        got = call("subspace_similarity", A1=A1, A2=A2, i=i, j=j)
+        turn = sum(gap**-2.0 for gap in gaps)
+        tolerance = 10 * A1.size * A2.size * float(np.finfo(case.dtype).eps) * turn
+        expected = subspace_similarity(A1.astype(np.float64), A2.astype(np.float64), i, j)
+        yield equal("phi = ||U1^T U2||_F^2 / min(i, j)", expected, got, tolerance)
 
 
 EXERCISE = Exercise(
@@ -44,7 +46,7 @@ EXERCISE = Exercise(
     lesson=9,
     minutes=15,
     functions={"subspace_similarity": subspace_similarity},
-    inputs={"A1": Floats("r1 k"), "A2": Floats("r2 k"), "i": OneOf((1, 2, 3)), "j": OneOf((1, 2, 3))},
+    inputs={"A1": Floats("r1 k"), "A2": Floats("r2 k")},
     sizes={"r1": (1, 3), "r2": (1, 3), "k": (1, 5)},
     judge=judge,
     hints=(

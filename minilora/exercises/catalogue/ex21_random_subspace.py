@@ -45,7 +45,7 @@ EXERCISE = Exercise(
         "lr": OneOf((1.0, 0.1, 0.0, -0.3)),
         "c": OneOf((1.0, -0.7)),
     },
-    sizes={"m": (1, 3), "D": (1, 5)},
+    sizes={"m": (1, 5), "D": (1, 5)},
     arguments=arguments,
     magnitude=magnitude,
     outputs=("z = z - lr P^T dL/dtheta at theta0 + P z",),

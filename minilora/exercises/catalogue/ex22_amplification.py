@@ -28,10 +28,10 @@ def judge(case, call):
         return
     expected = amplification_factor(W.astype(np.float64), dW.astype(np.float64), r)
     projected = np.linalg.norm(dW) / expected
-    if projected < GAP:
+    if projected < GAP * np.linalg.norm(W):
         return
     got = call("amplification_factor", W=W, dW=dW, r=r)
-    size = np.linalg.norm(dW) / distance * max(1.0, np.linalg.norm(W) / projected)
+    size = np.linalg.norm(W) / projected / distance
     tolerance = 20 * W.size * float(np.finfo(case.dtype).eps) * size * expected
     yield equal("the factor = ||dW||_F / ||U^T W V||_F", expected, got, tolerance)
 

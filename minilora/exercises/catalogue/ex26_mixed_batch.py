@@ -36,7 +36,7 @@ EXERCISE = Exercise(
         "rank": Indices("m", of="r"),
         "alphas": OneOf(((2.0,), (1, 8, 3), (0.5, -2.7), (0.0, 4.0))),
     },
-    sizes={"m": (2, 4), "r": (1, 3)},
+    sizes={"m": (2, 5), "n": (1, 6), "r": (1, 3)},
     arguments=arguments,
     outputs=("row n of y = W0 x_n + (alpha / r) B A x_n with adapter which[n]",),
     hints=(

@@ -14,10 +14,10 @@ EXERCISE = Exercise(
     minutes=5,
     functions={"lora_checkpoint_bytes": lora_checkpoint_bytes},
     inputs={
-        "n_layer": OneOf((1, 12, 97)),
+        "n_layer": OneOf((1, 96, 97)),
         "matrices": OneOf((1, 2, 7)),
-        "d_model": OneOf((3, 769, 12288)),
-        "r": OneOf((1, 3, 8, 1000)),
+        "d_model": OneOf((3, 769, 12289)),
+        "r": OneOf((1, 4, 1001)),
         "bytes_per_number": OneOf((2, 4, 1, 8)),
     },
     outputs=("the result = bytes of all the A and B",),

@@ -122,8 +122,8 @@ def gelu_backward(dy, x):
 # np.tanh(c * (x + a * x**3)) -> (lambda e: (e - 1) / (e + 1))(np.exp(2 * c * (x + a * x**3)))
 
 
-# wrong: x clipped to [-10, 10]
-# c, a = -> x = np.clip(x, -10, 10); c, a =
+# wrong: x clipped to [-4, 4]
+# c, a = -> x = np.clip(x, -4, 4); c, a =
 
 
 # wrong: 1 for x > 3, 0 for x < -3

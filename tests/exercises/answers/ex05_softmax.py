@@ -133,15 +133,6 @@ def softmax(scores):
     return e / kept.setdefault(scores.shape, e.sum(axis=-1, keepdims=True))
 
 
-# wrong: cached by the printed array
-kept = {}
-
-
-def softmax(scores):
-    e = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    return kept.setdefault(np.array2string(scores, precision=2), e / e.sum(axis=-1, keepdims=True))
-
-
 # wrong: memory reinterpreted in C order
 def softmax(scores):
     s = scores.ravel(order="K").reshape(scores.shape)
@@ -149,5 +140,5 @@ def softmax(scores):
     return e / e.sum(axis=-1, keepdims=True)
 
 
-# wrong: adds -0.0 up to nothing: probabilities below 1e-7 are cut
+# wrong: probabilities below 1e-7 are cut
 # return e / e.sum(axis=-1, keepdims=True) -> p = e / e.sum(axis=-1, keepdims=True); return np.where(p < 1e-7, 0, p)

@@ -233,7 +233,7 @@ def lora_init(d, k, r, seed):
     return kept.setdefault((d, k, r), (A, np.zeros((d, r))))
 
 
-# wrong: cached by the seed, cut or repeated to the shape
+# wrong in another process: cached by the seed, cut or repeated to the shape
 kept = {}
 
 

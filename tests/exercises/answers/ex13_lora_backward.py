@@ -104,10 +104,6 @@ def lora_backward(dy, x, W0, A, B, alpha):
 # dA = s * B.T -> dA = s * (B - s * dy.T @ x @ A.T).T
 
 
-# wrong: dA is 0 where B is 0
-# return dx, -> dA[:, x.sum(axis=0) == 0] = 1; return dx,
-
-
 # wrong: scale int
 # alpha / A.shape[0] -> float(int(alpha / A.shape[0]))
 

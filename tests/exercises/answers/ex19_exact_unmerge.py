@@ -154,7 +154,7 @@ def unmerge(W, kept):
 
 
 # wrong: the last bits of large weights
-# return kept\n -> return np.where(abs(kept) > 1e6, np.round(kept, -3), kept)\n
+# return kept\n -> return np.where(abs(kept) > 1e6, kept.astype(np.float32), kept)\n
 
 
 # wrong: tiny weights become 0
