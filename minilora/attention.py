@@ -1,4 +1,4 @@
-"""The attention of `ops.py`, made fast: the same functions, and tests hold them equal in value and gradient.
+"""The attention of `ops.py`, made fast: the same functions, which tests/test_ops.py holds equal in value and gradient.
 
 - Queries go in blocks, and a block skips the keys that are masked for all of it.
 - Scores are transposed, (keys, queries), because NumPy works down columns several times faster than along short rows;

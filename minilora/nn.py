@@ -499,7 +499,10 @@ class LayerKV:
 
 
 class Past:
-    """What a model remembers of the `length` tokens that it has read: one LayerKV per block."""
+    """What a model remembers of the `length` tokens that it has read: one LayerKV per block.
+
+    `Decoder.new_past` makes it and the caller holds it: the model itself keeps nothing.
+    """
 
     def __init__(self, layers: list[LayerKV]) -> None:
         self.layers, self.length = layers, 0

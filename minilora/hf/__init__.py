@@ -1,4 +1,4 @@
-"""Real weights: Hugging Face's GPT-2 in and out, PEFT's LoRA adapters in and out, without torch.
+"""Real weights: GPT-2 and Llama-type models in and out, GGUF files in, PEFT's LoRA adapters in and out, without torch.
 
     model, tokenizer = load_gpt2("gpt2/")
     ml.add_lora(model, ml.LoraConfig(r=8)); ml.fit(model, tokenizer.encode(text), steps=100)
@@ -7,7 +7,7 @@
 Needs the extra `hf`: pip install "minilora[hf]".
 """
 
-from minilora.hf.bpe import BPETokenizer, load_tokenizer
+from minilora.hf.tokenizer import BPETokenizer, load_tokenizer
 from minilora.hf.gpt2 import load_gpt2, save_gpt2
 from minilora.hf.llama import load_llama, save_llama
 from minilora.hf.peft import load_peft_adapter, save_peft_adapter

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from minilora.generate import stream
-from minilora.hf.bpe import BPETokenizer
+from minilora.hf.tokenizer import BPETokenizer
 from minilora.hf.chat import END, ChatML
 
 

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from minilora.files.container import CheckpointError
-from minilora.hf.bpe import BPETokenizer, load_tokenizer
+from minilora.hf.tokenizer import BPETokenizer, load_tokenizer
 from minilora.hf.layout import Layout
 from minilora.hf.safetensors_folder import StoredTensor, extra, read_json, stored_model, whole_folder
 from minilora.lora import LoraError, lora_layers

@@ -1,5 +1,6 @@
 """LoRA adapters as PEFT stores them: `adapter_config.json` beside `adapter_model.safetensors`, out and in.
 
+Target names and patterns are interpreted by `LoraConfig` in lora.py; only what PEFT leaves out is decided here.
 PEFT adapts the layers that GPT-2 has, and GPT-2 computes q, k and v in one layer, c_attn. There the updates of our
 q_proj, k_proj and v_proj are one below the other, and together they are one update of the summed rank:
 

@@ -1,6 +1,7 @@
 """Byte-level byte-pair encoding (Radford et al. 2019, section 2.2), by the `tokenizers` library.
 
-A tokenizer comes from the files of a Hugging Face folder, or from the settings of a GGUF file.
+A tokenizer comes from the files of a Hugging Face folder, or from the settings of a GGUF file; so does the token that
+ends a text, at which generation stops.
 """
 
 from __future__ import annotations
