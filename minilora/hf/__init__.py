@@ -7,11 +7,11 @@
 Needs the extra `hf`: pip install "minilora[hf]".
 """
 
-from minilora.hf.tokenizer import BPETokenizer, load_tokenizer
 from minilora.hf.gpt2 import load_gpt2, save_gpt2
 from minilora.hf.llama import load_llama, save_llama
 from minilora.hf.peft import load_peft_adapter, save_peft_adapter
 from minilora.hf.pretrained import load_pretrained, save_pretrained
+from minilora.hf.tokenizer import BPETokenizer, load_tokenizer
 
 __all__ = [
     "BPETokenizer",

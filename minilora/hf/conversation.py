@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from minilora.generate import stream
-from minilora.hf.tokenizer import BPETokenizer
 from minilora.hf.chat import END, ChatML
+from minilora.hf.tokenizer import BPETokenizer
 
 
 class Conversation:

@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 
 from minilora.files.container import CheckpointError
-from minilora.hf.tokenizer import BPETokenizer, load_tokenizer
 from minilora.hf.layout import Layout
 from minilora.hf.safetensors_folder import StoredTensor, extra, read_json, stored_model, whole_folder
+from minilora.hf.tokenizer import BPETokenizer, load_tokenizer
 from minilora.lora import LoraError, lora_layers
 from minilora.nn import Decoder
 from minilora.transformer import GPT, GPTConfig, shapes

@@ -27,10 +27,10 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from minilora.files.container import CheckpointError, content_hash
-from minilora.hf.tokenizer import BPETokenizer, gguf_tokenizer, load_tokenizer
 from minilora.hf.gguf import Gguf, GgufTensor, open_gguf
 from minilora.hf.layout import Layout
 from minilora.hf.safetensors_folder import StoredTensor, extra, read_json, stored_model, whole_folder
+from minilora.hf.tokenizer import BPETokenizer, gguf_tokenizer, load_tokenizer
 from minilora.llama import Llama, LlamaConfig, rotary_frequencies, shapes
 from minilora.lora import LoraError, lora_layers
 from minilora.quantized import BlockWeight, QuantizedEmbedding, QuantizedParameter, quantize_nf4

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from minilora.hf.tokenizer import BPETokenizer
 from minilora.hf.gpt2 import load_gpt2, save_gpt2
 from minilora.hf.llama import load_llama, save_llama
 from minilora.hf.safetensors_folder import read_json
+from minilora.hf.tokenizer import BPETokenizer
 from minilora.transformer import GPT
 
 
