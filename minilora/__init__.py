@@ -1,20 +1,12 @@
 """minilora: LoRA (Hu et al. 2021) from the inside, in NumPy, with every backward written by hand."""
 
-import os
-import sys
-
-# `python -m minilora grade .` is typed where students' files lie, a numpy/ among them perhaps: do not import that.
-if (
-    sys.argv[:1] == ["-m"]
-    and sys.orig_argv[-len(sys.argv)] in ("minilora", "-mminilora")
-    and sys.path[0] == os.getcwd() != os.path.dirname(os.path.dirname(__file__))
-):
-    del sys.path[0]
+from minilora.cli import early  # isort: split
 
 from minilora.files.adapter import load_adapter, save_adapter
 from minilora.files.container import CheckpointError
 from minilora.files.model import load_base, load_model, save_model
 from minilora.generate import generate
+from minilora.llama import Llama, LlamaConfig
 from minilora.lora import (
     LoraConfig,
     LoraError,
@@ -31,6 +23,8 @@ from minilora.text import ByteTokenizer, TextData, python_docs, python_source
 from minilora.train import FitResult, NonFiniteLossError, evaluate, fit, loss_and_grads
 from minilora.transformer import GPT, GPTConfig
 
+del early
+
 __version__ = "0.2.0"
 
 __all__ = [
@@ -40,6 +34,8 @@ __all__ = [
     "CheckpointError",
     "FitResult",
     "GPTConfig",
+    "Llama",
+    "LlamaConfig",
     "LoraConfig",
     "LoraError",
     "NonFiniteLossError",

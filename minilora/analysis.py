@@ -1,7 +1,5 @@
-"""What the paper asks of an update: how many directions it has, which, and what it costs to train (sections 4 and 7).
-
-Every function here is pure: arrays or a model in, numbers out. The one exception says so: `fit_in_subspace` trains.
-"""
+"""What the paper asks about an update: how many directions it has, which ones, and what it costs to train (sections 4
+and 7). Every function here is pure: arrays or a model in, numbers out."""
 
 from __future__ import annotations
 
@@ -12,11 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minilora.lora import is_lora
 from minilora.machine.backend import Array, array_module, to_host
-from minilora.nn import Module
+from minilora.nn import Decoder, Module
 from minilora.optim import Adam
 from minilora.train import loss_and_grads
-from minilora.transformer import GPT
 
 # ---------------------------------------------------------------------------------------------- spectra
 
@@ -24,16 +22,16 @@ from minilora.transformer import GPT
 def singular_values(dW: Array) -> np.ndarray:
     """The singular values of dW (d, k), largest first: (min(d, k),), on the host.
 
-    dW stretches its i-th input direction by sigma_i and by nothing else, so dW has rank r exactly when r of them
-    are not zero. Section 4.1 supposes that fine-tuning needs few: a low "intrinsic rank".
+    dW stretches its i-th input direction by sigma_i, so its rank is the number of sigma_i above zero. Section 4.1
+    supposes that fine-tuning needs few: a low "intrinsic rank".
     """
     return to_host(array_module(dW).linalg.svd(dW, compute_uv=False))
 
 
 def energy_share(sigma: np.ndarray, r: int) -> float:
-    """The part of ||dW||_F^2 = sum of sigma_i^2 that the r largest singular values hold, in [0, 1].
+    """The share of ||dW||_F^2 = sum of sigma_i^2 that is in the r largest singular values, in [0, 1].
 
-    The best approximation of rank r keeps just this part (Eckart and Young 1936).
+    The best approximation of rank r keeps exactly this share (Eckart and Young 1936).
     """
     energy = sigma**2
     return float(energy[:r].sum() / energy.sum())
@@ -46,7 +44,7 @@ def rank_for_energy(sigma: np.ndarray, share: float = 0.9) -> int:
 
 
 def gaussian_control(dW: Array, rng: np.random.Generator) -> np.ndarray:
-    """A Gaussian matrix with dW's shape and Frobenius norm: what an update without any structure would be."""
+    """A Gaussian matrix with dW's shape and Frobenius norm: an update without any structure."""
     noise = rng.standard_normal(dW.shape)
     return noise * (np.linalg.norm(to_host(dW)) / np.linalg.norm(noise))
 
@@ -61,8 +59,8 @@ def similarity_grid(A1: Array, A2: Array) -> np.ndarray:
 
         phi(A1, A2, i, j) = ||(U_A1^i)^T U_A2^j||_F^2 / min(i, j)     in [0, 1]:
 
-    the squared cosines of the angles between two subspaces of R^k, averaged over the smaller of them: 1 if one
-    contains the other, 0 if they are orthogonal. Entry [i - 1, j - 1] of the result belongs to (i, j).
+    the squared cosines of the angles between two subspaces of R^k, averaged over the smaller dimension: 1 if one
+    contains the other, 0 if they are orthogonal. Entry [i - 1, j - 1] of the result is for (i, j).
     ValueError if the rows do not have the same length.
     """
     first, second = to_host(A1), to_host(A2)
@@ -83,9 +81,9 @@ def subspace_similarity(A1: Array, A2: Array, i: int, j: int) -> float:
 
 
 def random_similarity(i: int, j: int, k: int) -> float:
-    """What phi is on average for an i- and a j-dimensional subspace of R^k that know nothing of each other.
+    """The mean of phi for two independent random subspaces of R^k, of dimensions i and j.
 
-    A random unit vector has a squared cosine of 1/k with any other, so the i j of them sum to i j / k, and
+    The squared cosine of two random unit vectors is 1/k on average, so the i j of them sum to i j / k, and
     i j / (k min(i, j)) = max(i, j) / k.
     """
     return max(i, j) / k
@@ -97,14 +95,14 @@ def projection_norm(W: Array, M: Array, r: int) -> float:
     """
     W, M = to_host(W), to_host(M)
     if not 1 <= r <= min(M.shape):
-        raise ValueError(f"r={r} directions are asked of a matrix of shape {M.shape}: give 1 to {min(M.shape)}")
+        raise ValueError(f"a matrix of shape {M.shape} does not have r={r} directions: give 1 to {min(M.shape)}")
     U, _, Vt = np.linalg.svd(M, full_matrices=False)
     return float(np.linalg.norm(U[:, :r].T @ W @ Vt[:r].T))
 
 
 def amplification_factor(W: Array, dW: Array, r: int) -> float:
-    """||dW||_F / ||U^T W V||_F with dW's own r directions: how much more of them there is after the update than
-    W had (section 7.3).  W and dW (d, k)."""
+    """||dW||_F / ||U^T W V||_F in dW's own r directions: how much the update amplifies what W has there (section 7.3).
+    W and dW (d, k)."""
     return float(np.linalg.norm(to_host(dW))) / projection_norm(W, dW, r)
 
 
@@ -112,11 +110,11 @@ def amplification_factor(W: Array, dW: Array, r: int) -> float:
 
 
 def dimension_for_share(scores: Mapping[int, float], start: float, full: float, share: float = 0.9) -> int | None:
-    """d_share: the smallest dimension m from which on `scores[m]` keeps at least `share` of what full training gains.
+    """d_share: the smallest dimension m from which `scores[m]` keeps at least `share` of the gain of full training.
 
     `start` and `full` are the scores before and after training in all dimensions; higher or lower may be better.
-    None if not even the largest m tried gets there. d90 of Li et al. 2018, section 2, and Aghajanyan et al. 2020,
-    counted from the base's own score rather than from 0.
+    None if not even the largest m suffices. This is the d90 of Li et al. 2018, section 2, and Aghajanyan et al. 2020,
+    counted from the base's own score instead of from 0.
     """
     found = None
     for m in sorted(scores, reverse=True):
@@ -142,8 +140,8 @@ class TrainingBytes:
         return self.weights + self.gradients + self.adam
 
 
-def training_bytes(model: GPT, tokens: Array, targets: Array) -> TrainingBytes:
-    """Take one training step on a copy of the model and count what it left behind (section 4.2).
+def training_bytes(model: Decoder, tokens: Array, targets: Array) -> TrainingBytes:
+    """Take one training step on a copy of the model and count the bytes it keeps (section 4.2).
 
     tokens, targets (B, T) int. The model itself does not change.
     """
@@ -166,9 +164,9 @@ class ReducedBytes(NamedTuple):
 
 
 def reduced_bytes(model: Module) -> ReducedBytes:
-    """The bytes of the gradients that are reduced, beside what they would be if every weight of the base trained."""
+    """The bytes of the gradients that are reduced, and what they would be if every weight of the base trained."""
     parameters = model.named_parameters()
-    base = [p for name, p in parameters.items() if not name.endswith((".lora_A", ".lora_B"))]
+    base = [p for name, p in parameters.items() if not is_lora(name)]
     return ReducedBytes(sum(p.nbytes for p in parameters.values() if p.trainable), sum(p.nbytes for p in base))
 
 

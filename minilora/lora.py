@@ -2,26 +2,38 @@
 
     h = W0 x + (alpha / r) B A x        W0 (d, k) frozen,  B (d, r) zero,  A (r, k) Gaussian
 
-Four verbs: `add_lora` wraps layers and freezes the rest; `merge` writes W = W0 + (alpha/r) B A into the weight,
-so that inference costs what the base model's does; `unmerge` takes that back; `remove_lora` makes the layers
-plain again.
+Four verbs: `add_lora` wraps layers and freezes the rest; `merge` writes W = W0 + (alpha/r) B A into the weight, so
+that inference costs what it costs in the base model; `unmerge` undoes that; `remove_lora` makes the layers plain again.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, TypeVar
+from numbers import Real
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 
 from minilora import ops
 from minilora.machine.backend import Array, array_module
-from minilora.nn import Embedding, Gradients, Linear, Module, Parameter, accumulate, normal
+from minilora.nn import (
+    Cache,
+    Embedding,
+    Gradients,
+    Module,
+    Parameter,
+    Rng,
+    Wrapper,
+    accumulate,
+    add_terms,
+    normal,
+    unwrapped,
+)
 
-Model = TypeVar("Model", bound=Module)  # the verbs return the model they were given
+Tree = TypeVar("Tree", bound=Module)  # the verbs return the model they were given
 
 
 @dataclass(frozen=True)
@@ -31,13 +43,20 @@ class LoraConfig:
     r               rank of the update
     lora_alpha      the update is scaled by lora_alpha / r
     target_modules  layer names ("q_proj") or path endings ("0.attn.q_proj"), or one regular expression that
-                    must match a layer's whole path ("blocks\\.[01]\\.attn\\.[qv]_proj")
-    lora_dropout    probability of dropping an entry of the LoRA branch's input while training
+                    must match a layer's whole path ("blocks\\.[01]\\.attn\\.[qv]_proj"), or "all-linear": every
+                    linear layer, so neither an embedding nor the head
+    exclude_modules layers to leave out, named in the same way
+    layers_to_transform  numbers of the blocks to adapt; None: all
+    lora_dropout    probability of dropping an entry of the branch's input: only while training, that is, only where a
+                    generator `rng` is passed to `loss_and_grads` or `forward` (`fit` passes one)
     bias            which biases train too: "none", "all", or "lora_only" (those of the adapted layers)
     use_rslora      scale by lora_alpha / sqrt(r) instead (Kalajdzievski 2023)
-    rank_pattern    exceptions to r, and
-    alpha_pattern   exceptions to lora_alpha: a path ending or regular expression -> its own value
+    rank_pattern    exceptions to r: a path ending or regular expression -> its rank
+    alpha_pattern   exceptions to lora_alpha, in the same way
     """
+
+    variant: ClassVar[str] = "lora"  # the name in files
+    variants: ClassVar[dict[str, type[LoraConfig]]] = {}
 
     r: int = 8
     lora_alpha: float = 16
@@ -47,37 +66,47 @@ class LoraConfig:
     use_rslora: bool = False
     rank_pattern: Mapping[str, int] = field(default_factory=dict)
     alpha_pattern: Mapping[str, float] = field(default_factory=dict)
+    exclude_modules: tuple[str, ...] | str = ()
+    layers_to_transform: tuple[int, ...] | None = None
+
+    def __init_subclass__(cls) -> None:
+        LoraConfig.variants[cls.variant] = cls
 
     def __post_init__(self) -> None:
-        if not isinstance(self.target_modules, str):
-            object.__setattr__(self, "target_modules", tuple(self.target_modules))
+        for name in ("target_modules", "exclude_modules"):
+            object.__setattr__(self, name, _names(name, getattr(self, name)))
+        if self.layers_to_transform is not None:
+            object.__setattr__(self, "layers_to_transform", _block_numbers(self.layers_to_transform))
+        for name in ("rank_pattern", "alpha_pattern"):  # a copy: the caller's dictionary may change later
+            object.__setattr__(self, name, _pattern(name, getattr(self, name)))
         for r in (self.r, *self.rank_pattern.values()):
             if not isinstance(r, (int, np.integer)) or isinstance(r, bool) or r < 1:
                 raise ValueError(f"LoRA's rank r is {r!r}: give a whole number of at least 1")
         for alpha in (self.lora_alpha, *self.alpha_pattern.values()):
-            if not math.isfinite(alpha):
+            if not isinstance(alpha, Real) or not math.isfinite(alpha):
                 raise ValueError(f"lora_alpha is {alpha!r}: give a finite number, such as 2 * r")
-        if not 0 <= self.lora_dropout < 1:
+        if not isinstance(self.lora_dropout, Real) or not 0 <= self.lora_dropout < 1:
             raise ValueError(f"lora_dropout is {self.lora_dropout!r}: give a probability in [0, 1)")
         if self.bias not in ("none", "all", "lora_only"):
             raise ValueError(f'bias is {self.bias!r}: use "none", "all" or "lora_only"')
         if not self.target_modules:
             raise ValueError('target_modules is empty: name at least one layer, such as ("q_proj", "v_proj")')
-        regular = (self.target_modules,) if isinstance(self.target_modules, str) else ()
+        regular = [one for one in (self.target_modules, self.exclude_modules) if isinstance(one, str)]
         for pattern in (*regular, *self.rank_pattern, *self.alpha_pattern):
             try:
                 re.compile(pattern)
             except re.error as error:
                 raise ValueError(
-                    f"{pattern!r} is not a regular expression ({error}): several names go into a tuple, "
-                    "a single expression must match a whole path"
+                    f"{pattern!r} is not a regular expression ({error}): give several names as a tuple, "
+                    "or one expression that matches a whole path"
                 ) from None
 
     def targets(self, path: str) -> bool:
         """Whether the layer at this path is to be adapted."""
-        if isinstance(self.target_modules, str):
-            return re.fullmatch(self.target_modules, path) is not None
-        return any(_ends_with(path, name) for name in self.target_modules)
+        block = re.match(r"blocks\.(\d+)\.", path)
+        if self.layers_to_transform is not None and (block is None or int(block[1]) not in self.layers_to_transform):
+            return False
+        return _is_named(self.target_modules, path) and not _is_named(self.exclude_modules, path)
 
     def rank(self, path: str) -> int:
         """The rank r for the layer at this path."""
@@ -92,14 +121,64 @@ class LoraConfig:
         alpha, r = float(self.alpha(path)), int(self.rank(path))
         return alpha / math.sqrt(r) if self.use_rslora else alpha / r
 
+    # A variant of LoRA, such as DoRA, is one file: a subclass of LoraLinear with its arithmetic, and a frozen dataclass
+    # derived from this one, with a `variant` of its own, that answers the next two questions differently.
+
+    def wrap(self, layer: Module, rng: np.random.Generator, path: str) -> LoraLayer:
+        """The layer at this path with its update, whose start is drawn from `rng`."""
+        kind = LoraEmbedding if isinstance(unwrapped(layer), Embedding) else LoraLinear
+        return kind(layer, self, rng, path)
+
+    def shapes(self, path: str, d: int, k: int) -> dict[str, tuple[int, ...]]:
+        """Name -> shape of the parameters that `wrap` adds to a layer with a weight (d, k)."""
+        return {f"{path}.lora_A": (self.rank(path), k), f"{path}.lora_B": (d, self.rank(path))}
+
+
+LoraConfig.variants[LoraConfig.variant] = LoraConfig
+ALL_LINEAR = "all-linear"  # PEFT's word
+NOT_LINEAR = ("wte", "wpe", "lm_head")  # tables, and the head that PEFT leaves out too
+
 
 def _ends_with(path: str, name: str) -> bool:
     """Whether a layer's path ends with this name: "q_proj" or "0.attn.q_proj" for "blocks.0.attn.q_proj"."""
     return path == name or path.endswith("." + name)
 
 
+def _is_named(names: tuple[str, ...] | str, path: str) -> bool:
+    """Whether `target_modules` or `exclude_modules` names the layer at this path."""
+    if names == ALL_LINEAR:
+        return path not in NOT_LINEAR
+    if isinstance(names, str):
+        return re.fullmatch(names, path) is not None
+    return any(_ends_with(path, name) for name in names)
+
+
+def _names(setting: str, value: Any) -> tuple[str, ...] | str:
+    """The setting's value as a string or a tuple of strings; a set in order of name."""
+    if isinstance(value, str):
+        return value
+    names = tuple(value) if isinstance(value, Iterable) else (value,)
+    if not all(isinstance(name, str) for name in names):
+        raise ValueError(f'{setting} is {value!r}: give layer names, such as ("q_proj", "v_proj")')
+    return tuple(sorted(names)) if isinstance(value, (set, frozenset)) else names
+
+
+def _block_numbers(value: Any) -> tuple[int, ...]:
+    numbers = [*value] if isinstance(value, Iterable) and not isinstance(value, str) else [value]
+    if not all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n >= 0 for n in numbers):
+        raise ValueError(f"layers_to_transform is {value!r}: give the numbers of blocks, such as (0, 1), or None")
+    return tuple(int(n) for n in numbers)
+
+
+def _pattern(setting: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise ValueError(f'{setting} is {value!r}: give a dictionary such as {{"q_proj": 4}}, or leave it out')
+    return dict(value)
+
+
 def _by_pattern(pattern: Mapping[str, Any], path: str, default: Any) -> Any:
-    """PEFT's rule: a key fits a path as a regular expression for its whole ending."""
+    """The value whose key fits the path, else the default.  PEFT's rule: a key is a regular expression for a path's
+    ending, from a dot on."""
     for key, value in pattern.items():
         if re.fullmatch(rf"(.*\.)?({key})", path):
             return value
@@ -107,21 +186,36 @@ def _by_pattern(pattern: Mapping[str, Any], path: str, default: Any) -> Any:
 
 
 class LoraError(RuntimeError):
-    """A LoRA verb in the wrong state: merged twice, trained while merged, added twice, nothing to merge."""
+    """A LoRA verb at the wrong time: merged twice, trained while merged, added twice, nothing to merge."""
+
+
+def is_lora(name: str) -> bool:
+    """Whether a parameter of this name is a LoRA's A or B."""
+    return name.endswith((".lora_A", ".lora_B"))
+
+
+# ---------------------------------------------------------------------------------------------- the update
 
 
 class BranchCache(NamedTuple):
-    """What the LoRA branch's backward reads; None for what no trainable matrix needs."""
+    """What the branch's backward reads: x only if A trains, h only if B trains, a mask only if dropout was on."""
 
-    x: Any  # (..., k) the branch's input, after dropout: for dA
-    h: Any  # (..., r) = scaling * x A^T: for dB
-    mask: Any  # (..., k) the dropout mask, if dropout was on
+    x: Array | None  # (..., k) the branch's input, after dropout: for dA
+    h: Array | None  # (..., r) = scaling x A^T: for dB
+    mask: Array | None  # (..., k)
+
+
+class LookupCache(NamedTuple):
+    """What the backward of a look-up reads."""
+
+    tokens: Array  # (...)
+    h: Array  # (..., r) = scaling B[tokens]
 
 
 class LoraBranch(Module):
-    """The update apart from the weight it is for: A (r, k), B (d, r) and their scaling, s = alpha / r.
+    """The low-rank update on its own, without its weight: A (r, k), B (d, r) and their scaling, s = alpha / r.
 
-    On vectors x it is s (x A^T) B^T; looked up in a table whose rows B is for, it is s B[tokens] A.
+    On vectors x it is s (x A^T) B^T; looked up, as a table of d rows, it is s B[tokens] A.
     """
 
     def __init__(self, config: LoraConfig, scaling: float, A: Parameter, B: Parameter) -> None:
@@ -129,16 +223,17 @@ class LoraBranch(Module):
         self.lora_A, self.lora_B = A, B
 
     def delta(self) -> Array:
-        """dW = scaling * B A, (d, k): the update, of rank at most r (section 4.1)."""
+        """dW = scaling B A, (d, k): the update, of rank at most r (section 4.1)."""
         dW = self.lora_B.data @ self.lora_A.data
         dW *= self.scaling
         return dW
 
-    def branch(self, x: Array, rng: Any) -> tuple[Array, BranchCache]:
+    def branch(self, x: Array, rng: Rng) -> tuple[Array, BranchCache]:
         """z = scaling (x A^T) B^T.  x (..., k) -> z (..., d).
 
-        Two thin products, r (d + k) multiplications a row where dW itself would cost d k. The scaling goes on
-        the (..., r) array in the middle, the smallest of the three.
+        Two thin products cost r (d + k) multiplications per row where dW itself would cost d k. The scaling goes on
+        the (..., r) array in the middle, the smallest of the three. `lora_dropout` acts here, on the branch's input,
+        and only if a generator is passed.
         """
         mask = None
         if rng is not None and self.config.lora_dropout > 0:
@@ -153,15 +248,16 @@ class LoraBranch(Module):
         """With h = scaling x A^T and z = h B^T:  dB = dz^T h,  dh = dz B,  dA = scaling dh^T x,
         dx = scaling dh A.  dz (..., d) -> dx (..., k).
 
+        dB needs no factor: `branch` has already put the scaling into h. dA and dx get theirs through dh below.
         At B = 0, dh = 0: A's gradient is exactly zero on the first step, and B's is not.
         """
-        if self.lora_B.trainable:
+        if cache.h is not None:
             accumulate(grads, self.lora_B, ops.linear_dW(dz, cache.h))
-        if not (need_dx or self.lora_A.trainable):
+        if cache.x is None and not need_dx:
             return None
         dh = ops.linear_dx(dz, self.lora_B.data)
         dh *= self.scaling
-        if self.lora_A.trainable:
+        if cache.x is not None:
             accumulate(grads, self.lora_A, ops.linear_dW(dh, cache.x))
         if not need_dx:
             return None
@@ -170,32 +266,38 @@ class LoraBranch(Module):
             dx *= cache.mask
         return dx
 
-    def lookup(self, tokens: Array) -> tuple[Array, Any]:
+    def lookup(self, tokens: Array) -> tuple[Array, LookupCache]:
         """z = h A with h = scaling B[tokens].  tokens (...) int -> z (..., k).  A token has no entry to drop."""
         h = ops.embedding(tokens, self.lora_B.data)
         h *= self.scaling
-        return ops.linear(h, self.lora_A.data.T), (tokens, h)
+        return ops.linear(h, self.lora_A.data.T), LookupCache(tokens, h)
 
-    def lookup_backward(self, dz: Array, cache: Any, grads: Gradients) -> None:
+    def lookup_backward(self, dz: Array, cache: LookupCache, grads: Gradients) -> None:
         """dA = h^T dz,  dB[token] += scaling dz A^T.  dz (..., k)."""
-        tokens, h = cache
         if self.lora_A.trainable:
-            accumulate(grads, self.lora_A, ops.linear_dW(h, dz))
+            accumulate(grads, self.lora_A, ops.linear_dW(cache.h, dz))
         if self.lora_B.trainable:
             dh = ops.linear(dz, self.lora_A.data)
             dh *= self.scaling
-            accumulate(grads, self.lora_B, ops.embedding_dW(dh, tokens, self.lora_B.shape[0]))
+            accumulate(grads, self.lora_B, ops.embedding_dW(dh, cache.tokens, self.lora_B.shape[0]))
 
 
-class MergeableLayer(Module):
-    """A layer with a weight and an update dW that can be written into it and taken out again.
+# ---------------------------------------------------------------------------------------------- the layers
+
+
+class MergeableLayer(Wrapper):
+    """A layer with an update dW that can be written into its weight and taken out again.
 
     `base_weight` is the array of W0 while the layer is merged and W0 was kept aside; else None.
     """
 
-    weight: Parameter
     merged: bool = False
     base_weight: Array | None = None
+
+    @property
+    def weight(self) -> Parameter:
+        """W (d, k): W0, or W0 + dW while merged."""
+        return self.base.weight
 
     def delta(self) -> Array:
         """dW (d, k)."""
@@ -214,20 +316,32 @@ class MergeableLayer(Module):
         self.base_weight = None
         self.merged = False
 
+    def check_state(self) -> None:
+        super().check_state()
+        if self.merged:  # W is neither a base nor, beside A and B, the weight that they belong to
+            raise LoraError(
+                "the LoRA is merged: call unmerge(model) for W0, A and B, or remove_lora(model) to keep only W"
+            )
+
     def move_kept(self, move: Callable[[Array], Array]) -> None:
+        super().move_kept(move)
         if self.base_weight is not None:
             self.base_weight = move(self.base_weight)
 
 
+class LoraCache(NamedTuple):
+    """What a LoRA layer's backward reads: its base's cache and its branch's, which is None while merged."""
+
+    base: Cache
+    branch: Any
+
+
 class LoraLayer(LoraBranch, MergeableLayer):
-    """What LoRA makes of a layer with a weight W0 (d, k): the branch beside it, and the merge into it."""
+    """A layer with a weight W0 (d, k) and, beside it, the branch."""
 
-    def plain(self) -> Module:
-        """The layer without its LoRA, with the weight as it now is."""
-        raise NotImplementedError
-
-    def init_lora(self, config: LoraConfig, rng: np.random.Generator, path: str) -> None:
+    def __init__(self, base: Module, config: LoraConfig, rng: np.random.Generator, path: str = "") -> None:
         """Draw A with std 1/sqrt(k), so that x A^T has the scale of x, and set B = 0, so that dW = 0."""
+        self.base = base
         d, k = self.weight.shape
         xp, dtype = array_module(self.weight.data), self.weight.data.dtype
         r = config.rank(path)
@@ -235,81 +349,63 @@ class LoraLayer(LoraBranch, MergeableLayer):
         LoraBranch.__init__(self, config, config.scaling(path), A, Parameter(xp.zeros((d, r), dtype)))
 
 
-class LoraLinear(LoraLayer, Linear):
-    """y = x W0^T + b + scaling (x A^T) B^T, in place of a Linear, whose parameters it takes over."""
+class LoraLinear(LoraLayer):
+    """y = x W0^T + b + scaling (x A^T) B^T, around a Linear."""
 
-    def __init__(self, base: Linear, config: LoraConfig, rng: np.random.Generator, path: str = "") -> None:
-        self.weight, self.bias = base.weight, base.bias
-        self.init_lora(config, rng, path)
-
-    def plain(self) -> Linear:
-        return Linear(self.weight, self.bias)
-
-    def forward(self, x: Array, rng: Any = None) -> tuple[Array, Any]:
+    def forward(self, x: Array, rng: Rng = None) -> tuple[Array, LoraCache]:
         """x (..., k) -> y (..., d).  Merged, this is the base layer's forward and nothing else."""
-        y, base = Linear.forward(self, x)
+        y, base = self.base.forward(x, rng)
         if self.merged:
-            return y, (base, None)
+            return y, LoraCache(base, None)
         z, branch = self.branch(x, rng)
         y += z
-        return y, (base, branch)
+        return y, LoraCache(base, branch)
 
-    def backward(self, dy: Array, cache: Any, grads: Gradients, need_dx: bool = True) -> Array | None:
+    def backward(self, dy: Array, cache: LoraCache, grads: Gradients, need_dx: bool = True) -> Array | None:
         """dy (..., d) -> dx (..., k) = dy W0 + scaling (dy B) A: both terms of the sum get the same dy."""
-        base, branch = cache
-        dx = Linear.backward(self, dy, base, grads, need_dx)
-        branch_dx = self.branch_backward(dy, branch, grads, need_dx)
-        if dx is not None:
-            dx += branch_dx
-        return dx
+        dx = self.base.backward(dy, cache.base, grads, need_dx)
+        return add_terms(dx, self.branch_backward(dy, cache.branch, grads, need_dx))
 
 
-class LoraEmbedding(LoraLayer, Embedding):
-    """W = W0 + scaling B A for a table W0 (V, d): A (r, d), B (V, r), in place of an Embedding.
+class LoraEmbedding(LoraLayer):
+    """W = W0 + scaling B A for a table W0 (V, d), around an Embedding: A (r, d), B (V, r).
 
     The output head is tied to the table, so one A and one B serve both of its uses. Looked up, token t becomes
     W0[t] + scaling B[t] A; compared, x scores x W0^T + scaling (x A^T) B^T. Each gradient is the sum of the two.
     """
 
-    def __init__(self, base: Embedding, config: LoraConfig, rng: np.random.Generator, path: str = "") -> None:
-        self.weight = base.weight
-        self.init_lora(config, rng, path)
-
-    def plain(self) -> Embedding:
-        return Embedding(self.weight)
-
-    def forward(self, tokens: Array, rng: Any = None) -> tuple[Array, Any]:
+    def forward(self, tokens: Array, rng: Rng = None) -> tuple[Array, LoraCache]:
         """tokens (...) int -> y (..., d)."""
-        y, base = Embedding.forward(self, tokens)
+        y, base = self.base.forward(tokens, rng)
         if self.merged:
-            return y, (base, None)
+            return y, LoraCache(base, None)
         z, branch = self.lookup(tokens)
         y += z
-        return y, (base, branch)
+        return y, LoraCache(base, branch)
 
-    def backward(self, dy: Array, cache: Any, grads: Gradients) -> None:
+    def backward(self, dy: Array, cache: LoraCache, grads: Gradients) -> None:
         """dy (..., d): the table's term and the branch's get the same dy."""
-        base, branch = cache
-        Embedding.backward(self, dy, base, grads)
-        self.lookup_backward(dy, branch, grads)
+        self.base.backward(dy, cache.base, grads)
+        self.lookup_backward(dy, cache.branch, grads)
 
-    def unembed(self, x: Array, rng: Any = None) -> tuple[Array, Any]:
+    def unembed(self, x: Array, rng: Rng = None) -> tuple[Array, LoraCache]:
         """x (..., d) -> logits (..., V)."""
-        y, base = Embedding.unembed(self, x)
+        y, base = self.base.unembed(x, rng)
         if self.merged:
-            return y, (base, None)
+            return y, LoraCache(base, None)
         z, branch = self.branch(x, rng)
         y += z
-        return y, (base, branch)
+        return y, LoraCache(base, branch)
 
-    def unembed_backward(self, dlogits: Array, cache: Any, grads: Gradients, need_dx: bool = True) -> Array | None:
+    def unembed_backward(
+        self, dlogits: Array, cache: LoraCache, grads: Gradients, need_dx: bool = True
+    ) -> Array | None:
         """dlogits (..., V) -> dx (..., d)."""
-        base, branch = cache
-        dx = Embedding.unembed_backward(self, dlogits, base, grads, need_dx)
-        branch_dx = self.branch_backward(dlogits, branch, grads, need_dx)
-        if dx is not None:
-            dx += branch_dx
-        return dx
+        dx = self.base.unembed_backward(dlogits, cache.base, grads, need_dx)
+        return add_terms(dx, self.branch_backward(dlogits, cache.branch, grads, need_dx))
+
+
+# ---------------------------------------------------------------------------------------------- the verbs
 
 
 def lora_layers(model: Module) -> Iterator[tuple[str, LoraLayer]]:
@@ -318,61 +414,62 @@ def lora_layers(model: Module) -> Iterator[tuple[str, LoraLayer]]:
 
 
 def mergeable_layers(model: Module) -> Iterator[tuple[str, MergeableLayer]]:
-    """(path, layer) of every layer with an update that can be merged: those of `lora_layers`, or of a bank."""
+    """(path, layer) of every layer with an update that can be merged: a LoRA's, or a bank's."""
     return ((path, module) for path, module in model.named_modules() if isinstance(module, MergeableLayer))
 
 
 def lora_config(model: Module) -> LoraConfig | None:
-    """The config that the model's LoRA was added with, or None if it has none."""
+    """The config that the model's LoRA was added with; None if the model has no LoRA."""
     return next((layer.config for _, layer in lora_layers(model)), None)
 
 
 def resolved_config(model: Module) -> LoraConfig | None:
-    """`lora_config` in plain names: each regular expression gives way to the paths that it chose."""
+    """`lora_config` with every regular expression replaced by the paths that it matched."""
     config, paths = lora_config(model), [path for path, _ in lora_layers(model)]
     if config is None:
         return None
+    by_rule = isinstance(config.target_modules, str) or config.exclude_modules or config.layers_to_transform is not None
     return replace(
         config,
-        target_modules=tuple(paths) if isinstance(config.target_modules, str) else config.target_modules,
+        target_modules=tuple(paths) if by_rule else config.target_modules,
+        exclude_modules=(),
+        layers_to_transform=None,
         rank_pattern={path: config.rank(path) for path in paths if config.rank(path) != config.r},
         alpha_pattern={path: config.alpha(path) for path in paths if config.alpha(path) != config.lora_alpha},
     )
 
 
-def add_lora(model: Model, config: LoraConfig, seed: int = 0) -> Model:
+def add_lora(model: Tree, config: LoraConfig, seed: int = 0) -> Tree:
     """Give every targeted layer an A and a B, freeze everything else, and return the model.
 
-    B = 0, so the model computes what it did before, to the bit (section 4.1). A is drawn from `seed`, layer by
+    B = 0, so the model computes what it did before, to the bit (section 4.1). A is drawn from `seed`, layer after
     layer in the model's order.
     ValueError if a target names no layer; LoraError if the model has a LoRA already.
     """
     if any(lora_layers(model)):
         raise LoraError("the model has a LoRA already: call remove_lora(model) first")
-    trained = lora_shapes(model.shapes(), config)
+    if any(mergeable_layers(model)):
+        raise LoraError("the model is a bank's view: call bank.add_adapter(name, config, parent=...) instead")
+    shapes = model.shapes()
+    adapted, trained = _adapted(shapes, config), lora_shapes(shapes, config)
     model.freeze()
-    rng = np.random.default_rng(seed)
-    for path in [name.removesuffix(".lora_A") for name in trained if name.endswith(".lora_A")]:
-        layer: Any = model.get_submodule(path)
-        lora = LoraEmbedding if isinstance(layer, Embedding) else LoraLinear
-        model.set_submodule(path, lora(layer, config, rng, path))
+    rng, layers = np.random.default_rng(seed), dict(model.named_modules())
+    model.replace({path: config.wrap(layers[path], rng, path) for path in adapted})
     for name, parameter in model.named_parameters().items():
         parameter.trainable |= name in trained
     return model
 
 
 def lora_shapes(shapes: Mapping[str, tuple[int, ...]], config: LoraConfig) -> dict[str, tuple[int, ...]]:
-    """Name -> shape of all that a LoRA of this config trains: each A and B, then the biases that train along.
+    """Name -> shape of everything that a LoRA of this config trains: each A and B, then the biases.
 
     shapes  name -> shape of every parameter of the model, which may have this LoRA already
     ValueError if a target names no layer.
     """
-    matrices = [name.removesuffix(".weight") for name, s in shapes.items() if name.endswith(".weight") and len(s) == 2]
-    adapted = _targeted(matrices, config)
+    adapted = _adapted(shapes, config)
     found: dict[str, tuple[int, ...]] = {}
-    for path in adapted:
-        (d, k), r = shapes[f"{path}.weight"], config.rank(path)
-        found |= {f"{path}.lora_A": (r, k), f"{path}.lora_B": (d, r)}
+    for path, (d, k) in adapted.items():
+        found |= config.shapes(path, d, k)
     if config.bias == "all":
         biases = [name for name in shapes if name.endswith(".bias")]
     else:
@@ -380,32 +477,74 @@ def lora_shapes(shapes: Mapping[str, tuple[int, ...]], config: LoraConfig) -> di
     return found | {name: shapes[name] for name in biases}
 
 
-def _targeted(paths: list[str], config: LoraConfig) -> list[str]:
-    """Those of the layers at these paths that the config adapts.  ValueError if a target names none of them."""
+def matrices(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    """Path -> (d, k) of every layer that a LoRA can adapt, from the names and shapes of a model's parameters."""
+    weights = {name.removesuffix(".weight"): shape for name, shape in shapes.items() if name.endswith(".weight")}
+    return {path: shape for path, shape in weights.items() if len(shape) == 2}
+
+
+def _adapted(shapes: Mapping[str, tuple[int, ...]], config: LoraConfig) -> dict[str, tuple[int, ...]]:
+    """Those of the matrices that the config adapts.  ValueError if one of its targets names none."""
+    layers = matrices(shapes)
     if isinstance(config.target_modules, str):
-        idle = [] if any(map(config.targets, paths)) else [config.target_modules]
+        idle = [] if any(map(config.targets, layers)) else [config.target_modules]
     else:
-        idle = [name for name in config.target_modules if not any(_ends_with(path, name) for path in paths)]
+        idle = [name for name in config.target_modules if not any(_ends_with(path, name) for path in layers)]
+    adapted = {path: shape for path, shape in layers.items() if config.targets(path)}
     if idle:
-        known = sorted({path.rpartition(".")[2] for path in paths})
+        known = sorted({path.rpartition(".")[2] for path in layers})
         raise ValueError(f"no layer matches the target {idle[0]!r}: this model has {', '.join(known)}")
-    return [path for path in paths if config.targets(path)]
+    if not adapted:
+        raise ValueError(
+            f"exclude_modules={config.exclude_modules!r} and layers_to_transform={config.layers_to_transform} leave no "
+            "layer to adapt: exclude fewer"
+        )
+    for name, pattern in (("rank_pattern", config.rank_pattern), ("alpha_pattern", config.alpha_pattern)):
+        for key in pattern:
+            if not any(_by_pattern({key: True}, path, False) for path in layers):
+                raise ValueError(f"{name} has {key!r}, which matches no layer: the layers are {', '.join(layers)}")
+    return adapted
 
 
-def merge(model: Model, keep_base: bool = True) -> Model:
-    """Write W = W0 + (alpha/r) B A into every adapted weight: no latency is left (section 4.1).
+def same_lora(shapes: Mapping[str, tuple[int, ...]], one: LoraConfig | None, other: LoraConfig | None) -> bool:
+    """Whether two configs give the model of these shapes the same LoRA, however they name its layers."""
+    if one is None or other is None:
+        return one is other
+    layers = matrices(shapes)
+    paths = [path for path in layers if one.targets(path)]
+    return (
+        (type(one), one.lora_dropout, one.bias) == (type(other), other.lora_dropout, other.bias)
+        and paths == [path for path in layers if other.targets(path)]
+        and all(one.rank(path) == other.rank(path) and one.scaling(path) == other.scaling(path) for path in paths)
+    )
 
-    keep_base=True keeps W0 aside, so that `unmerge` puts its very bits back; False is the paper's own way,
-    which needs no memory and rounds: see `minilora.testing.unmerge_drift_bound`.
-    LoraError if there is no LoRA, or it is merged already.
+
+def merge(model: Tree, keep_base: bool = True, dequantize: bool = False) -> Tree:
+    """Write W = W0 + (alpha/r) B A into every adapted weight, so that inference has no extra latency (section 4.1).
+
+    keep_base=True keeps W0 aside, so that `unmerge` restores it bit for bit; False is the paper's own way, which needs
+    no memory for W0 but rounds: see `minilora.testing.unmerge_drift_bound`.
+    A weight that is stored in few bits has no room for dW: with `dequantize` it becomes floats first, and stays so.
+    LoraError if there is no LoRA, or it is merged already, or a weight is stored in few bits and may not change.
     """
     layers = _lora_layers_in_state(model, merged=False, cure="call unmerge(model) before you merge again")
+    stored = [layer for layer in layers if layer.weight.stored_as is not None]
+    if stored and not dequantize:
+        raise LoraError(
+            f"{stored[0].weight.name} is stored as {stored[0].weight.stored_as}, which has no room for dW: "
+            "call merge(model, dequantize=True), or merge into the base that it was made from"
+        )
+    for layer in stored:
+        inner: Any = unwrapped(layer)
+        inner.weight = layer.weight.as_floats()
+    if stored:
+        model.assign_names()
     for layer in layers:
         layer.merge(keep_base)
     return model
 
 
-def unmerge(model: Model) -> Model:
+def unmerge(model: Tree) -> Tree:
     """Undo `merge`.  LoraError if there is no LoRA, or it is not merged."""
     for layer in _lora_layers_in_state(model, merged=True, cure="call merge(model) first"):
         layer.unmerge()
@@ -423,19 +562,18 @@ def _lora_layers_in_state(model: Module, merged: bool, cure: str) -> list[Mergea
 
 def is_merged(model: Module) -> bool:
     """Whether a LoRA is merged into the model's weights now."""
-    return any(layer.merged for _, layer in mergeable_layers(model))
+    return any(isinstance(module, MergeableLayer) and module.merged for module in model.modules)
 
 
-def remove_lora(model: Model) -> Model:
-    """Drop every A and B; the weights stay as they stand: W0, or the merged W after `merge`.
+def remove_lora(model: Tree) -> Tree:
+    """Drop every A and B; the weights stay as they are: W0, or the merged W after `merge`.
 
     The layers are plain again and every parameter trains, as in a new model.  LoraError if there is no LoRA.
     """
-    layers = list(lora_layers(model))
+    layers = dict(lora_layers(model))
     if not layers:
         raise LoraError("the model has no LoRA to remove")
-    for path, layer in layers:
-        model.set_submodule(path, layer.plain())
+    model.replace({path: layer.base for path, layer in layers.items()})
     model.unfreeze()
     return model
 

@@ -1,4 +1,4 @@
-"""Parameters, modules, the layers of a transformer, and the decoder that every architecture here is.
+"""Parameters, modules, the layers of a transformer, and the decoder that all architectures share.
 
 The contract of every layer, here and in the rest of the package:
 
@@ -17,23 +17,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from types import ModuleType
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
 from minilora import ops
-from minilora.machine.backend import Array, array_module, load_cupy, to_host
+from minilora.machine.backend import Array, array_module, mover, to_host
 
 Gradients = dict[str, Array]
 Rng: TypeAlias = "np.random.Generator | None"  # or CuPy's generator, for a model on a GPU
 Cache = Any  # what a layer's forward leaves for its own backward: nothing else looks inside
 Self = TypeVar("Self", bound="Module")
+Model = TypeVar("Model", bound="Decoder")  # of functions that return the model they were given
 
 
 class Parameter:
     """An array with a name and a flag: `data`, `name` (its path from the root), `trainable`."""
 
     __slots__ = ("data", "name", "trainable")
+    stored_as: str | None = None  # how a parameter is kept whose `data` is computed from few bits: see `quantized`
+    made_from: str | None = None  # the hash of the whole base that it was made from, if it is not the original
 
     def __init__(self, data: Array, trainable: bool = True) -> None:
         self.data = data
@@ -52,13 +55,33 @@ class Parameter:
     def nbytes(self) -> int:
         return self.data.nbytes
 
+    def rows(self, which: Any) -> Array:
+        """Rows of a matrix: `which` is a slice, or an array of row numbers."""
+        return self.data[which]
+
+    def as_floats(self) -> Parameter:
+        """This parameter; of one that is stored in few bits, a frozen one with the same numbers as floats."""
+        return self
+
+    def frozen_view(self) -> Parameter:
+        """A frozen parameter of the same name over the same array, which NumPy lets nobody write to through it."""
+        view = Parameter(self.data.view(), trainable=False)
+        view.name = self.name
+        if isinstance(view.data, np.ndarray):
+            view.data.flags.writeable = False
+        return view
+
+    def move(self, move: Callable[[Array], Array]) -> None:
+        """Move the array to another device."""
+        self.data = move(self.data)
+
     def __repr__(self) -> str:
         state = "trainable" if self.trainable else "frozen"
         return f"Parameter({self.name!r}, shape={self.shape}, dtype={self.data.dtype}, {state})"
 
 
 def accumulate(grads: Gradients, parameter: Parameter, gradient: Array) -> None:
-    """Add a gradient to what other uses of the same parameter have left (the tied head, another piece)."""
+    """Add a gradient to what other uses of the same parameter have contributed (the tied head, other pieces)."""
     if parameter.name in grads:
         grads[parameter.name] += gradient
     else:
@@ -68,16 +91,20 @@ def accumulate(grads: Gradients, parameter: Parameter, gradient: Array) -> None:
 class Module:
     """A tree of parameters: attributes that are Parameters, Modules, or lists of Modules."""
 
-    _parameters: tuple[Parameter, ...] | None = None
+    _parameters: tuple[Parameter, ...] | None = None  # noted by `assign_names`, with the modules: a step asks often
+    _modules: tuple[Module, ...] | None = None
+
+    def _places(self) -> Iterator[tuple[str, Any, Any]]:
+        """(name, holder, key) of each child, which is `holder[key]`: of this module's attributes, or of a list."""
+        for name, value in vars(self).items():
+            if isinstance(value, (Parameter, Module)):
+                yield name, vars(self), name
+            elif isinstance(value, list):
+                yield from ((f"{name}.{i}", value, i) for i in range(len(value)))
 
     def children(self) -> Iterator[tuple[str, Any]]:
         """(attribute name, Parameter or Module) in the order of definition; lists count as name.0, name.1, ..."""
-        for name, value in vars(self).items():
-            if isinstance(value, (Parameter, Module)):
-                yield name, value
-            elif isinstance(value, list):
-                for i, item in enumerate(value):
-                    yield f"{name}.{i}", item
+        return ((name, holder[key]) for name, holder, key in self._places())
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         """Every module below this one with its dotted path; this one first, under the path ""."""
@@ -100,17 +127,32 @@ class Module:
         return {name: parameter.shape for name, parameter in self.named_parameters().items()}
 
     def assign_names(self) -> None:
-        """Write each parameter's path from here into its `name`, the key of its gradient.  Call it on the root when
-        modules or parameters have come or gone."""
-        for _, module in self.named_modules():
-            module._parameters = tuple(module.named_parameters().values())
+        """Write each parameter's path from here into its `name`, the key of its gradient.  Call it on the root after
+        adding or removing modules or parameters."""
         for name, parameter in self.named_parameters().items():
             parameter.name = name
+        self._note()
+
+    def _note(self) -> tuple[tuple[Parameter, ...], tuple[Module, ...]]:
+        """Set `_parameters` (each shared one once) and `_modules` here and in every module below."""
+        parameters: dict[Parameter, None] = {}
+        modules: list[Module] = [self]
+        for _, child in self.children():
+            own, below = ((child,), ()) if isinstance(child, Parameter) else child._note()
+            parameters |= dict.fromkeys(own)
+            modules += below
+        self._parameters, self._modules = tuple(parameters), tuple(modules)
+        return self._parameters, self._modules
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
-        """Every parameter at or below this module, as `assign_names` found them: a step asks some fifty times."""
+        """Every parameter at or below this module, as `assign_names` found them."""
         return tuple(self.named_parameters().values()) if self._parameters is None else self._parameters
+
+    @property
+    def modules(self) -> tuple[Module, ...]:
+        """This module and every one below it, as `assign_names` found them."""
+        return tuple(m for _, m in self.named_modules()) if self._modules is None else self._modules
 
     @property
     def trainable(self) -> bool:
@@ -121,49 +163,52 @@ class Module:
         """The module at a dotted path such as `blocks.0.attn.q_proj`.  KeyError if there is none."""
         return dict(self.named_modules())[path]
 
-    def set_submodule(self, path: str, module: Module) -> None:
-        """Put `module` in the place of the one at `path`: the way every method wraps a layer."""
-        parent_path, _, name = path.rpartition(".")
-        parent: Any = self
-        for part in parent_path.split(".") if parent_path else []:
-            parent = parent[int(part)] if isinstance(parent, list) else getattr(parent, part)
-        if isinstance(parent, list):
-            parent[int(name)] = module
-        else:
-            setattr(parent, name, module)
+    def replace(self, modules: Mapping[str, Module]) -> None:
+        """Put each module in the place of the one at its dotted path: the way every method wraps layers.
+        KeyError, before any change, if there is none at a path."""
+        places = {
+            f"{path}.{name}" if path else name: (holder, key)
+            for path, parent in self.named_modules()
+            for name, holder, key in parent._places()
+        }
+        for holder, key, module in [(*places[path], module) for path, module in modules.items()]:
+            holder[key] = module
         self.assign_names()
 
     def freeze(self) -> None:
-        """Train no parameter at or below this module."""
+        """Freeze every parameter at or below this module."""
         for parameter in self.parameters:
             parameter.trainable = False
 
     def unfreeze(self) -> None:
-        """Train every parameter at or below this module."""
+        """Train every parameter at or below this module, but for those that are stored in few bits."""
         for parameter in self.parameters:
-            parameter.trainable = True
+            parameter.trainable = parameter.stored_as is None
+
+    def check_state(self) -> None:
+        """Raise if the parameters are not a state of their own now, as those of a merged LoRA are not."""
+        for _, child in self.children():
+            if isinstance(child, Module):
+                child.check_state()
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Name -> a copy of each parameter's array, on the host."""
+        """Name -> a copy of each parameter's array, on the host.  LoraError while a LoRA is merged."""
+        self.check_state()
         return {name: to_host(p.data).copy() for name, p in self.named_parameters().items()}
 
     def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
         """Copy arrays in by name, cast to each parameter's dtype.  ValueError, before any change, if names or
-        shapes differ."""
+        shapes differ or an array holds no numbers; LoraError while a LoRA is merged."""
+        self.check_state()
         parameters = self.named_parameters()
-        if missing := [name for name in parameters if name not in state]:
-            raise ValueError(f"the state lacks {_some(missing)}: load it into the model it was saved from")
-        if extra := [name for name in state if name not in parameters]:
+        if odd := difference({name: np.shape(array) for name, array in state.items()}, self.shapes()):
+            raise ValueError(f"the state does not fit: {odd}. Build the model with the same config and adapters first")
+        if name := next((name for name, p in parameters.items() if p.stored_as is not None), None):
             raise ValueError(
-                f"the state has {_some(extra)}, which this model lacks: "
-                "build the model with the same config and the same adapters first"
+                f"{name} is stored as {parameters[name].stored_as}: call quantized.dequantize(model) first"
             )
-        for name, parameter in parameters.items():
-            if np.shape(state[name]) != parameter.shape:
-                raise ValueError(
-                    f"{name} has shape {np.shape(state[name])} in the state and {parameter.shape} in the model: "
-                    "build the model with the config it was saved with"
-                )
+        if name := next((name for name, array in state.items() if np.dtype(array.dtype).kind not in "fiu"), None):
+            raise ValueError(f"{name} is of the type {state[name].dtype} in the state: give real numbers")
         for name, parameter in parameters.items():
             xp = array_module(parameter.data)
             parameter.data[...] = xp.asarray(state[name], dtype=parameter.data.dtype)
@@ -173,28 +218,68 @@ class Module:
 
         DeviceError, before any change, if there is no CuPy or no GPU.
         """
-        if device not in ("numpy", "cupy"):
-            raise ValueError(f'device {device!r} is unknown: use "numpy" (the host) or "cupy" (a GPU)')
-        move = to_host if device == "numpy" else load_cupy().asarray
+        move = mover(device)
         for parameter in self.parameters:
-            parameter.data = move(parameter.data)
-        for _, module in self.named_modules():
+            parameter.move(move)
+        for module in self.modules:
             module.move_kept(move)
         return self
 
     def move_kept(self, move: Callable[[Array], Array]) -> None:
-        """Move arrays of this module that are no parameters; most modules have none."""
+        """Move the arrays of this module that are not parameters; most modules have none."""
 
 
-def _some(names: list[str], most: int = 3) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+class Wrapper(Module):
+    """A layer in the place of another, its `base`, with the same forward and backward: nothing else notices.
+
+    The base's parameters and layers are listed under the names they had without the wrapper, so that wrapping
+    renames nothing. What a wrapper adds comes after them. Wrappers may wrap wrappers.
+    """
+
+    base: Any
+
+    def __init__(self, base: Module) -> None:
+        self.base = base
+
+    def _places(self) -> Iterator[tuple[str, Any, Any]]:
+        for name, holder, key in super()._places():
+            if name == "base":
+                yield from self.base._places()
+            else:
+                yield name, holder, key
+
+    def _note(self) -> tuple[tuple[Parameter, ...], tuple[Module, ...]]:
+        self.base._note()
+        return super()._note()
+
+    def check_state(self) -> None:
+        self.base.check_state()
+        super().check_state()
+
+    def move_kept(self, move: Callable[[Array], Array]) -> None:
+        self.base.move_kept(move)
 
 
-def cache_bytes(cache: Any) -> int:
-    """Bytes of the arrays that a cache keeps alive for backward; one that stands in it twice counts once."""
+def unwrapped(module: Module) -> Module:
+    """The layer inside all its wrappers; a plain layer itself."""
+    while isinstance(module, Wrapper):
+        module = module.base
+    return module
+
+
+def difference(found: Mapping[str, Any], expected: Mapping[str, Any]) -> str | None:
+    """The first name under which two dictionaries of shapes differ, in words; None if they are equal."""
+    for name in sorted(found.keys() | expected.keys()):
+        if found.get(name) != expected.get(name):
+            return f"{name} is {found.get(name, 'missing')}, this model needs {expected.get(name, 'no such tensor')}"
+    return None
+
+
+def cache_bytes(cache: Cache) -> int:
+    """Bytes of the arrays that a cache keeps alive for backward; one that is in it twice counts once."""
     buffers: dict[int, int] = {}
 
-    def visit(item: Any) -> None:
+    def visit(item: Cache) -> None:
         if isinstance(item, (tuple, list)):
             for part in item:
                 visit(part)
@@ -213,14 +298,14 @@ class Linear(Module):
     def __init__(self, weight: Parameter, bias: Parameter | None = None) -> None:
         self.weight, self.bias = weight, bias
 
-    def forward(self, x: Array, rng: Any = None) -> tuple[Array, Any]:
+    def forward(self, x: Array, rng: Rng = None) -> tuple[Array, Array | None]:
         """x (..., k) -> y (..., d).  The cache is x, and only if the weight trains."""
         y = ops.linear(x, self.weight.data, None if self.bias is None else self.bias.data)
         return y, x if self.weight.trainable else None
 
-    def backward(self, dy: Array, cache: Any, grads: Gradients, need_dx: bool = True) -> Array | None:
+    def backward(self, dy: Array, cache: Array | None, grads: Gradients, need_dx: bool = True) -> Array | None:
         """dy (..., d) -> dx (..., k)."""
-        if self.weight.trainable:
+        if cache is not None:
             accumulate(grads, self.weight, ops.linear_dW(dy, cache))
         if self.bias is not None and self.bias.trainable:
             accumulate(grads, self.bias, ops.linear_db(dy))
@@ -232,6 +317,13 @@ def gaussian_linear(rng: np.random.Generator | None, d: int, k: int, std: float,
     return Linear(Parameter(normal(rng, (d, k), std, dtype)), Parameter(np.zeros(d, dtype)))
 
 
+class NormCache(NamedTuple):
+    """What a norm's backward reads."""
+
+    xhat: Array  # (..., d) x, normalized
+    rstd: Array  # (..., 1) what it was multiplied by
+
+
 class LayerNorm(Module):
     """y = weight * (x - mean) / sqrt(var + eps) + bias over the last axis; weight and bias (d,)."""
 
@@ -240,47 +332,68 @@ class LayerNorm(Module):
         self.bias = Parameter(np.zeros(d, dtype))
         self.eps = eps
 
-    def forward(self, x: Array, rng: Any = None) -> tuple[Array, Any]:
-        """x (..., d) -> y (..., d).  The cache is xhat (..., d) and rstd (..., 1)."""
+    def forward(self, x: Array, rng: Rng = None) -> tuple[Array, NormCache]:
+        """x (..., d) -> y (..., d)."""
         y, xhat, rstd = ops.layer_norm(x, self.weight.data, self.bias.data, self.eps)
-        return y, (xhat, rstd)
+        return y, NormCache(xhat, rstd)
+
+    def backward(self, dy: Array, cache: NormCache, grads: Gradients, need_dx: bool = True) -> Array | None:
+        """dy (..., d) -> dx (..., d)."""
+        if self.weight.trainable:
+            accumulate(grads, self.weight, ops.layer_norm_dgamma(dy, cache.xhat))
+        if self.bias.trainable:
+            accumulate(grads, self.bias, ops.linear_db(dy))
+        return ops.layer_norm_dx(dy, cache.xhat, cache.rstd, self.weight.data) if need_dx else None
+
+
+class RMSNorm(Module):
+    """y = weight * x / sqrt(mean(x^2) + eps) over the last axis; weight (d,)."""
+
+    def __init__(self, d: int, dtype: str, eps: float) -> None:
+        self.weight = Parameter(np.ones(d, dtype))
+        self.eps = eps
+
+    def forward(self, x: Array, rng: Any = None) -> tuple[Array, Any]:
+        """x (..., d) -> y (..., d).  The cache is xhat (..., d) and rrms (..., 1)."""
+        y, xhat, rrms = ops.rms_norm(x, self.weight.data, self.eps)
+        return y, (xhat, rrms)
 
     def backward(self, dy: Array, cache: Any, grads: Gradients, need_dx: bool = True) -> Array | None:
         """dy (..., d) -> dx (..., d)."""
-        xhat, rstd = cache
+        xhat, rrms = cache
         if self.weight.trainable:
             accumulate(grads, self.weight, ops.layer_norm_dgamma(dy, xhat))
-        if self.bias.trainable:
-            accumulate(grads, self.bias, ops.linear_db(dy))
-        return ops.layer_norm_dx(dy, xhat, rstd, self.weight.data) if need_dx else None
+        return ops.rms_norm_dx(dy, xhat, rrms, self.weight.data) if need_dx else None
 
 
 class Embedding(Module):
-    """A table W (V, d): a token in, its row out; and, when the output head is tied to it, a row of scores.
+    """A table W (V, d): a token in, its row out; and, where the output head is tied to it, a score for each row.
 
-    The same W serves twice in GPT-2: `forward` looks a row up, `unembed` compares a vector with every row.
+    The same W is used twice in GPT-2: `forward` looks a row up, `unembed` compares a vector with every row.
     Its gradient is therefore a sum of two terms, one from each use.
     """
 
     def __init__(self, weight: Parameter) -> None:
         self.weight = weight
 
-    def forward(self, tokens: Array, rng: Any = None) -> tuple[Array, Any]:
+    def forward(self, tokens: Array, rng: Rng = None) -> tuple[Array, Array | None]:
         """tokens (...) int -> y (..., d).  The cache is the tokens, and only if the table trains."""
         return ops.embedding(tokens, self.weight.data), tokens if self.weight.trainable else None
 
-    def backward(self, dy: Array, cache: Any, grads: Gradients) -> None:
+    def backward(self, dy: Array, cache: Array | None, grads: Gradients) -> None:
         """dy (..., d).  Tokens have no gradient, so there is nothing to return."""
-        if self.weight.trainable:
+        if cache is not None:
             accumulate(grads, self.weight, ops.embedding_dW(dy, cache, self.weight.shape[0]))
 
-    def unembed(self, x: Array, rng: Any = None) -> tuple[Array, Any]:
+    def unembed(self, x: Array, rng: Rng = None) -> tuple[Array, Array | None]:
         """x (..., d) -> logits (..., V) = x W^T.  The cache is x, and only if the table trains."""
         return ops.linear(x, self.weight.data), x if self.weight.trainable else None
 
-    def unembed_backward(self, dlogits: Array, cache: Any, grads: Gradients, need_dx: bool = True) -> Array | None:
+    def unembed_backward(
+        self, dlogits: Array, cache: Array | None, grads: Gradients, need_dx: bool = True
+    ) -> Array | None:
         """dlogits (..., V) -> dx (..., d)."""
-        if self.weight.trainable:
+        if cache is not None:
             accumulate(grads, self.weight, ops.linear_dW(dlogits, cache))
         return ops.linear_dx(dlogits, self.weight.data) if need_dx else None
 
@@ -376,7 +489,9 @@ class LayerKV:
 
     def append(self, k: Array, v: Array) -> tuple[Array, Array]:
         """Store the new k, v (B, heads, t, D); return all keys and values so far, as views."""
-        end = self.length + k.shape[2]
+        end, room = self.length + k.shape[2], self.keys.shape[2]
+        if end > room:
+            raise ValueError(f"this past has room for {room} rows, not for {end}: ask new_past for more tokens")
         self.keys[:, :, self.length : end] = k
         self.values[:, :, self.length : end] = v
         self.length = end
@@ -393,8 +508,8 @@ class Past:
 class Stack(Module):
     """Runs x through the blocks in order.
 
-    It has no parameters. It is a module so that a method may put one of its own in its place, for instance one
-    that sends rows along which are not tokens'.
+    It has no parameters. It is a module so that a method can replace it, for example to send rows along that are not
+    tokens.
     """
 
     def new_past(self, layers: list[LayerKV]) -> Past:
@@ -427,8 +542,27 @@ class Stack(Module):
         return dx
 
 
+class Config(Protocol):
+    """What every architecture's config can be asked, whatever its own fields are called.  It is a frozen dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def vocab_size(self) -> int: ...
+    @property
+    def dtype(self) -> str: ...  # "float32" or "float64"
+    @property
+    def width(self) -> int: ...  # C, the numbers that stand for a token between two blocks
+    @property
+    def layers(self) -> int: ...  # the number of blocks
+    @property
+    def max_tokens(self) -> int: ...  # the longest sequence
+    @property
+    def parameter_count(self) -> int: ...
+
+
 class DecoderCache(NamedTuple):
-    """What a decoder's backward reads.  `rows`: the positions that have logits, and (B, T); None if all have."""
+    """What a decoder's backward reads.  `rows`: the positions that have logits and (B, T), or None if all have."""
 
     embeddings: Cache
     blocks: Cache
@@ -442,8 +576,7 @@ class Decoder(Module):
 
     An architecture is one file beside `transformer.py`. It has
 
-    - a frozen dataclass for its config, with `vocab_size`, `dtype`, `width`, `layers`, `max_tokens` and
-      `parameter_count`; and `shapes(config)`, the name and shape of every parameter in the model's order;
+    - a `Config`, and `shapes(config)`: the name and shape of every parameter, in the model's order;
     - its attention and MLP, with `forward(x, rng)` and `backward(dy, cache, grads, need_dx)`; attention takes a
       LayerKV as well, whose `length` is the position of the first new row;
     - a subclass of this one, whose `__init__` sets the fields below in the order of `shapes`, and then calls
@@ -454,7 +587,7 @@ class Decoder(Module):
     C is the width, V the vocabulary.
     """
 
-    config: Any
+    config: Config
     wte: Any  # (V, C)
     blocks: list[Any]
     stack: Stack
@@ -465,13 +598,11 @@ class Decoder(Module):
 
     @property
     def width(self) -> int:
-        """C, the numbers that stand for a token between two blocks."""
         return self.config.width
 
     @property
     def layers(self) -> int:
-        """The number of blocks."""
-        return len(self.blocks)
+        return self.config.layers
 
     @property
     def vocab_size(self) -> int:
@@ -479,7 +610,6 @@ class Decoder(Module):
 
     @property
     def dtype(self) -> str:
-        """Of parameters and activations: "float32" or "float64"."""
         return self.config.dtype
 
     @property
@@ -527,8 +657,8 @@ class Decoder(Module):
         """tokens (B, T) int -> logits (B, T, V) and the cache for `backward`, empty with `keep=False`.
 
         With `past` (see `new_past`) the tokens follow those that went through it before.
-        With `positions` (n,), distinct rows of the (B, T) grid laid flat, only those get logits, (n, V): a row whose
-        loss does not count needs no head.
+        With `positions` (n,), distinct rows of the flattened (B, T) grid, only those get logits, (n, V): where the loss
+        does not count, none are needed.
         ValueError if a token is outside the vocabulary or the sequence is longer than `max_tokens`.
         """
         start = 0 if past is None else past.length
@@ -547,8 +677,8 @@ class Decoder(Module):
         return logits, DecoderCache(embeddings, blocks, rows, ln_f if keep else None, head if keep else None)
 
     def backward(self, dlogits: Array, cache: DecoderCache, grads: Gradients) -> None:
-        """dlogits as the logits: adds every trainable parameter's gradient to `grads`, and goes no deeper than the
-        lowest of them."""
+        """dlogits (B, T, V) or (n, V), as forward's logits: adds the gradient of every trainable parameter to `grads`,
+        and goes no deeper than the lowest of them."""
         embeddings_train = any(layer.trainable for layer in self.embeddings)
         need_dx = embeddings_train or self.stack.trainable or any(block.trainable for block in self.blocks)
         dn = self.unembed_backward(dlogits, cache.head, grads, need_dx or self.ln_f.trainable)

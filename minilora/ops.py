@@ -1,13 +1,13 @@
 """The mathematics: one pure function per forward, one per partial derivative.
 
-Read this file beside a pencil. Each forward is followed by its derivatives; `dy` always stands for
-dL/dy, the gradient of the scalar loss L with respect to the forward's result y, and a function named
-`f_dx` turns it into dL/dx by the chain rule. A result depends on the arguments only, and no function changes
-an array that it was given.
+Read this file with a pencil. Each forward is followed by its derivatives: `dy` is always dL/dy, the gradient of
+the scalar loss L with respect to the forward's result y, and a function named `f_dx` turns it into dL/dx by the
+chain rule. A result depends only on the arguments, and no function changes an array that it was given. (What
+`functools.cache` keeps are constants.)
 
-Shapes: N is any number of rows (batch x time, flattened or not: `...` below), B the batch, T the time
-steps, H the heads, D the size of a head, V the vocabulary. Vectors are rows, so a linear map with
-weight W (d, k) = (out, in) reads y = x W^T, as in the LoRA paper's h = W x for a column x.
+Shapes: N is any number of rows (batch x time, flattened or not: `...` below), B the batch, T the time steps, H the
+heads, D the size of a head, V the vocabulary. Vectors are rows, so a linear map with weight W (d, k) = (out, in)
+reads y = x W^T where the LoRA paper, with columns, has h = W x.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def embedding(tokens: Array, W: Array) -> Array:
 
 
 def embedding_dW(dy: Array, tokens: Array, vocab_size: int) -> Array:
-    """Row v of dW is the sum of dy over the places where token v stood.  dy (B, T, d) -> (V, d)."""
+    """Row v of dW is the sum of dy over the places where the token is v.  dy (B, T, d) -> (V, d)."""
     xp = array_module(dy)
     dW = xp.zeros((vocab_size, dy.shape[-1]), dtype=dy.dtype)
     # Unbuffered add: a token that occurs twice must be added twice, which dW[tokens] += dy would not do.
@@ -67,7 +67,7 @@ def embedding_dW(dy: Array, tokens: Array, vocab_size: int) -> Array:
 
 
 def _mean(x: Array) -> Array:
-    """Mean over the last axis, kept as an axis of 1.  A product sums short rows in a fifth of the time of x.mean."""
+    """Mean over the last axis, kept as an axis of 1.  For short rows a product takes a fifth of x.mean's time."""
     return x @ _averaging_column(array_module(x), x.shape[-1], x.dtype)
 
 
@@ -78,7 +78,7 @@ def _averaging_column(xp: ModuleType, d: int, dtype: Any) -> Array:
 
 
 def _mean_product(x: Array, y: Array) -> Array:
-    """Mean of x * y over the last axis, kept as an axis of 1, without forming x * y: a product a row."""
+    """Mean of x * y over the last axis, kept as an axis of 1, without forming x * y: one dot product per row."""
     return (x[..., None, :] @ y[..., :, None])[..., 0] * (1 / x.shape[-1])
 
 
@@ -120,6 +120,34 @@ def layer_norm_dgamma(dy: Array, xhat: Array) -> Array:
 
 # beta is a bias: its gradient is `linear_db`.
 
+# --------------------------------------------------------------------------------------------- RMSNorm
+
+
+def rms_norm(x: Array, gamma: Array, eps: float) -> tuple[Array, Array, Array]:
+    """y = gamma * xhat with xhat = x * rrms and rrms = 1 / sqrt(mean(x^2) + eps): LayerNorm without mean and shift.
+
+    x (..., d), gamma (d,) -> y (..., d), xhat (..., d), rrms (..., 1).  Zhang and Sennrich 2019, eq. 4.
+    """
+    rrms = 1 / array_module(x).sqrt(_mean_product(x, x) + eps)
+    xhat = x * rrms
+    return xhat * gamma, xhat, rrms
+
+
+def rms_norm_dx(dy: Array, xhat: Array, rrms: Array, gamma: Array) -> Array:
+    """dx = rrms * (g - xhat * mean(g * xhat)) with g = dL/dxhat = dy * gamma.
+
+    From xhat = x rrms: moving x_j moves xhat_i directly (rrms if i = j) and through the root,
+    drrms/dx_j = -rrms^2 xhat_j / d, so dxhat_i/dx_j = rrms (delta_ij - xhat_i xhat_j / d); contract with g_i.
+    dy, xhat (..., d), rrms (..., 1), gamma (d,) -> (..., d).
+    """
+    g = dy * gamma
+    g -= xhat * _mean_product(g, xhat)
+    g *= rrms
+    return g
+
+
+# gamma enters as LayerNorm's does: its gradient is `layer_norm_dgamma`.
+
 # ------------------------------------------------------------------------------------------------ GELU
 
 _GELU_C = math.sqrt(2 / math.pi)
@@ -156,6 +184,63 @@ def gelu_dx(dy: Array, x: Array, y: Array, phi: Array) -> Array:
     slope *= phi
     slope *= dy
     return slope
+
+
+# ------------------------------------------------------------------------------------------------ SiLU
+
+
+def silu(x: Array) -> tuple[Array, Array]:
+    """y = x * s with the logistic function s = 1 / (1 + exp(-x)) = (1 + tanh(x / 2)) / 2, which cannot overflow.
+
+    x (any shape) -> y, s (same shape).  SwiGLU, silu(x W^T) * (x V^T), is this and a product: Shazeer 2020, eq. 6.
+    """
+    s = x * 0.5
+    array_module(x).tanh(s, out=s)
+    s += 1
+    s *= 0.5
+    return x * s, s
+
+
+def silu_dx(dy: Array, y: Array, s: Array) -> Array:
+    """ds/dx = s (1 - s), so dy/dx = s + x s (1 - s) = s + y (1 - s)."""
+    slope = 1 - s
+    slope *= y
+    slope += s
+    slope *= dy
+    return slope
+
+
+# ---------------------------------------------------------------------------------- rotary positions
+
+
+def rotary_angles(positions: Array, frequencies: Array) -> tuple[Array, Array]:
+    """cos and sin of the angle position * frequency.  positions (T,), frequencies (D/2,) -> two of (T, D/2)."""
+    xp = array_module(frequencies)
+    angles = positions[:, None] * frequencies
+    return xp.cos(angles), xp.sin(angles)
+
+
+def rotary(x: Array, cos: Array, sin: Array) -> Array:
+    """Turn the pair (x_i, x_{i + D/2}) by the angle of its position and frequency, for each i < D/2.
+
+    Queries and keys turned so have q_m . k_n depend on the distance m - n only (Su et al. 2021, section 3.2): pairs are
+    complex numbers, and (q e^{i m f}) conj(k e^{i n f}) = q conj(k) e^{i (m - n) f}. The paper pairs neighbours, 2i and
+    2i + 1; the pairs here are those of Llama's files.
+    x (..., T, D), cos and sin (T, D/2) -> (..., T, D).
+    """
+    half = x.shape[-1] // 2
+    a, b = x[..., :half], x[..., half:]
+    y = array_module(x).empty_like(x)
+    y[..., :half] = a * cos
+    y[..., :half] -= b * sin
+    y[..., half:] = b * cos
+    y[..., half:] += a * sin
+    return y
+
+
+def rotary_dx(dy: Array, cos: Array, sin: Array) -> Array:
+    """A rotation's transpose is the rotation back.  (..., T, D) -> (..., T, D)."""
+    return rotary(dy, cos, -sin)
 
 
 # ------------------------------------------------------------------------------------ causal attention

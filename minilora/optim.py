@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from numbers import Real
 
 import numpy as np
 
-from minilora.machine.backend import Array, Scalar, array_module, on_host, to_host
+from minilora.machine.backend import Array, Scalar, array_module, to_host
 from minilora.nn import Gradients, Module
 
 
@@ -18,8 +18,8 @@ class Adam:
         v <- beta2 v + (1 - beta2) g^2           vhat = v / (1 - beta2^t)
         w <- w - lr * weight_decay * w - lr * mhat / (sqrt(vhat) + eps)
 
-    State is two arrays for each *trainable* parameter and none for a frozen one: LoRA's saving of memory
-    (section 4.2). `lr` may be set before any step. m and v start with a parameter's first gradient.
+    The state is two arrays for each *trainable* parameter and none for a frozen one: this is how LoRA saves memory
+    (section 4.2). m and v start with a parameter's first gradient. `lr` may be changed before any step.
     """
 
     def __init__(
@@ -30,8 +30,8 @@ class Adam:
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
     ) -> None:
-        if not lr >= 0 or not weight_decay >= 0 or not eps >= 0:
-            raise ValueError(f"lr={lr}, weight_decay={weight_decay} and eps={eps} must not be negative")
+        for name, value in {"lr": lr, "weight_decay": weight_decay, "eps": eps}.items():
+            check_rate(name, value)
         if not all(0 <= beta < 1 for beta in betas):
             raise ValueError(f"betas={betas} must lie in [0, 1)")
         self.model, self.lr, self.weight_decay, self.betas, self.eps = model, lr, weight_decay, betas, eps
@@ -40,7 +40,11 @@ class Adam:
         self.v: dict[str, Array] = {}
 
     def step(self, grads: Gradients) -> None:
-        """Update, in place, every parameter that has a gradient.  ValueError if a gradient has no parameter."""
+        """Update, in place, every parameter that has a gradient.
+
+        ValueError, before any change, if a gradient has no parameter or `lr` has been set to what is no rate.
+        """
+        check_rate("lr", self.lr)
         parameters = {parameter.name: parameter for parameter in self.model.parameters}
         if unknown := [name for name in grads if name not in parameters or not parameters[name].trainable]:
             raise ValueError(f"{unknown[0]} has a gradient but is not a trainable parameter of this model")
@@ -60,7 +64,7 @@ class Adam:
         v += (1 - beta2) * g * g
         if self.weight_decay:
             w *= 1 - self.lr * self.weight_decay
-        # mhat / (sqrt(vhat) + eps), the corrections taken out of the arrays into two numbers.
+        # mhat / (sqrt(vhat) + eps), with the corrections as two numbers instead of two arrays.
         root = xp.sqrt(v)
         root *= 1 / math.sqrt(1 - beta2**self.t)
         root += self.eps
@@ -69,14 +73,14 @@ class Adam:
         w -= root
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Copies, on the host: "t", and "m.NAME" and "v.NAME" for each parameter that has been updated."""
-        state = {"t": np.array(self.t)}
+        """Copies on the host: "t", and "m.NAME" and "v.NAME" for each parameter that has been updated."""
+        state = {"t": np.array(self.t, np.int64)}  # the same on every platform
         for prefix, moments in (("m", self.m), ("v", self.v)):
             state |= {f"{prefix}.{name}": to_host(array).copy() for name, array in moments.items()}
         return state
 
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
-        """Take over what `state_dict` gave."""
+        """Continue from what `state_dict` returned."""
         parameters = self.model.named_parameters()
         self.t, self.m, self.v = int(state["t"]), {}, {}
         for key, array in state.items():
@@ -88,28 +92,43 @@ class Adam:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of m and v: twice those of the trainable parameters."""
+        """Bytes of m and v: twice those of the parameters that have been updated."""
         return sum(a.nbytes for moments in (self.m, self.v) for a in moments.values())
 
 
+def check_rate(name: str, value: float) -> None:
+    """ValueError unless the value is a finite number of at least 0."""
+    if not isinstance(value, Real) or isinstance(value, bool) or not 0 <= value < math.inf:
+        raise ValueError(f"{name} is {value!r}: give a finite number of at least 0")
+
+
 def global_norm(grads: Gradients) -> Scalar:
-    """The Euclidean norm of all gradients laid end to end."""
+    """The Euclidean norm of all gradients laid end to end, infinite only if it is too large for a float64."""
     if not grads:
         return 0.0
-    squared: Any = sum((g.ravel() @ g.ravel()) for g in grads.values())
-    return math.sqrt(float(squared)) if on_host(squared) else array_module(squared).sqrt(squared)
+    xp = array_module(next(iter(grads.values())))
+    if xp is not np:  # in float64 from the start: asking whether float32 overflows would wait for the answer
+        return xp.sqrt(sum(xp.square(g, dtype="float64").sum() for g in grads.values()))
+    with np.errstate(over="ignore"):
+        norm = math.sqrt(sum(g.ravel() @ g.ravel() for g in grads.values()))
+    if math.isinf(norm) and math.isfinite(largest := max(float(abs(g).max()) for g in grads.values())):
+        return largest * global_norm({name: g / largest for name, g in grads.items()})
+    return norm
 
 
 def clip_grad_norm(grads: Gradients, max_norm: float) -> Scalar:
-    """Scale all gradients, in place, by one factor so that their global norm is at most `max_norm`.
+    """Scale all gradients in place by one factor, so that their global norm is at most `max_norm`.
 
-    Returns the norm before clipping. Pascanu, Mikolov and Bengio 2013, algorithm 1.
+    Returns the norm before clipping; one that is infinite or NaN has no such factor, and the gradients stay as they
+    are.  Pascanu, Mikolov and Bengio 2013, algorithm 1.  ValueError unless max_norm is above 0; math.inf clips nothing.
     """
+    if not isinstance(max_norm, Real) or isinstance(max_norm, bool) or not max_norm > 0:
+        raise ValueError(f"the norm to clip to is {max_norm!r}: give a number above 0, or math.inf to clip nothing")
     norm = global_norm(grads)
     if not grads or math.isinf(max_norm):
         return norm
     xp = array_module(next(iter(grads.values())))
-    if xp is np and not norm > max_norm:  # asking this of a GPU would wait for the norm
+    if xp is np and not max_norm < norm < math.inf:  # asking this of a GPU would wait for the norm
         return norm
     factor = max_norm / norm if xp is np else xp.minimum(1, max_norm / norm)
     for g in grads.values():

@@ -48,6 +48,23 @@ def plot_spread(axes: Axes, samples: Mapping[Any, Sequence[float]], style: str, 
     axes.errorbar(list(samples), [np.mean(v) for v in values], bars, fmt=style, **{"capsize": 3, **options})
 
 
+def write_cells(axes: Axes, texts: Mapping[tuple[int, int], str], **options: Any) -> None:
+    """(row, column) -> text into that cell of the image that `axes` shows: white where the cell is dark, else black."""
+    image: Any = axes.images[0]
+    dark = image.to_rgba(image.get_array())[..., :3].mean(axis=-1) < 0.5
+    for (row, column), text in texts.items():
+        color = "white" if dark[row, column] else "black"
+        axes.text(column, row, text, ha="center", va="center", color=color, **options)
+
+
+def frame_cell(axes: Axes, row: int, column: int, color: str, style: str = "-") -> None:
+    """A frame around one cell of an image."""
+    from matplotlib.patches import Rectangle
+
+    place = (column - 0.47, row - 0.47)
+    axes.add_patch(Rectangle(place, 0.94, 0.94, fill=False, edgecolor=color, linewidth=2.5, linestyle=style))
+
+
 def save_figure(figure: Figure, path: str | Path, dpi: int = 150) -> None:
     """Write a PNG.  Curves get a light grid and lose the box around them; images and colour bars keep it."""
     for axes in figure.axes:

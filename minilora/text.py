@@ -1,38 +1,38 @@
 """Real text without a download, bytes as tokens, and batches of them.
 
-Every CPython carries real English and real code: `pydoc_data.topics`, the language reference as text, and the
-standard library's own sources. A user's own UTF-8 file is the third corpus.
+Every CPython comes with real English and real code: `pydoc_data.topics`, the language reference as text, and the
+standard library's sources. A user's own UTF-8 file is the third corpus.
 """
 
 from __future__ import annotations
 
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 
 class ByteTokenizer:
-    """UTF-8 bytes as tokens: 256 of them, nothing to learn and no text that cannot be written."""
+    """UTF-8 bytes as tokens: 256 of them, nothing to learn, and any text can be written."""
 
     vocab_size = 256
-    unit = "byte"  # what a token is called in a report
-    end_of_text: int | None = None  # no token stands between two documents
+    unit = "byte"  # what to call a token in print
+    end_of_text: int | None = None  # no token separates two documents
 
     def encode(self, text: str) -> np.ndarray:
         """Text -> tokens (T,) uint8."""
         return np.frombuffer(text.encode("utf-8"), dtype=np.uint8)
 
     def decode(self, tokens: np.ndarray) -> str:
-        """Tokens (T,) -> text; bytes that are no UTF-8 (a character cut in half) become U+FFFD."""
+        """Tokens (T,) -> text; bytes that are not UTF-8 (a character cut in half) become U+FFFD."""
         return np.asarray(tokens, dtype=np.uint8).tobytes().decode("utf-8", errors="replace")
 
 
 def python_docs() -> str:
-    """The general-domain corpus: Python's language reference, about 460 kB of English, topics in order of name.
+    """The general-domain corpus: Python's language reference, about 460 kB of English, its topics sorted by name.
 
     RuntimeError if this interpreter was built without it.
     """
@@ -47,9 +47,9 @@ def python_docs() -> str:
 
 
 def python_source(max_bytes: int = 1_000_000) -> str:
-    """The downstream corpus: the standard library's own modules, in order of name, up to `max_bytes` of them.
+    """The downstream corpus: the standard library's modules sorted by name, as many whole files as fit `max_bytes`.
 
-    Whole files only.  RuntimeError if this interpreter was installed without its sources.
+    RuntimeError if this interpreter was installed without its sources.
     """
     folder = Path(sysconfig.get_path("stdlib"))
     texts: list[str] = []
@@ -78,37 +78,43 @@ def read_text(path: str | Path) -> str:
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 text (byte {error.start}): save it as UTF-8 first") from None
     if "\0" in text:
-        raise ValueError(f"{path} holds zero bytes, so it is binary and not text: give a UTF-8 text file")
+        raise ValueError(f"{path} contains zero bytes, so it is binary and not text: give a UTF-8 text file")
     return text
 
 
 def split(tokens: np.ndarray, held_out: float = 0.1) -> tuple[np.ndarray, np.ndarray]:
-    """(training, validation): the last `held_out` part is kept for validation, so that neither is inside the other."""
+    """(training, validation): the last `held_out` part of the text is for validation, so the two do not overlap."""
     cut = len(tokens) - int(len(tokens) * held_out)
     return tokens[:cut], tokens[cut:]
 
 
 class Batch(NamedTuple):
-    """tokens, targets (B, T) int, and the weight of each target in the loss (B, T), or None for all alike."""
+    """tokens, targets (B, T) int, and each target's weight in the loss (B, T), or None if all count the same."""
 
     tokens: np.ndarray
     targets: np.ndarray
     weights: np.ndarray | None
 
 
-class TextData:
-    """Windows of `block_size` tokens cut from one long text; the target of each token is the next one.
+class Data(Protocol):
+    """What `fit` and `evaluate` need from a data set."""
 
-    What `fit` and `evaluate` ask of any data set: `sample(rng, batch_size)` for training and
-    `batches(batch_size)`, each token once and in order, for evaluation.
-    """
+    def sample(self, rng: np.random.Generator, batch_size: int) -> Batch:
+        """Random rows, to train on."""
+
+    def batches(self, batch_size: int) -> Iterator[Batch]:
+        """All rows once and in order, to evaluate."""
+
+
+class TextData:
+    """Windows of `block_size` tokens from one long text; the target of each token is the next one."""
 
     def __init__(self, tokens: np.ndarray, block_size: int) -> None:
         tokens = np.asarray(tokens)
         if tokens.ndim != 1 or len(tokens) < 2:
-            raise ValueError(f"a text of shape {tokens.shape} has no next token: give at least 2 tokens, shape (T,)")
+            raise ValueError(f"tokens of shape {tokens.shape} have no next token: give at least 2, of shape (T,)")
         if tokens.dtype.kind not in "iu":
-            raise ValueError(f"tokens are whole numbers, these are {tokens.dtype}: encode the text first")
+            raise ValueError(f"tokens must be whole numbers, not {tokens.dtype}: encode the text first")
         self.tokens = tokens
         self.block_size = min(block_size, len(tokens) - 1)
 
@@ -119,7 +125,7 @@ class TextData:
         return Batch(windows[:, :-1], windows[:, 1:], None)
 
     def batches(self, batch_size: int) -> Iterator[Batch]:
-        """The whole text in order; the last window is filled up with targets of weight 0."""
+        """The whole text in order; the last window is padded with targets of weight 0."""
         T, n = self.block_size, len(self.tokens) - 1  # n targets
         windows = -(-n // T)
         padded = np.zeros(windows * T + 1, dtype=np.int64)
@@ -128,3 +134,38 @@ class TextData:
         weights = (np.arange(windows * T) < n).astype(np.float32).reshape(windows, T)
         for i in range(0, windows, batch_size):
             yield Batch(tokens[i : i + batch_size], targets[i : i + batch_size], weights[i : i + batch_size])
+
+
+class RowData:
+    """Whole rows of tokens, each with the weights of its tokens in the loss: prompts with answers, conversations.
+
+    A batch is padded to its longest row, with targets of weight 0.  ValueError if there are no rows.
+    """
+
+    def __init__(self, rows: Sequence[np.ndarray], weights: Sequence[np.ndarray]) -> None:
+        if not rows:
+            raise ValueError("there are no examples: give at least one")
+        self.rows, self.weights = rows, weights
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def batch(self, chosen: Sequence[int] | np.ndarray) -> Batch:
+        """The rows of these numbers.  The first token of each is no target."""
+        longest = max(len(self.rows[i]) for i in chosen)
+        padded = np.zeros((len(chosen), longest), dtype=np.int64)
+        weights = np.zeros((len(chosen), longest), dtype=np.float32)
+        for row, i in enumerate(chosen):
+            padded[row, : len(self.rows[i])] = self.rows[i]
+            weights[row, : len(self.rows[i])] = self.weights[i]
+        return Batch(padded[:, :-1], padded[:, 1:], weights[:, 1:])
+
+    def sample(self, rng: np.random.Generator, batch_size: int) -> Batch:
+        """`batch_size` rows at random, with replacement."""
+        return self.batch(rng.integers(len(self.rows), size=batch_size))
+
+    def batches(self, batch_size: int) -> Iterator[Batch]:
+        """Every row once, the shortest first, so that little is padding."""
+        order = sorted(range(len(self.rows)), key=lambda i: len(self.rows[i]))
+        for i in range(0, len(order), batch_size):
+            yield self.batch(order[i : i + batch_size])

@@ -9,6 +9,7 @@ How a batch is shared out to threads, processes or a GPU is in `machine.pieces`,
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections.abc import Callable
@@ -16,38 +17,40 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, cast
 
 import numpy as np
 
 from minilora import ops
+from minilora.files.container import CheckpointError
 from minilora.files.training import load_training, save_training
 from minilora.lora import LoraError, is_merged
 from minilora.machine.backend import Array, Scalar, number
 from minilora.machine.pieces import sum_over_pieces
+from minilora.machine.processes import Comm
 from minilora.machine.progress import Progress
 from minilora.machine.watch import NonFiniteLossError, Watch
-from minilora.nn import Gradients
+from minilora.nn import Decoder, Gradients, Rng
 from minilora.optim import Adam, clip_grad_norm
-from minilora.text import TextData
-from minilora.transformer import GPT
+from minilora.text import Batch, Data, TextData
 
 __all__ = ["FitResult", "NonFiniteLossError", "evaluate", "fit", "loss_and_grads"]
 
 
 def loss_and_grads(
-    model: GPT,
+    model: Decoder,
     tokens: Array,
     targets: Array,
     weights: Array | None = None,
     workers: int = 1,
     rng: np.random.Generator | None = None,
-    comm: Any = None,
+    comm: Comm | None = None,
 ) -> tuple[Scalar, Gradients]:
     """The loss sum(w * NLL) / sum(w), in nats, and the gradient of every trainable parameter by name.
 
     tokens   (B, T) int, as targets; both and the weights on the host
-    weights  (B, T), or None for all ones
+    weights  (B, T), or None for all ones; a target of weight 0 gets no logits
     workers  threads; equal inputs and an equal number of workers give equal bits, a different number agrees to rounding
     rng      turns dropout on
     comm     an MPI communicator whose processes all make this call with equal arguments; each gets the result
@@ -56,23 +59,26 @@ def loss_and_grads(
     array without axes, and `float(loss)` waits for it.
     LoraError while a LoRA is merged; ValueError for wrong shapes, weights that sum to 0, or nothing to train.
     """
+    check_counts(workers=workers)
     tokens, targets, weights = checked_batch(tokens, targets, weights, model.vocab_size)
     if is_merged(model):
         raise LoraError("the LoRA is merged into the weights: call unmerge(model) before you train")
     trained = {p.name: p.data for p in model.parameters if p.trainable}
     if not trained:
         raise ValueError("no parameter trains: call model.unfreeze() or add_lora(model, config) first")
-    xp, weights = model.xp, weights / weights.sum()
+    weights = (weights / weights.sum()).astype(model.dtype)
 
-    def piece(rows: slice, rng: np.random.Generator | None, grads: Gradients) -> Scalar:
+    def piece(rows: slice, rng: Rng, grads: Gradients) -> Scalar:
         """The part of some rows in the loss, sum(w * NLL); their part in each gradient is added to `grads`."""
-        logits, cache = model.forward(tokens[rows], rng)
-        y, w = xp.asarray(targets[rows].reshape(-1)), xp.asarray(weights[rows].reshape(-1), dtype=logits.dtype)
-        nll, P = ops.cross_entropy(logits.reshape(len(y), -1), y)
-        model.backward(ops.cross_entropy_dlogits(P, y, w).reshape(logits.shape), cache, grads)
+        positions, y, w = _counted(targets[rows], weights[rows], model.xp)
+        logits, cache = model.forward(tokens[rows], rng, positions=positions)
+        shape, logits = logits.shape, logits.reshape(-1, model.vocab_size)
+        nll, P = ops.cross_entropy(logits, y)
+        del logits  # with a vocabulary of 50,000, one of the two largest arrays of a step; the other is P
+        model.backward(ops.cross_entropy_dlogits(P, y, w).reshape(shape), cache, grads)
         return number(w @ nll)
 
-    return sum_over_pieces(piece, trained, (*tokens.shape, model.width), xp, workers, rng, comm)
+    return sum_over_pieces(piece, trained, (*tokens.shape, model.width), model.xp, workers, rng, comm)
 
 
 def checked_batch(
@@ -95,13 +101,16 @@ def checked_batch(
     return tokens, targets, weights
 
 
-def evaluate(model: GPT, data: Any, *, batch_size: int = 16, max_batches: int | None = None, workers: int = 1) -> float:
+def evaluate(
+    model: Decoder, data: Data | Array, *, batch_size: int = 16, max_batches: int | None = None, workers: int = 1
+) -> float:
     """The loss over `data`, sum(w * NLL) / sum(w) in nats per token, without dropout.
 
     data         anything with `batches(batch_size)`, such as `TextData`, or a 1-D array of tokens
-    max_batches  the first so many only, for a quick estimate
+    max_batches  how many batches to evaluate, for a quick estimate; None for all
     ValueError if there is nothing to evaluate.
     """
+    check_counts(batch_size=batch_size, max_batches=max_batches, workers=workers)
     batches = islice(as_data(data, model).batches(batch_size), max_batches)
     sums = [_weighted_nll(model, b.tokens, b.targets, b.weights, workers) for b in batches]
     if not sums:
@@ -111,24 +120,33 @@ def evaluate(model: GPT, data: Any, *, batch_size: int = 16, max_batches: int | 
 
 
 def _weighted_nll(
-    model: GPT, tokens: Array, targets: Array, weights: Array | None, workers: int
+    model: Decoder, tokens: Array, targets: Array, weights: Array | None, workers: int
 ) -> tuple[Scalar, float]:
     """sum(w * NLL) of a batch, and sum(w)."""
     tokens, targets, weights = checked_batch(tokens, targets, weights, model.vocab_size)
-    xp = model.xp
 
-    def piece(rows: slice, rng: np.random.Generator | None, grads: Gradients) -> Scalar:
-        logits = model(tokens[rows])
-        nll, _ = ops.cross_entropy(logits.reshape(-1, logits.shape[-1]), xp.asarray(targets[rows].reshape(-1)))
-        return number(xp.asarray(weights[rows].reshape(-1)) @ nll)
+    def piece(rows: slice, rng: Rng, grads: Gradients) -> Scalar:
+        positions, y, w = _counted(targets[rows], weights[rows], model.xp)
+        logits, _ = model.forward(tokens[rows], keep=False, positions=positions)
+        return number(w @ ops.cross_entropy(logits.reshape(-1, model.vocab_size), y)[0])
 
-    total, _ = sum_over_pieces(piece, {}, (*tokens.shape, model.width), xp, workers)
+    total, _ = sum_over_pieces(piece, {}, (*tokens.shape, model.width), model.xp, workers)
     return total, float(weights.sum())
 
 
-def as_data(data: Any, model: GPT) -> Any:
+def _counted(targets: np.ndarray, weights: np.ndarray, xp: ModuleType) -> tuple[Array | None, Array, Array]:
+    """Where the weight is not 0: positions (n,) in the (B, T) grid laid flat, or None for all of them; targets and
+    weights there (n,). In the arrays of `xp`, positions and targets moved as one."""
+    positions, y, w = np.flatnonzero(weights), targets.reshape(-1), weights.reshape(-1)
+    if len(positions) == len(w):
+        return None, xp.asarray(y), xp.asarray(w)
+    at, y = xp.asarray(np.stack([positions, y[positions]]))
+    return at, y, xp.asarray(w[positions])
+
+
+def as_data(data: Data | Array, model: Decoder) -> Data:
     """A 1-D array of tokens as `TextData`; a data set as it is."""
-    return data if hasattr(data, "batches") else TextData(data, model.max_tokens)
+    return cast(Data, data) if hasattr(data, "batches") else TextData(data, model.max_tokens)
 
 
 @dataclass
@@ -147,26 +165,17 @@ class FitResult:
     stopped_early: bool = False
     seconds: float = 0.0
 
-    def note_validation(self, step: int, loss: float, patience: int | None) -> bool:
-        """Add a validation loss; whether it is the lowest. Sets `stopped_early` once `patience` others were not."""
-        lowest = patience is not None and all(loss < other for _, other in self.val_losses)
-        self.best_step = step if lowest else self.best_step
-        self.val_losses.append((step, loss))
-        since_best = sum(at > (self.best_step or 0) for at, _ in self.val_losses)
-        self.stopped_early = patience is not None and since_best >= patience
-        return lowest
-
 
 def fit(
-    model: GPT,
-    data: Any,
+    model: Decoder,
+    data: Data | Array,
     *,
     steps: int,
     lr: float | Callable[[int], float] = 1e-3,
     batch_size: int = 16,
     weight_decay: float = 0.0,
     clip: float | None = 1.0,
-    validation: Any = None,
+    validation: Data | Array | None = None,
     eval_every: int = 100,
     eval_batches: int | None = None,
     patience: int | None = None,
@@ -177,7 +186,7 @@ def fit(
     resume: bool = False,
     progress: bool = True,
     label: str = "step",
-    comm: Any = None,
+    comm: Comm | None = None,
 ) -> FitResult:
     """Train the model's trainable parameters with Adam for `steps` steps, in place.
 
@@ -190,65 +199,153 @@ def fit(
                 continues from it, bit for bit as if it had never stopped
     comm        an MPI communicator: its processes share every batch, and the first of them reports and writes
 
-    NonFiniteLossError names the step and leaves the last good weights in the model. On a GPU it comes when the losses
-    are next looked at, since that makes the host wait: for the progress line, a validation or a checkpoint, and at
-    least every `checkpoint_every` steps; step and weights are the same. FileExistsError if there is a checkpoint and
-    `resume` is False.
+    NonFiniteLossError names the step and leaves the last good weights in the model. Every `checkpoint_every` steps and
+    at the end, before anything is written, the latest batch's loss is computed again, to see what the update did. On a
+    GPU losses are looked at only then, for the progress line and for a validation, since that makes the host wait; the
+    error's step and weights are the same.
+    ValueError for a setting out of range. FileExistsError if there is a checkpoint and `resume` is False,
+    FileNotFoundError if there is none and it is True, CheckpointError if it is from a run with a different seed, batch
+    size, weight decay or data.
     """
-    data, rng, optimizer = as_data(data, model), np.random.default_rng(seed), Adam(model, weight_decay=weight_decay)
-    result, best = _begin(checkpoint, resume, model, optimizer, rng)
+    check_counts(steps=steps, batch_size=batch_size, eval_every=eval_every, checkpoint_every=checkpoint_every)
+    check_counts(eval_batches=eval_batches, patience=patience, workers=workers)
+    if patience is not None and validation is None:
+        raise ValueError("patience counts evaluations: give validation data as well")
+    data, rng = as_data(data, model), np.random.default_rng(seed)
+    optimizer = Adam(model, 0.0 if callable(lr) else lr, weight_decay)
+    settings = {"seed": str(seed), "batch_size": str(batch_size), "weight_decay": str(float(weight_decay))}
+    file = _RunFile(checkpoint, comm is None or comm.rank == 0, settings, model, optimizer, rng)
+    result, best = file.begin(resume, lambda rng: data.sample(rng, batch_size))
     trained = {p.name: p.data for p in model.parameters if p.trainable}
-    watch = Watch(trained, result.losses, model.xp)
-    leads = comm is None or comm.rank == 0
-    bar = Progress(steps, label) if progress and leads else None
-    first, tokens_seen, started, before = len(result.losses), 0, time.perf_counter(), result.seconds
-    for done in range(first, steps + 1):
-        fresh = not result.val_losses or result.val_losses[-1][0] < done
-        if validation is not None and fresh and (done % eval_every == 0 or done == steps):
-            watch.look()
-            loss = evaluate(model, validation, batch_size=batch_size, max_batches=eval_batches, workers=workers)
-            if result.note_validation(done, loss, patience):
-                best = {name: w.copy() for name, w in trained.items()}
-        ends = done == steps or result.stopped_early
-        if done > first and (done % checkpoint_every == 0 or ends):
-            watch.look()
-            if checkpoint is not None and leads:
-                record = {"result": asdict(result), "rng": rng.bit_generator.state}
-                save_training(checkpoint, model, optimizer, record, best)
-        if ends:
-            break
-        batch = data.sample(rng, batch_size)
+    watch, early = Watch(trained, result.losses, model.xp), _EarlyStopping(patience, result, trained, best)
+    loss_on = partial(evaluate, model, batch_size=batch_size, max_batches=eval_batches, workers=workers)
+    bar = Progress(steps, label, shown=progress and file.writes)
+    started, before, done, tokens_seen = time.perf_counter(), result.seconds, len(result.losses), 0
+    if validation is not None and not done:
+        early.note(0, loss_on(validation))
+    while done < steps and not result.stopped_early:
+        drawn, batch = rng.bit_generator.state, data.sample(rng, batch_size)
         loss, grads = loss_and_grads(model, batch.tokens, batch.targets, batch.weights, workers, rng, comm)
         watch.step(loss, clip_grad_norm(grads, math.inf if clip is None else clip))
         optimizer.lr = lr(done) if callable(lr) else lr
         optimizer.step(grads)
-        tokens_seen += batch.tokens.size
-        elapsed = time.perf_counter() - started
-        result.seconds = before + elapsed
-        if bar:
-            bar.update(done + 1, partial(_progress_note, watch, tokens_seen / elapsed))
-    if bar:
-        bar.close()
-    if patience is not None:
-        for name, w in best.items():
-            trained[name][...] = w
+        done, tokens_seen = done + 1, tokens_seen + batch.tokens.size
+        result.seconds = before + time.perf_counter() - started
+        bar.update(done, partial(_progress_note, watch, tokens_seen / (result.seconds - before)))
+        if validation is not None and done % eval_every == 0:
+            watch.look()
+            early.note(done, loss_on(validation))
+        if done % checkpoint_every == 0 or done == steps or result.stopped_early:
+            watch.look()
+            watch.after_update(batch_loss(model, batch, workers))
+            file.save(result, early.best, drawn, batch)
+    if validation is not None and done % eval_every:  # after the file, as a longer run would not evaluate here
+        early.note(done, loss_on(validation))
+    bar.close()
+    early.restore()
     return result
+
+
+def check_counts(**counts: int | None) -> None:
+    """ValueError for a setting that is not a whole number of at least 1 (`steps` and `max_batches`: 0), nor None where
+    that has a meaning."""
+    for name, value in counts.items():
+        least = 0 if name in ("steps", "max_batches") else 1
+        if value is None and name in ("eval_batches", "max_batches", "patience"):
+            continue
+        if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
+            raise ValueError(f"{name} is {value!r}: give a whole number of at least {least}")
+
+
+def batch_loss(model: Decoder, batch: Batch, workers: int = 1) -> float:
+    """The loss of one batch, without dropout."""
+    total, weight = _weighted_nll(model, batch.tokens, batch.targets, batch.weights, workers)
+    return float(total / weight)
 
 
 def _progress_note(watch: Watch, tokens_per_second: float) -> str:
     return f"loss {watch.latest():.3f}  {tokens_per_second:,.0f} tokens/s"
 
 
-def _begin(
-    checkpoint: str | Path | None, resume: bool, model: GPT, optimizer: Adam, rng: np.random.Generator
-) -> tuple[FitResult, dict[str, Array]]:
-    """History and best weights of a run: empty, or a checkpoint's with model, optimizer and `rng` as they were then."""
-    if checkpoint is None or not Path(checkpoint).exists():
-        return FitResult(), {}
-    if not resume:
-        raise FileExistsError(f"{checkpoint} exists: pass resume=True to continue it, or remove it")
-    record, best = load_training(checkpoint, model, optimizer)
-    rng.bit_generator.state = record["rng"]
-    result = FitResult(**record["result"])
-    result.val_losses = [(step, loss) for step, loss in result.val_losses]  # JSON made lists of the pairs
-    return result, best
+@dataclass
+class _EarlyStopping:
+    """Notes validation losses; with `patience`, keeps the best weights and ends a run that finds none better."""
+
+    patience: int | None
+    result: FitResult
+    trained: dict[str, Array]
+    best: dict[str, Array]
+
+    def note(self, step: int, loss: float) -> None:
+        result = self.result
+        if self.patience is not None and all(loss < other for _, other in result.val_losses):
+            result.best_step = step
+            self.best = {name: w.copy() for name, w in self.trained.items()}
+        result.val_losses.append((step, loss))
+        since_best = sum(at > (result.best_step or 0) for at, _ in result.val_losses)
+        result.stopped_early = self.patience is not None and since_best >= self.patience
+
+    def restore(self) -> None:
+        """Put the best weights back."""
+        if self.patience is not None:
+            for name, w in self.best.items():
+                self.trained[name][...] = w
+
+
+@dataclass
+class _RunFile:
+    """The checkpoint of a run. Besides what `save_training` names it holds the run's settings and its latest batch, so
+    that nobody resumes it with others."""
+
+    path: str | Path | None
+    writes: bool
+    settings: dict[str, str]
+    model: Decoder
+    optimizer: Adam
+    rng: np.random.Generator
+
+    def begin(self, resume: bool, sample: Callable[[np.random.Generator], Batch]) -> tuple[FitResult, dict[str, Array]]:
+        """An empty history and no best weights; or the file's, with model, optimizer and `rng` as they were then."""
+        exists = self.path is not None and Path(self.path).exists()
+        if not resume and exists:
+            raise FileExistsError(f"{self.path} exists: pass resume=True to continue it, or remove it")
+        if not resume:
+            return FitResult(), {}
+        if self.path is None:
+            raise ValueError("resume=True continues a file: pass its path as `checkpoint`")
+        if not exists:
+            raise FileNotFoundError(f"there is no {self.path} to resume: check the path, or pass resume=False to begin")
+        record, best = load_training(self.path, self.model, self.optimizer, partial(self._check, sample))
+        self.rng.bit_generator.state = record["rng"]
+        result = FitResult(**record["result"])
+        result.val_losses = [(step, loss) for step, loss in result.val_losses]  # JSON made lists of the pairs
+        return result, best
+
+    def _check(self, sample: Callable[[np.random.Generator], Batch], record: dict[str, Any]) -> None:
+        """CheckpointError unless settings and data are those of the file.  Version 0.1.0 recorded neither."""
+        found = record.get("settings", self.settings)
+        other = [f"{name}={found[name]}, not {value}" for name, value in self.settings.items() if found[name] != value]
+        if not other and "batch" in record:
+            rng = np.random.default_rng()
+            rng.bit_generator.state = record["batch"]["rng"]
+            other = ["different data"] if _digest(sample(rng)) != record["batch"]["sha256"] else []
+        if other:
+            raise CheckpointError(
+                f"{self.path} is from a run with {', '.join(other)}: pass the same, or begin a new run with a new file"
+            )
+
+    def save(self, result: FitResult, best: dict[str, Array], drawn: Any, batch: Batch) -> None:
+        """drawn: the state of `rng` from which `batch`, the latest, was drawn."""
+        if self.path is not None and self.writes:
+            record = {"result": asdict(result), "rng": self.rng.bit_generator.state, "settings": self.settings}
+            record["batch"] = {"rng": drawn, "sha256": _digest(batch)}
+            save_training(self.path, self.model, self.optimizer, record, best)
+
+
+def _digest(batch: Batch) -> str:
+    """SHA-256 of a batch, the same on every platform."""
+    digest = hashlib.sha256(str(np.shape(batch.tokens)).encode())
+    for array, dtype in ((batch.tokens, "<i8"), (batch.targets, "<i8"), (batch.weights, "<f8")):
+        if array is not None:
+            digest.update(np.ascontiguousarray(array, dtype).tobytes())
+    return digest.hexdigest()

@@ -6,7 +6,7 @@ import tempfile
 # Read when hypothesis starts; without it, a .hypothesis folder would appear wherever the tests are run.
 _folder = tempfile.TemporaryDirectory(prefix="hypothesis-")
 os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = _folder.name
-# Read when NumPy starts: on the tests' small matrices a BLAS with threads of its own only waits for itself.
+# Read when NumPy starts: on the tests' small matrices, the BLAS's own threads only wait for each other.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from hypothesis import HealthCheck, settings  # noqa: E402

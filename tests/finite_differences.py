@@ -1,4 +1,4 @@
-"""Derivatives by central differences, with a bound on their error: what every backward is held against."""
+"""Derivatives by central differences, with a bound on their error: every backward is compared with them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def central_differences(loss: Callable[[], float], x: np.ndarray, rounding: floa
 
         def D(h: float, index=index, before=before) -> float:
             losses = []
-            ends = before + h, before - h  # which round, so that they are not quite 2 h apart
+            ends = before + h, before - h  # rounded, so not quite 2 h apart
             for x[index] in ends:
                 losses.append(loss())
             x[index] = before
@@ -38,7 +38,7 @@ def central_differences(loss: Callable[[], float], x: np.ndarray, rounding: floa
 def assert_gradient(got: np.ndarray, loss: Callable[[], float], x: np.ndarray, rounding: float) -> None:
     """`got` is dloss/dx, entry by entry, to within what central differences can tell, which is at least 6 digits.
 
-    The gradient's own rounding, far below that of a difference quotient, is paid by the factor 2.
+    The factor 2 covers the gradient's own rounding, which is far below that of a difference quotient.
     """
     expected, error = central_differences(loss, x, rounding)
     assert got.shape == x.shape and got.dtype == x.dtype

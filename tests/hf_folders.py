@@ -1,4 +1,4 @@
-"""GPT-2 and adapter folders as Hugging Face writes them, made by hand and without minilora's code."""
+"""GPT-2 and adapter folders as Hugging Face writes them, made by hand, without minilora's code."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-# Every size is another number, so that an axis taken for another is an error of shape.
+# No two sizes are equal, so that confusing two axes is an error of shape.
 SIZES = {"vocab_size": 11, "n_positions": 9, "n_embd": 6, "n_layer": 2, "n_head": 3}
 CONFIG = {"model_type": "gpt2", **SIZES}
 
@@ -74,7 +74,7 @@ def write_adapter(folder: Path, tensors: dict[str, np.ndarray], root: str = "tra
 
 
 def write_tokenizer(folder: Path, text: str, vocab_size: int = 300) -> None:
-    """A byte-level BPE learnt from a text, as vocab.json and merges.txt."""
+    """A byte-level BPE learned from a text, as vocab.json and merges.txt."""
     from tokenizers import ByteLevelBPETokenizer
 
     tokenizer = ByteLevelBPETokenizer()

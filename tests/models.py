@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 import numpy as np
+from hypothesis import strategies as st
 
 from minilora import GPT, GPTConfig, ops
+from minilora.llama import Llama, LlamaConfig
+from minilora.machine.backend import to_host
 
-# Every size is another number, so that an axis taken for another is an error of shape.
+seeds = st.integers(0, 2**32 - 1)
+
+# No two sizes are equal, so that confusing two axes is an error of shape.
 TINY = GPTConfig(vocab_size=7, block_size=5, n_layer=2, n_head=2, n_embd=6, dtype="float64")
+
+
+@st.composite
+def configs(draw, min_block_size: int = 1) -> GPTConfig:
+    """A small shape, at least 4 wide, in either precision."""
+    n_head = draw(st.integers(1, 3))
+    return GPTConfig(
+        vocab_size=draw(st.integers(1, 9)),
+        block_size=draw(st.integers(min_block_size, 9)),
+        n_layer=draw(st.integers(1, 3)),
+        n_head=n_head,
+        n_embd=n_head * draw(st.integers(-(-4 // n_head), 4)),
+        dtype=draw(st.sampled_from(("float32", "float64"))),
+    )
 
 
 def gpt(config: GPTConfig = TINY, seed: int = 0) -> GPT:
@@ -18,7 +40,7 @@ def gpt(config: GPTConfig = TINY, seed: int = 0) -> GPT:
 def scramble(model: GPT, seed: int = 0) -> GPT:
     """New numbers for every parameter, B of a LoRA among them.
 
-    The embeddings dominate the residual stream, as in a trained model: what the blocks round is not magnified.
+    The embeddings dominate the residual stream, as in a trained model, so the blocks' rounding is not magnified.
     """
     rng = np.random.default_rng(seed)
     for name, parameter in model.named_parameters().items():
@@ -37,12 +59,57 @@ def batch(seed: int = 0, B: int = 2, T: int = 4, vocab_size: int = 7) -> tuple[n
 
 
 def loss_of(model: GPT, tokens: np.ndarray, targets: np.ndarray, weights: np.ndarray, rng=None) -> float:
-    """sum(w * NLL) / sum(w) from the logits alone."""
+    """sum(w * NLL) / sum(w), computed from the logits only."""
     logits, _ = model.forward(tokens, rng)
     nll, _ = ops.cross_entropy(logits.reshape(-1, logits.shape[-1]), targets.ravel())
     return float((weights.ravel() * nll).sum() / weights.sum())
 
 
 def bits(model: GPT) -> dict[str, bytes]:
-    """Name -> the bytes of each parameter: equal exactly when no bit has moved."""
-    return {name: array.tobytes() for name, array in model.state_dict().items()}
+    """Name -> the bytes of each parameter: equal exactly when no bit has changed."""
+    return {name: to_host(p.data).tobytes() for name, p in model.named_parameters().items()}
+
+
+# 4 heads share 2 keys; a head has another size than width / heads.
+TINY_LLAMA = LlamaConfig(
+    vocab_size=7,
+    hidden_size=6,
+    intermediate_size=10,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    head_dim=4,
+    max_position_embeddings=8,
+    rope_theta=100.0,
+    dtype="float64",
+)
+# Every variant of the architecture, by what has it.
+LLAMAS = {
+    "llama": TINY_LLAMA,
+    "llama3": replace(
+        TINY_LLAMA,
+        rope_scaling={
+            "factor": 8.0,
+            "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 16,
+        },
+    ),
+    "qwen2": replace(TINY_LLAMA, qkv_bias=True, tie_word_embeddings=False),
+    "qwen3": replace(TINY_LLAMA, qk_norm=True, rms_norm_eps=0.1),  # a short q or k is not stretched beyond measure
+    "all biases": replace(TINY_LLAMA, qkv_bias=True, o_bias=True),
+}
+
+
+def llama(config: LlamaConfig = TINY_LLAMA, seed: int = 0) -> Llama:
+    """A model as if trained: see `gpt`.  The embeddings dominate even more, since RMSNorm keeps a row's mean."""
+    model = scramble(Llama(config), seed)
+    model.wte.weight.data *= 3
+    return model
+
+
+def assert_same(found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> None:
+    """The same arrays under the same names, bit for bit."""
+    assert found.keys() == expected.keys()
+    for name, array in expected.items():
+        np.testing.assert_array_equal(found[name], array, err_msg=name, strict=True)

@@ -1,8 +1,8 @@
 """GPT-2 written a second time, from the papers, each value with a bound on its rounding.
 
-A `Bounded` says: the exact result of these inputs is within `error` of `value`, and so is what any conventional
-computation in the given precision returns, in whatever order it adds. Two computations therefore differ by at
-most 2 * error. This is running error analysis (Higham 2002, section 3.3): every function propagates the errors
+A `Bounded` means: the exact result for these inputs is within `error` of `value`, and so is the result of any
+conventional computation in the given precision, in whatever order it adds. So two computations differ by at most
+2 * error. This is running error analysis (Higham 2002, section 3.3): every function propagates the errors
 of its inputs and adds gamma_n for its own n roundings. exp, log and tanh are taken to err by at most 4 units in
 the last place, 8 roundings.
 """
@@ -32,7 +32,7 @@ class Bounded(NamedTuple):
         return np.abs(self.value) + self.error
 
     def map(self, function: Callable[[np.ndarray], np.ndarray]) -> Bounded:
-        """Both parts through a function that only moves entries about."""
+        """Both parts, through a function that only moves entries around."""
         return Bounded(function(self.value), function(self.error))
 
 
@@ -64,7 +64,7 @@ class Reference:
     def lora_weight(self, W0: np.ndarray, A: np.ndarray, B: np.ndarray, scaling: float) -> Bounded:
         """W0 + s B A, whose bound covers x W0^T + s (x A^T) B^T too.
 
-        Not merged, a term x_j s A_pj B_ip meets the roundings of two more sums, over r and over k: at most
+        Unmerged, a term x_j s A_pj B_ip meets the roundings of two more sums, over r and over k: at most
         2k + r + 3 in all (see minilora.testing.forward_error_bound).
         """
         update = abs(scaling) * (np.abs(B) @ np.abs(A))
@@ -84,7 +84,7 @@ class Reference:
         variance = mean(deviation.value**2) + eps
         relative = mean(2 * deviation.size * deviation.error) / variance + self.gamma(d + 4)
         magnified = x.error.max(axis=-1, keepdims=True) / np.sqrt(variance)
-        if max(relative.max(), magnified.max()) > 0.01:  # the variance is lost in rounding, and nothing is known
+        if max(relative.max(), magnified.max()) > 0.01:  # the variance is lost in rounding: there is no bound
             raise UnsatisfiedAssumption  # hypothesis draws another example; any other test fails
         rstd = Bounded(1 / np.sqrt(variance), (relative + self.gamma(4)) / np.sqrt(variance))
         xhat = self.times(deviation, rstd)
@@ -140,48 +140,68 @@ class Reference:
         return Bounded(log_sum - target, 2 * logits.error.max(axis=-1) + 2 * own)
 
 
-def reference_logits(model: GPT, tokens: np.ndarray) -> Bounded:
-    """The logits (B, T, V) of the model's weights, and of its LoRA's: merged or not, both are within the bound."""
-    scaling = {path: layer.scaling for path, layer in lora_layers(model)}
-    return gpt2_logits(model.state_dict(), model.config, scaling, tokens)
+class ReferenceGPT2(Reference):
+    """The model of the weights in `state`; a layer whose lora_A is there is adapted, with its scaling."""
+
+    def __init__(self, state: Mapping[str, np.ndarray], config: GPTConfig, scaling: Mapping[str, float]) -> None:
+        super().__init__(config.dtype)
+        self.state, self.config, self.scaling = state, config, scaling
+
+    def weight(self, path: str) -> Bounded:
+        W = self.state[f"{path}.weight"].astype(np.float64)
+        if f"{path}.lora_A" not in self.state:
+            return exactly(W)
+        A, B = (self.state[f"{path}.lora_{m}"].astype(np.float64) for m in "AB")
+        return self.lora_weight(W, A, B, self.scaling[path])
+
+    def layer(self, x: Bounded, path: str) -> Bounded:
+        return self.linear(x, self.weight(path), exactly(self.state[f"{path}.bias"]))
+
+    def norm(self, x: Bounded, path: str) -> Bounded:
+        return self.layer_norm(x, self.weight(path), exactly(self.state[f"{path}.bias"]))
+
+    def adapted(self, x: Bounded, path: str) -> Bounded:
+        """What follows the sublayer or block at this path: nothing, in GPT-2 itself."""
+        return x
+
+    def embed(self, tokens: np.ndarray) -> Bounded:
+        wte, wpe = self.weight("wte"), self.weight("wpe")
+        return self.add(wte.map(lambda W: W[tokens]), wpe.map(lambda W: W[: tokens.shape[-1]]))
+
+    def block(self, x: Bounded, i: int) -> Bounded:
+        """x (..., T, C) through block i."""
+        block = f"blocks.{i}"
+        n = self.norm(x, f"{block}.ln_1")
+        q, k, v = (
+            self.layer(n, f"{block}.attn.{name}_proj").map(
+                lambda a: np.stack(np.split(a, self.config.n_head, axis=-1), axis=-3)
+            )
+            for name in "qkv"
+        )
+        y = self.attention(q, k, v).map(lambda a: np.concatenate(list(np.moveaxis(a, -3, 0)), axis=-1))
+        x = self.add(x, self.adapted(self.layer(y, f"{block}.attn.o_proj"), f"{block}.attn"))
+        h = self.gelu(self.layer(self.norm(x, f"{block}.ln_2"), f"{block}.mlp.up_proj"))
+        x = self.add(x, self.adapted(self.layer(h, f"{block}.mlp.down_proj"), f"{block}.mlp"))
+        return self.adapted(x, block)
+
+    def head(self, x: Bounded) -> Bounded:
+        return self.linear(self.norm(x, "ln_f"), self.weight("wte"))
 
 
 def gpt2_logits(state: Mapping[str, np.ndarray], c: GPTConfig, scaling: Mapping[str, float], tokens) -> Bounded:
-    """The logits (B, T, V) of the weights in `state`; a layer whose lora_A is there is adapted, with its scaling."""
-    f = Reference(c.dtype)
-
-    def weight(path: str) -> Bounded:
-        W = state[f"{path}.weight"].astype(np.float64)
-        if f"{path}.lora_A" not in state:
-            return exactly(W)
-        A, B = (state[f"{path}.lora_{m}"].astype(np.float64) for m in "AB")
-        return f.lora_weight(W, A, B, scaling[path])
-
-    def bias(path: str) -> Bounded:
-        return exactly(state[f"{path}.bias"])
-
-    def heads(x: Bounded) -> Bounded:
-        return x.map(lambda a: np.stack(np.split(a, c.n_head, axis=-1), axis=1))
-
-    def unheads(x: Bounded) -> Bounded:
-        return x.map(lambda a: np.concatenate(list(a.swapaxes(0, 1)), axis=-1))
-
-    def linear(x: Bounded, path: str) -> Bounded:
-        return f.linear(x, weight(path), bias(path))
-
-    def layer_norm(x: Bounded, path: str) -> Bounded:
-        return f.layer_norm(x, weight(path), bias(path))
-
-    wte, wpe = weight("wte"), weight("wpe")
-    x = f.add(wte.map(lambda W: W[tokens]), wpe.map(lambda W: W[: tokens.shape[1]]))
+    """The logits (B, T, V)."""
+    gpt2 = ReferenceGPT2(state, c, scaling)
+    x = gpt2.embed(tokens)
     for i in range(c.n_layer):
-        block = f"blocks.{i}"
-        n = layer_norm(x, f"{block}.ln_1")
-        q, k, v = (heads(linear(n, f"{block}.attn.{name}_proj")) for name in "qkv")
-        x = f.add(x, linear(unheads(f.attention(q, k, v)), f"{block}.attn.o_proj"))
-        n = layer_norm(x, f"{block}.ln_2")
-        x = f.add(x, linear(f.gelu(linear(n, f"{block}.mlp.up_proj")), f"{block}.mlp.down_proj"))
-    return f.linear(layer_norm(x, "ln_f"), wte)
+        x = gpt2.block(x, i)
+    return gpt2.head(x)
+
+
+def reference_logits(model: GPT, tokens: np.ndarray) -> Bounded:
+    """The logits (B, T, V) of the model's weights, and of its LoRA's: merged or not, both are within the bound."""
+    scaling = {path: layer.scaling for path, layer in lora_layers(model)}
+    state = {name: p.data for name, p in model.named_parameters().items()}
+    return gpt2_logits(state, model.config, scaling, tokens)
 
 
 def reference_loss(model: GPT, tokens: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> Bounded:

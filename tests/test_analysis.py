@@ -1,4 +1,4 @@
-"""The paper's measures of an update, against their definitions, laws and controls.  (Spectra and bytes: test_demo.)"""
+"""The paper's measures of an update, against their definitions, laws and controls."""
 
 import numpy as np
 import pytest
@@ -9,13 +9,48 @@ import minilora as ml
 from minilora import analysis
 from minilora.methods.subspace import RandomSubspace, fit_in_subspace
 from minilora.testing.bounds import unit_roundoff
+from tests.models import TINY, bits, gpt, seeds
 
 u = unit_roundoff("float64")
-seeds = st.integers(0, 2**32 - 1)
 
 
 def orthonormal(rng, k, r):
     return np.linalg.qr(rng.standard_normal((k, r)))[0]
+
+
+# --------------------------------------------------------------------------------------- spectra and bytes
+
+
+def test_singular_values_count_the_rank_of_an_update():
+    rng = np.random.default_rng(0)
+    B, A = rng.standard_normal((9, 3)), rng.standard_normal((3, 7))
+    sigma = analysis.singular_values(B @ A)
+    assert sigma.shape == (7,) and (np.diff(sigma) <= 0).all()
+    # LAPACK's error is a modest multiple, below max(d, k), of eps times the largest singular value.
+    assert sigma[2] > 0.1 and sigma[3] < 9 * np.finfo(np.float64).eps * sigma[0]
+    assert analysis.energy_share(sigma, 3) == 1.0
+    assert analysis.rank_for_energy(sigma, 1 - 1e-9) == 3
+
+
+def test_energy_and_rank_of_a_known_spectrum():
+    sigma = np.array([4.0, 2.0, 2.0, 1.0])  # squares 16, 4, 4, 1 of 25
+    assert [analysis.energy_share(sigma, r) for r in (1, 2, 3, 4)] == [16 / 25, 20 / 25, 24 / 25, 1]
+    assert [analysis.rank_for_energy(sigma, share) for share in (0.5, 0.64, 0.65, 0.9, 1.0)] == [1, 1, 2, 3, 4]
+
+
+def test_the_control_has_the_updates_shape_and_norm():
+    dW = np.arange(12.0).reshape(3, 4)
+    control = analysis.gaussian_control(dW, np.random.default_rng(0))
+    assert control.shape == dW.shape
+    # Two norms of 12 terms, a quotient and a product: fewer than 40 roundings in all.
+    assert abs(np.linalg.norm(control) / np.linalg.norm(dW) - 1) < 40 * u
+
+
+def test_counting_bytes_leaves_the_model_alone():
+    model, tokens = gpt(), np.zeros((1, 4), dtype=int)
+    before = bits(model)
+    assert analysis.training_bytes(model, tokens, tokens).total == 4 * 8 * TINY.parameter_count
+    assert bits(model) == before
 
 
 # ------------------------------------------------------------------------------------- subspace similarity
@@ -142,6 +177,18 @@ def test_a_subspace_of_all_dimensions_is_full_fine_tuning():
     expected = ml.fit(other, DATA, steps=3, lr=1e-3, batch_size=4, seed=5, progress=False).losses
     # Equal but for the order of sums; Adam divides by sqrt(v) + 1e-8, which may magnify u by 1e8 at most.
     assert np.abs(np.array(losses) - expected).max() < 1e8 * u
+
+
+@pytest.mark.parametrize("bad_from", [0, 2])
+def test_a_subspace_in_which_training_diverges_is_left_at_the_last_good_weights(bad_from):
+    """Steps below `bad_from` are good; the update of step `bad_from` is found at the end, or by the step after it."""
+    for steps in (bad_from + 1, bad_from + 2):
+        good, model = tiny_model(), tiny_model()
+        fit_in_subspace(good, DATA, 20, steps=bad_from, lr=0.1, batch_size=4)
+        with pytest.raises(ml.NonFiniteLossError), np.errstate(all="ignore"):
+            lr = lambda step: 0.1 if step < bad_from else 1e300  # noqa: E731
+            fit_in_subspace(model, DATA, 20, steps=steps, lr=lr, batch_size=4)
+        assert bits(model) == bits(good)
 
 
 def test_d90_is_the_smallest_dimension_from_which_the_gain_holds():

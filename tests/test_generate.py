@@ -1,18 +1,18 @@
-"""The cache changes no logit, the seed decides every token, and the text ends where the rule says."""
+"""The cache changes no logit, the seed decides every token, and the text ends where the rules say."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minilora import GPT, GPTConfig, LoraConfig, add_lora, generate, merge
+from minilora import GPT, LoraConfig, add_lora, generate, merge
 from minilora.generate import sample_token
-from tests.models import TINY, gpt, scramble
+from tests.models import TINY, gpt, scramble, seeds
 from tests.reference import reference_logits
 
-seeds = st.integers(0, 2**32 - 1)
 PROMPT = np.array([1, 2])
 
 
@@ -25,14 +25,24 @@ def adapted() -> GPT:
 
 @given(seeds, st.sampled_from(("float32", "float64")), st.lists(st.integers(1, 3), min_size=1, max_size=3))
 def test_cached_logits_are_the_uncached_ones(seed, dtype, chunks):
-    """Fed a few tokens at a time, the model computes what it does with all of them, up to rounding."""
-    model = gpt(GPTConfig(**{**TINY.__dict__, "dtype": dtype, "block_size": 9}), seed)
+    """Given a few tokens at a time, the model computes what it computes from all of them, up to rounding."""
+    model = gpt(replace(TINY, dtype=dtype, block_size=9), seed)
     tokens = np.random.default_rng(seed).integers(7, size=(2, sum(chunks)))
     expected, past = reference_logits(model, tokens), model.new_past(2)
     ends = np.cumsum(chunks)
     cached = [model.forward(tokens[:, end - n : end], past=past)[0] for n, end in zip(chunks, ends, strict=True)]
     for logits in (model(tokens), np.concatenate(cached, axis=1)):
         assert (np.abs(logits - expected.value) <= 2 * expected.error).all()
+
+
+def test_a_cache_may_have_less_room_than_the_model_and_refuses_more():
+    model = gpt()
+    past = model.new_past(1, 3)
+    assert past.layers[0].keys.shape[2] == 3
+    logits, _ = model.forward(np.zeros((1, 3), int), past=past)
+    np.testing.assert_array_equal(logits, model(np.zeros((1, 3), int)))
+    with pytest.raises(ValueError, match="room for 3 rows, not for 4: ask new_past for more tokens"):
+        model.forward(np.zeros((1, 1), int), past=past)
 
 
 def test_a_cache_that_is_full_is_refused():
@@ -60,7 +70,7 @@ def test_the_seed_decides_every_token(seed, temperature):
     np.testing.assert_array_equal(first, again)
 
 
-def test_another_seed_draws_another_text():
+def test_a_different_seed_gives_a_different_text():
     texts = {tuple(generate(gpt(), PROMPT, temperature=5.0, seed=seed)) for seed in range(10)}
     assert len(texts) > 1
 
@@ -73,8 +83,8 @@ def test_a_generator_goes_on_where_it_is():
 
 
 @pytest.mark.parametrize(("temperature", "top_k"), [(1.0, None), (0.5, None), (2.0, 3)])
-def test_tokens_are_drawn_with_the_softmaxs_frequencies(temperature, top_k):
-    """n draws hit a token of probability p n p times, give or take sqrt(n p (1 - p)); five of those are allowed."""
+def test_tokens_are_sampled_with_the_softmaxs_probabilities(temperature, top_k):
+    """n samples have a token of probability p n p times, give or take sqrt(n p (1 - p)); five of those are allowed."""
     n, logits = 20_000, np.array([2.0, 1.0, 0.0, -1.0, 0.5])
     p = np.exp(logits / temperature)
     if top_k is not None:
@@ -86,7 +96,7 @@ def test_tokens_are_drawn_with_the_softmaxs_frequencies(temperature, top_k):
 
 
 @given(seeds, st.integers(1, 6), st.integers(1, 9))
-def test_only_the_top_k_are_drawn(seed, V, top_k):
+def test_only_the_top_k_are_sampled(seed, V, top_k):
     rng = np.random.default_rng(seed)
     logits = rng.standard_normal((50, V))
     drawn = sample_token(logits, 100.0, top_k, rng)
@@ -112,7 +122,7 @@ def test_a_text_ends_at_max_new_tokens_or_at_block_size(length, max_new_tokens):
 
 
 def favouring(token: int) -> GPT:
-    """A model whose likeliest token is always this one."""
+    """A model for which this token is always the likeliest."""
     model = gpt()
     model.ln_f.weight.data[:] = 0
     model.ln_f.bias.data[:] = 100 * model.wte.weight.data[token] / np.linalg.norm(model.wte.weight.data[token]) ** 2

@@ -18,7 +18,7 @@ def loaded_by(statement: str) -> set[str]:
 
 
 def test_importing_minilora_loads_nothing_but_numpy_and_the_standard_library():
-    """Whatever else a fresh interpreter or NumPy itself brings along is theirs."""
+    """What a fresh interpreter or NumPy loads by itself does not count."""
     new = loaded_by("import minilora") - loaded_by("import numpy")
     assert new - set(sys.stdlib_module_names) == {"minilora"}
 

@@ -53,9 +53,22 @@ def test_a_spread_is_the_mean_with_bars_of_one_standard_deviation():
     assert np.allclose((low, high), ((2 - deviation, 5), (2 + deviation, 5)))
 
 
+def test_text_is_white_on_dark_cells_and_black_on_light_ones():
+    _, axes = plots.subplots()
+    axes.imshow([[0.0, 1.0], [1.0, np.nan]], cmap="Greys")
+    plots.write_cells(axes, {(0, 0): "light", (0, 1): "dark", (1, 0): "dark"})
+    assert {text.get_text(): text.get_color() for text in axes.texts} == {"light": "black", "dark": "white"}
+    assert [text.get_position() for text in axes.texts] == [(0, 0), (1, 0), (0, 1)]
+
+
 def test_without_matplotlib_the_error_says_how_to_get_it(monkeypatch):
     for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ImportError, match="pip install"):
         plots.subplots()
+
+
+def test_moving_averages():
+    assert plots.moving_average([1, 2, 3, 6], 2).tolist() == [1.5, 2.5, 4.5]
+    assert plots.moving_average([1, 3], 8).tolist() == [2]

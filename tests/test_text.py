@@ -1,4 +1,4 @@
-"""Bytes are tokens; the corpora come with Python; every window is a piece of the text and the piece one further on."""
+"""Bytes are tokens; the corpora come with Python; a window is a piece of the text and the same piece a token later."""
 
 import sys
 import sysconfig
@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from minilora import ByteTokenizer, TextData, python_docs, python_source
 from minilora.pretrain.corpus import python_docstrings
 from minilora.text import read_text, split
+from tests.models import seeds
 
-seeds = st.integers(0, 2**32 - 1)
 lengths = st.integers(2, 40)
 texts = st.text(st.characters(exclude_categories=["Cs"]))  # surrogates are not text: UTF-8 has no bytes for them
 
@@ -53,7 +53,7 @@ def test_the_source_is_whole_files_up_to_the_given_size(max_bytes):
     assert python_source().startswith(source)
 
 
-def test_docstrings_are_those_of_packages_alone_in_order(monkeypatch, tmp_path):
+def test_only_the_docstrings_of_packages_are_taken_and_in_order(monkeypatch, tmp_path):
     for name, text in {
         "module.py": '"""Downstream."""',
         "pkg/b.py": 'class C:\n    """Third."""\n    def f(self):\n        """Fifth."""',
@@ -69,19 +69,19 @@ def test_docstrings_are_those_of_packages_alone_in_order(monkeypatch, tmp_path):
     assert python_docstrings(min_length=5) == ["First.", "Second, over\ntwo lines.", "Third.", "Fifth."]
 
 
-def test_docstrings_are_english_and_always_the_same():
+def test_docstrings_are_english_and_each_is_there_once():
     found = python_docstrings()
-    assert found == python_docstrings() and len(set(found)) == len(found)
+    assert len(set(found)) == len(found)
     assert sum(map(len, found)) > 300_000 and "\n".join(found).count(" the ") > 1000
 
 
-def test_a_python_without_documentation_is_told_what_to_do(monkeypatch):
+def test_without_documentation_the_error_says_what_to_do(monkeypatch):
     monkeypatch.setitem(sys.modules, "pydoc_data.topics", None)
     with pytest.raises(RuntimeError, match="--data FILE"):
         python_docs()
 
 
-def test_a_python_without_sources_is_told_what_to_do(monkeypatch, tmp_path):
+def test_without_sources_the_error_says_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setattr(sysconfig, "get_path", lambda name: str(tmp_path))
     with pytest.raises(RuntimeError, match="--data FILE"):
         python_source()
@@ -102,7 +102,7 @@ def test_a_utf8_file_is_read_with_or_without_a_byte_order_mark(tmp_path, data):
     ("data", "message"),
     [(b"", "is empty"), (b" \n\n", "is empty"), (b"ab\xff", r"not UTF-8 text \(byte 2\)"), (b"a\0b", "is binary")],
 )
-def test_a_file_that_is_no_text_is_refused(tmp_path, data, message):
+def test_a_file_that_is_not_text_is_refused(tmp_path, data, message):
     (tmp_path / "text").write_bytes(data)
     with pytest.raises(ValueError, match=message):
         read_text(tmp_path / "text")
@@ -129,14 +129,14 @@ def test_the_held_out_part_is_the_end(length, held_out):
 
 @given(lengths, st.integers(1, 9), st.integers(1, 5), seeds)
 def test_a_sample_is_windows_of_the_text_and_their_next_tokens(length, block_size, batch_size, seed):
-    data = TextData(np.arange(length), block_size)  # token i stands at position i
+    data = TextData(np.arange(length), block_size)  # token i is at position i
     tokens, targets, weights = data.sample(np.random.default_rng(seed), batch_size)
     assert tokens.shape == targets.shape == (batch_size, min(block_size, length - 1)) and weights is None
     np.testing.assert_array_equal(tokens, tokens[:, :1] + np.arange(tokens.shape[1]))
     np.testing.assert_array_equal(targets, tokens + 1)
 
 
-def test_every_window_of_the_text_is_drawn():
+def test_every_window_of_the_text_is_sampled():
     starts = TextData(np.arange(10), 4).sample(np.random.default_rng(0), 200).tokens[:, 0]
     assert set(starts) == set(range(6))
 
@@ -152,6 +152,6 @@ def test_batches_hold_every_next_token_once_and_in_order(length, block_size, bat
 
 
 @pytest.mark.parametrize("tokens", [np.zeros(1, int), np.zeros((3, 3), int), np.zeros(5), "text"])
-def test_what_is_no_text_of_tokens_is_refused(tokens):
-    with pytest.raises(ValueError, match=r"at least 2 tokens|encode the text first"):
+def test_only_a_row_of_tokens_is_a_text(tokens):
+    with pytest.raises(ValueError, match=r"give at least 2|encode the text first"):
         TextData(tokens, 4)

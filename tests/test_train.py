@@ -1,6 +1,7 @@
-"""The loss is the paper's objective, gradients do not depend on who computes them, and a run can be cut anywhere."""
+"""The loss is the paper's objective, gradients do not depend on who computes them, a run can stop anywhere."""
 
 import math
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -21,16 +22,15 @@ from minilora import (
     ops,
     train,
 )
-from minilora.files.container import read_file
+from minilora.files.container import CheckpointError, read_file
 from minilora.machine import pieces
 from minilora.machine.blas import single_threaded_blas
 from minilora.machine.pieces import piece_slices
 from minilora.testing.bounds import gamma
 from minilora.text import Batch
-from tests.models import TINY, batch, bits, gpt
+from tests.models import TINY, assert_same, batch, bits, gpt, seeds
 from tests.reference import Reference, reference_logits, reference_loss
 
-seeds = st.integers(0, 2**32 - 1)
 TEXT = np.array([0, 1, 2, 3, 4, 5] * 10)
 NOISE = np.random.default_rng(0).integers(7, size=60)
 
@@ -59,8 +59,7 @@ def test_without_weights_every_target_counts_the_same():
     tokens, targets, weights = batch()
     plain, weighted = (loss_and_grads(gpt(), tokens, targets, w) for w in (None, np.full_like(weights, 4.0)))
     assert plain[0] == weighted[0]
-    for name, g in plain[1].items():
-        np.testing.assert_array_equal(g, weighted[1][name])
+    assert_same(plain[1], weighted[1])
 
 
 def test_a_target_of_weight_zero_does_not_count():
@@ -70,8 +69,23 @@ def test_a_target_of_weight_zero_does_not_count():
     loss, grads = loss_and_grads(gpt(), tokens, targets, weights)
     other_loss, other_grads = loss_and_grads(gpt(), tokens, other, weights)
     assert loss == other_loss
-    for name, g in grads.items():
-        np.testing.assert_array_equal(g, other_grads[name])
+    assert_same(grads, other_grads)
+
+
+@pytest.mark.parametrize("empty", [[], [0], [0, 1]], ids=["one position", "a row", "a piece"])
+def test_positions_of_weight_zero_get_no_logits_and_nothing_else_changes(many_pieces, monkeypatch, empty):
+    """Gradients are a few dozen sums deep, of at most 4 C = 24 or B T = 20 terms."""
+    model, (tokens, targets, weights), rounding = adapted(), batch(B=5), gamma(64 * 24, "float64")
+    weights[empty] = 0
+    rows, cross_entropy = [], ops.cross_entropy
+    monkeypatch.setattr(ops, "cross_entropy", lambda z, y: rows.append(z.shape) or cross_entropy(z, y))
+    loss, grads = loss_and_grads(model, tokens, targets, weights)
+    assert sum(n for n, _ in rows) == np.count_nonzero(weights) < weights.size
+    monkeypatch.setattr(train, "_counted", lambda y, w, xp: (None, y.reshape(-1), w.reshape(-1)))
+    all_loss, all_grads = loss_and_grads(model, tokens, targets, weights)
+    assert abs(all_loss - loss) <= rounding * loss
+    for name, g in all_grads.items():
+        assert np.abs(g - grads[name]).max() <= rounding * np.abs(g).max()
 
 
 @given(seed=seeds, B=st.integers(2, 7), workers=st.integers(2, 4))
@@ -104,12 +118,11 @@ def test_the_same_number_of_workers_gives_the_same_bits(many_pieces, workers):
         for _ in range(2)
     ]
     assert runs[0][0] == runs[1][0]
-    for name, g in runs[0][1].items():
-        np.testing.assert_array_equal(g, runs[1][1][name])
+    assert_same(runs[0][1], runs[1][1])
 
 
 def test_dropout_masks_do_not_depend_on_the_number_of_workers(many_pieces):
-    """Another mask would move the loss in its first digits, another order of addition in its last."""
+    """A different mask would change the loss in its first digits, a different order of addition in its last."""
     model = adapted(lora_dropout=0.5, r=4)
     for _, parameter in model.named_parameters().items():
         parameter.data += 0.1
@@ -179,7 +192,7 @@ def test_a_model_in_which_nothing_trains_is_refused():
 
 @given(st.integers(2, 23), st.integers(1, 4), seeds)
 def test_evaluating_a_text_is_the_mean_over_its_every_next_token(length, batch_size, seed):
-    """Window by window, and the last one as short as it is."""
+    """Window by window; the last one may be shorter."""
     model, text = gpt(), np.random.default_rng(seed).integers(7, size=length)
     T, nll = min(TINY.block_size, length - 1), []
     for start in range(0, length - 1, T):
@@ -238,7 +251,7 @@ def test_the_learning_rate_may_be_a_function_of_the_step():
     assert asked == [0, 1, 2]
 
 
-def test_at_learning_rate_zero_no_bit_moves():
+def test_at_learning_rate_zero_nothing_moves():
     model = gpt()
     before = bits(model)
     fit(model, TEXT, steps=2, lr=0.0, batch_size=2, weight_decay=0.1, progress=False)
@@ -252,7 +265,7 @@ def test_validation_comes_first_in_between_and_last():
 
 
 class OneBatch(NamedTuple):
-    """The least that is a data set."""
+    """The smallest possible data set."""
 
     batch: Batch
 
@@ -276,7 +289,7 @@ def test_any_data_set_with_sample_and_batches_will_do_and_its_weights_count():
 
 
 def test_stopping_early_puts_the_best_weights_back():
-    """It learns TEXT, and is ever more surprised by NOISE."""
+    """It learns TEXT, and its loss on NOISE rises."""
     model = adapted()
     options = {"lr": 0.05, "batch_size": 4, "validation": NOISE, "eval_every": 2, "progress": False}
     result = fit(model, TEXT, steps=200, patience=3, **options)
@@ -320,7 +333,7 @@ RUNS = {
 @pytest.mark.parametrize("killed_at", [0, 1, 4, 5])
 @pytest.mark.parametrize("kind", RUNS)
 def test_a_run_that_was_cut_off_goes_on_bit_for_bit(many_pieces, tmp_path, kind, killed_at):
-    """Weights, Adam, generator, history: whatever the file of a whole run holds, and all but the time that it took."""
+    """Weights, Adam, generator, history: everything in the file of an uninterrupted run, except the time it took."""
     make, options = RUNS[kind]
     options = {"steps": 8, "batch_size": 5, "checkpoint_every": 2, "progress": False, "lr": 0.01, **options}
     rate = options["lr"] if callable(options["lr"]) else lambda step: options["lr"]
@@ -341,9 +354,9 @@ def test_a_run_that_was_cut_off_goes_on_bit_for_bit(many_pieces, tmp_path, kind,
     with pytest.raises(Killed):
         fit(make(), TEXT, checkpoint=tmp_path / "cut.npz", **{**options, "lr": killing})
     resumed = make()
-    result = fit(resumed, TEXT, checkpoint=tmp_path / "cut.npz", resume=True, **{**options, "lr": asking})
-
     saved = killed_at // 2 * 2
+    result = fit(resumed, TEXT, checkpoint=tmp_path / "cut.npz", resume=saved > 0, **{**options, "lr": asking})
+
     assert asked == list(range(saved, len(expected.losses)))
     assert bits(resumed) == bits(whole)
     result.seconds = expected.seconds
@@ -363,6 +376,63 @@ def test_a_finished_run_that_is_resumed_is_finished(tmp_path):
     again = gpt()
     assert fit(again, TEXT, steps=3, batch_size=2, checkpoint=path, resume=True, progress=False) == result
     assert bits(again) == bits(model)
+
+
+def test_a_run_that_ended_off_the_grid_of_evaluations_goes_on_as_if_it_had_not(tmp_path):
+    """Its last validation is not in the file: a longer run would not have it, neither as the best nor as a failure."""
+    options = {"lr": 0.05, "batch_size": 4, "validation": NOISE, "eval_every": 3, "patience": 2, "progress": False}
+    whole = adapted()
+    expected = fit(whole, TEXT, steps=40, **options)
+    for end in (1, 2, 4, 5, 7):
+        path, first, again = tmp_path / f"{end}.npz", adapted(), adapted()
+        ended = fit(first, TEXT, steps=end, checkpoint=path, **options)
+        assert ended.val_losses[-1][0] == end
+        assert fit(again, TEXT, steps=end, checkpoint=path, resume=True, **options) == ended
+        assert bits(again) == bits(first)
+        result = fit(again, TEXT, steps=40, checkpoint=path, resume=True, **options)
+        assert replace(result, seconds=0.0) == replace(expected, seconds=0.0)
+        assert bits(again) == bits(whole)
+    assert expected.stopped_early
+
+
+OTHER_RUNS = {
+    "seed": ({"seed": 1}, TEXT, "seed=0, not 1"),
+    "batch size": ({"batch_size": 3}, TEXT, "batch_size=2, not 3"),
+    "weight decay": ({"weight_decay": 0.1}, TEXT, "weight_decay=0.0, not 0.1"),
+    "data": ({}, NOISE, "different data"),
+    "block size": ({}, TextData(TEXT, 4), "different data"),
+    "weights of the targets": ({}, OneBatch(Batch(*batch())), "different data"),
+}
+
+
+@pytest.mark.parametrize("kind", OTHER_RUNS)
+def test_a_run_is_not_resumed_with_other_settings_or_data(tmp_path, kind):
+    path, options = tmp_path / "run.npz", {"seed": 0, "batch_size": 2, "weight_decay": 0, "progress": False}
+    fit(gpt(), TEXT, steps=2, checkpoint=path, **options)
+    other, data, message = OTHER_RUNS[kind]
+    model, before = gpt(seed=1), path.read_bytes()
+    weights = bits(model)
+    with pytest.raises(CheckpointError, match=f"from a run with {message}: pass the same"):
+        fit(model, data, steps=4, checkpoint=path, resume=True, **{**options, **other})
+    assert bits(model) == weights and path.read_bytes() == before
+
+
+def test_a_run_may_be_resumed_with_another_rate_clip_end_and_validation(tmp_path):
+    path = tmp_path / "run.npz"
+    fit(gpt(), TEXT, steps=2, batch_size=2, checkpoint=path, progress=False)
+    options = {"lr": 1e-4, "clip": None, "validation": NOISE, "eval_every": 3, "patience": 3, "workers": 2}
+    result = fit(gpt(), TEXT, steps=4, batch_size=2, checkpoint=path, resume=True, progress=False, **options)
+    assert len(result.losses) == 4
+
+
+def test_there_must_be_a_file_to_resume(tmp_path):
+    model = gpt()
+    before = bits(model)
+    with pytest.raises(ValueError, match="pass its path as `checkpoint`"):
+        fit(model, TEXT, steps=1, resume=True, progress=False)
+    with pytest.raises(FileNotFoundError, match="check the path, or pass resume=False"):
+        fit(model, TEXT, steps=1, checkpoint=tmp_path / "misspelt.npz", resume=True, progress=False)
+    assert bits(model) == before and list(tmp_path.iterdir()) == []
 
 
 def test_a_checkpoint_is_not_overwritten_unasked(tmp_path):
@@ -402,6 +472,100 @@ def test_a_gradient_that_is_not_finite_is_found_too(monkeypatch):
     with pytest.raises(NonFiniteLossError, match=r"step 0: .* gradients' norm"), np.errstate(all="ignore"):
         fit(model, TEXT, steps=1, progress=False)
     assert bits(model) == before
+
+
+DIVERGING = {
+    "to infinite weights": lambda step: 0.01 if step < 3 else 1e39,
+    "to finite weights with an infinite loss": lambda step: 0.01 if step < 3 else 1e30,
+}
+diverging = pytest.mark.parametrize("lr", DIVERGING.values(), ids=DIVERGING)
+FLOAT32 = replace(TINY, dtype="float32")
+
+
+@diverging
+def test_the_last_update_is_looked_at_too(lr):
+    good, model = gpt(FLOAT32), gpt(FLOAT32)
+    fit(good, TEXT, steps=3, lr=lr, batch_size=2, progress=False)
+    with pytest.raises(NonFiniteLossError, match="step 3: its update leads to a loss of"), np.errstate(all="ignore"):
+        fit(model, TEXT, steps=4, lr=lr, batch_size=2, progress=False)
+    assert bits(model) == bits(good)
+
+
+@diverging
+def test_a_run_that_diverges_does_not_overwrite_its_last_good_checkpoint(tmp_path, lr):
+    path, options = tmp_path / "run.npz", {"batch_size": 2, "progress": False, "checkpoint_every": 2}
+    good = gpt(FLOAT32)
+    fit(good, TEXT, steps=2, lr=lr, **options)
+    with pytest.raises(NonFiniteLossError), np.errstate(all="ignore"):
+        fit(gpt(FLOAT32), TEXT, steps=8, lr=lr, checkpoint=path, **options)
+    resumed = gpt(FLOAT32)
+    assert len(fit(resumed, TEXT, steps=2, lr=lr, checkpoint=path, resume=True, **options).losses) == 2
+    assert bits(resumed) == bits(good)
+
+
+# ------------------------------------------------------------------------------- settings that make no sense
+
+
+COUNTS = ["steps", "batch_size", "eval_every", "eval_batches", "patience", "checkpoint_every", "workers"]
+
+
+@pytest.mark.parametrize("value", [-3, 2.5, math.nan, "2", True, (2,)], ids=repr)
+@pytest.mark.parametrize("name", COUNTS)
+def test_a_count_that_is_none_is_refused_and_nothing_moves(name, value):
+    model = gpt()
+    before = bits(model)
+    with pytest.raises(ValueError, match=f"{name} is .*: give a whole number of at least"):
+        fit(model, TEXT, **{"steps": 2, "validation": NOISE, "progress": False, name: value})
+    assert bits(model) == before
+
+
+@pytest.mark.parametrize("name", COUNTS[1:])
+def test_a_count_of_zero_is_refused(name):
+    with pytest.raises(ValueError, match=f"{name} is 0: give a whole number of at least 1"):
+        fit(gpt(), TEXT, **{"steps": 2, "validation": NOISE, "progress": False, name: 0})
+
+
+@pytest.mark.parametrize("name", ["lr", "weight_decay"])
+@pytest.mark.parametrize("value", [-1, math.nan, math.inf, "0.1"], ids=repr)
+def test_a_rate_that_is_none_is_refused_and_nothing_moves(name, value):
+    model = gpt()
+    before = bits(model)
+    with pytest.raises(ValueError, match=f"{name} is .*: give a finite number of at least 0"):
+        fit(model, TEXT, **{"steps": 2, "progress": False, name: value})
+    if name == "lr":
+        with pytest.raises(ValueError, match="lr is"):
+            fit(model, TEXT, steps=2, lr=lambda step: value, progress=False)
+    assert bits(model) == before
+
+
+@pytest.mark.parametrize("clip", [-1, 0, math.nan, "1"], ids=repr)
+def test_a_norm_that_no_gradient_can_be_clipped_to_is_refused_and_nothing_moves(clip):
+    model = gpt()
+    before = bits(model)
+    with pytest.raises(ValueError, match="give a number above 0"):
+        fit(model, TEXT, steps=2, clip=clip, progress=False)
+    assert bits(model) == before
+
+
+def test_patience_needs_validation():
+    with pytest.raises(ValueError, match="give validation data"):
+        fit(gpt(), TEXT, steps=2, patience=1, progress=False)
+
+
+@pytest.mark.parametrize("workers", [0, 1.5, None])
+def test_no_worker_is_refused_everywhere(workers):
+    for call in (
+        lambda: loss_and_grads(gpt(), *batch(), workers=workers),
+        lambda: evaluate(gpt(), TEXT, workers=workers),
+    ):
+        with pytest.raises(ValueError, match=r"workers is .*: give a whole number of at least 1"):
+            call()
+
+
+@pytest.mark.parametrize(("name", "value"), [("batch_size", 0), ("batch_size", "2"), ("max_batches", -1)])
+def test_evaluating_in_batches_that_make_no_sense_is_refused(name, value):
+    with pytest.raises(ValueError, match=f"{name} is .*: give a whole number of at least"):
+        evaluate(gpt(), TEXT, **{name: value})
 
 
 # --------------------------------------------------------------------------------------------- progress

@@ -2,14 +2,14 @@
 # # 4 · Full fine-tuning, and what its ΔW looks like
 #
 # **After this lesson you can**
-# - fine-tune a whole model, and count the bytes that training it keeps;
+# - fine-tune a whole model, and count the bytes that training it takes;
 # - read a matrix through its singular values: how many directions does it use?
-# - compare an update $\Delta W$ with noise of the same size, and say what is different about it;
-# - cut an update down to rank $r$, put it back into the model, and measure how much of the gain is left: the
-#   observation on which LoRA stands.
+# - compare an update $\Delta W$ with noise of the same size, and say how they differ;
+# - cut an update down to rank $r$, put it back into the model, and measure how much of the gain is left. LoRA is built
+#   on this observation.
 #
-# **You need** `pip install -e ".[plots]"`; lesson 2 (the model) and lesson 3 (Adam). About 20 seconds on two idle
-# cores.
+# **You need** `pip install -e ".[plots]"`; lesson 2 (the model) and lesson 3 (Adam). It takes about 20 seconds on two
+# idle cores.
 
 # %%
 import copy
@@ -18,16 +18,17 @@ import numpy as np
 
 import minilora as ml
 from minilora.analysis import energy_share, gaussian_control, rank_for_energy, singular_values, training_bytes
-from minilora.plots import BASE, FULL, OTHER, show_figure, subplots
+from minilora.plots import BASE, FULL, OTHER, plot_spread, show_figure, subplots
 from minilora.text import split
 
 # %% [markdown]
 # ## 1. Fine-tune everything
-# **Question.** The base has read Python's documentation. What happens if *all* of its weights train on Python's
+# **Question.** The base has read Python's documentation. What happens if we train *all* of its weights on Python's
 # source?
 #
-# **Code.** Adam on every parameter, 48 steps of 8 windows of 64 bytes. Three learning rates on one seed; the best of
-# them on three. (A fine-tuning wants a smaller rate than the pre-training: there is something to lose.)
+# **Code.** Adam on every parameter: 48 steps, each on 8 windows of 64 bytes. We try three learning rates on one seed,
+# and run the best of them on three seeds. (Fine-tuning needs a lower rate than pre-training, because now there is
+# something to lose.)
 
 # %%
 base, tokenizer = ml.load_base()
@@ -56,14 +57,14 @@ print(f"at {best:g}, three seeds: {full_losses.mean():.3f} ± {full_losses.std(d
 assert (full_losses < base_loss).all()
 
 # %% [markdown]
-# ## 2. What training keeps
+# ## 2. What training keeps in memory
 # **Question.** How much memory did that take, beyond the model itself?
 #
-# **Formula.** For each parameter: the weight, its gradient, and Adam's two running means $m$ and $v$ (lesson 3). In
+# **Formula.** Each parameter needs its weight, its gradient, and Adam's two running means $m$ and $v$ (lesson 3). In
 # float32 that is $4 + 4 + 8 = 16$ bytes, four times the model.
 #
-# **Number.** Counted from the arrays that one real step leaves behind. (What the forward keeps for the backward comes
-# on top: it depends on the batch, not on which parameters train alone.)
+# **Number.** We count the arrays that one real step leaves in memory. (What forward saves for backward comes on top: it
+# depends on the batch, not only on which parameters train.)
 
 # %%
 tokens, targets, _ = next(validation.batches(4))
@@ -74,58 +75,46 @@ print(f"in all {kept.total:,} = {kept.total / P:.0f} bytes for each parameter")
 assert (kept.weights, kept.gradients, kept.adam) == (4 * P, 4 * P, 8 * P)
 
 # %% [markdown]
-# Three quarters of it exist only because every parameter trains. And the result is another model of full size: a
-# second task costs the same disk again. Must it be so? Look at what has changed.
+# Three quarters of this exist only because every parameter trains. And the result is another full-size model: a second
+# task costs the same disk space again. Does it have to? Look at what has changed.
 #
 # ## 3. What ΔW looks like
-# **Question.** Fine-tuning has turned each matrix $W_0$ into $W_0 + \Delta W$. Has $\Delta W$ any structure?
+# **Question.** Fine-tuning has turned each matrix $W_0$ into $W_0 + \Delta W$. Does $\Delta W$ have any structure?
 #
-# **Formula.** Every $d \times k$ matrix is a sum of products of a column and a row, its *singular value
-# decomposition*:
+# **Formula.** Every $d \times k$ matrix is a sum of products of a column and a row, its *singular value decomposition*:
 #
 # $$ \Delta W = \sum_{i=1}^{\min(d, k)} \sigma_i\, u_i v_i^\top, \qquad \sigma_1 \ge \sigma_2 \ge \dots \ge 0 $$
 #
-# with $u_i$ of length 1 and at right angles to each other, and so the $v_i$. As a map: $\Delta W$ takes what its
-# input has along $v_i$, multiplies it by $\sigma_i$, and writes it along $u_i$. The number of $\sigma_i$ that are not
-# zero is the *rank*: so many directions does the matrix use. $\sum_i \sigma_i^2$ is the sum of all squared entries,
-# $\|\Delta W\|_F^2$; we call it the *energy*. The first $r$ terms are the best approximation of rank $r$, and lose
-# just the energy of the others (Eckart and Young 1936).
+# where the $u_i$ have length 1 and are at right angles to each other, and so do the $v_i$. As a map, $\Delta W$ takes
+# the part of its input along $v_i$, multiplies it by $\sigma_i$, and writes it along $u_i$. The number of nonzero
+# $\sigma_i$ is the *rank*: how many directions the matrix uses. $\sum_i \sigma_i^2$ is the sum of all squared entries,
+# $\|\Delta W\|_F^2$; we call it the *energy*. The first $r$ terms are the best approximation of rank $r$; they lose
+# exactly the energy of the other terms (Eckart and Young 1936).
 #
-# No update is of low rank to the last digit, so we compare with noise: a Gaussian matrix of the same shape and
-# energy.
+# No update has low rank to the last digit, so we compare it with noise: a Gaussian matrix of the same shape and energy.
 #
-# **Number.** Of each of the matrices of the blocks: the size of $\Delta W$ beside $W_0$, the energy in the first 4
-# directions, and how many directions hold 90 % of it.
+# **Number.** For each kind of matrix in the blocks: the size of $\Delta W$ relative to $W_0$, the share of its energy
+# in the first 4 directions, and how many directions hold 90 % of it.
 
 # %%
 MATRICES = [f"{path}.weight" for path, layer in base.named_modules() if path.endswith("_proj")]
-
-
-def updates(model: ml.GPT) -> dict[str, np.ndarray]:
-    """Name -> dW of every matrix of the blocks."""
-    after, before = model.named_parameters(), base.named_parameters()
-    return {name: after[name].data - before[name].data for name in MATRICES}
-
-
+before = {name: base.named_parameters()[name].data for name in MATRICES}
 rng = np.random.default_rng(0)
-deltas = [updates(model) for model in models]
+deltas = [{name: model.named_parameters()[name].data - before[name] for name in MATRICES} for model in models]
 controls = [{name: gaussian_control(dW, rng) for name, dW in delta.items()} for delta in deltas]
 sigma = [{name: singular_values(dW) for name, dW in delta.items()} for delta in deltas]
 noise = [{name: singular_values(dW) for name, dW in control.items()} for control in controls]
 
-dW, W0 = deltas[0][MATRICES[0]], base.named_parameters()[MATRICES[0]].data
-assert np.isclose((sigma[0][MATRICES[0]] ** 2).sum(), (dW**2).sum(), rtol=1e-4), "energy is the sum of the squares"
+first = MATRICES[0]
+energy = (deltas[0][first] ** 2).sum()
+assert np.isclose((sigma[0][first] ** 2).sum(), energy, rtol=1e-4), "energy is the sum of the squares"
 
 print(f"{'':<12}{'|dW| / |W0|':>12}{'energy in 4':>14}{'(noise)':>10}{'90 % in':>10}{'(noise)':>10}")
 for kind in ("q_proj", "k_proj", "v_proj", "o_proj", "up_proj", "down_proj"):
     names = [name for name in MATRICES if f".{kind}." in name]
-    size = np.mean(
-        [np.linalg.norm(d[n]) / np.linalg.norm(base.named_parameters()[n].data) for d in deltas for n in names]
-    )
-    share, noise_share = (
-        np.mean([energy_share(s[n], 4) for s in spectra for n in names]) for spectra in (sigma, noise)
-    )
-    rank, noise_rank = (np.mean([rank_for_energy(s[n]) for s in spectra for n in names]) for spectra in (sigma, noise))
+    size = np.mean([np.linalg.norm(d[n]) / np.linalg.norm(before[n]) for d in deltas for n in names])
+    share, noise_share = (np.mean([energy_share(s[n], 4) for s in each for n in names]) for each in (sigma, noise))
+    rank, noise_rank = (np.mean([rank_for_energy(s[n]) for s in each for n in names]) for each in (sigma, noise))
     print(f"{kind:<12}{size:12.3f}{share:14.0%}{noise_share:10.0%}{rank:10.0f}{noise_rank:10.0f}")
 
 for spectra, noise_spectra in zip(sigma, noise, strict=True):
@@ -134,17 +123,17 @@ for spectra, noise_spectra in zip(sigma, noise, strict=True):
         assert rank_for_energy(spectra[name]) < rank_for_energy(noise_spectra[name]), name
 
 # %% [markdown]
-# Two things, in every matrix and on every seed (asserted): the first directions hold more than those of noise, and
-# fewer directions hold nearly all. The update is small beside the weight. And one thing that the paper's idea does
-# *not* say: this $\Delta W$ is not *of* low rank, far from it. A part of the reason is Adam, which moves every entry
-# by about the same amount, also where the gradient is next to nothing (lesson 3): that much of $\Delta W$ is noise by
-# construction.
+# Two things hold in every matrix and on every seed (asserted): the first directions hold more energy than those of
+# noise do, and fewer directions hold nearly all of it. The update is small next to the weight. But, contrary to what
+# the paper's idea might suggest, this $\Delta W$ does *not* have low rank; far from it. Adam is part of the reason: it
+# moves every entry by about the same amount, even where the gradient is almost nothing (lesson 3). That part of
+# $\Delta W$ is noise by construction.
 #
 # ## 4. Which part of it does the work?
 # **Question.** Energy is not usefulness. Is the low-rank part of $\Delta W$ the part that lowers the loss?
 #
-# **Code.** Put into the base only the first $r$ terms of every $\Delta W$, leave everything else (embeddings, biases,
-# LayerNorms) as it was, and evaluate. For comparison: noise of the full update's energy.
+# **Code.** Add only the first $r$ terms of every $\Delta W$ to the base, leave everything else (embeddings, biases,
+# LayerNorms) as it was, and evaluate. For comparison: noise with the energy of the full update.
 
 
 # %%
@@ -162,23 +151,23 @@ def loss_with(delta: dict[str, np.ndarray]) -> float:
     return ml.evaluate(model, validation)
 
 
-most = min(W0.shape)
+most = min(before[MATRICES[0]].shape)
 RANKS = (1, 2, 4, 8, 16, 32, 64, most)
 by_rank = np.array([[loss_with({n: truncated(dW, r) for n, dW in d.items()}) for r in RANKS] for d in deltas])
 with_noise = np.array([loss_with(control) for control in controls])
-gain = base_loss - by_rank[:, -1]  # of the matrices' whole updates
+gain = base_loss - by_rank[:, -1]  # from the matrices' complete updates
 kept_gain = (base_loss - by_rank) / gain[:, None]
-print(f"{'rank':>6}{'loss':>16}{'part of the gain':>18}{'numbers, of all':>17}")
+print(f"{'rank':>6}{'loss':>16}{'share of the gain':>19}{'share of numbers':>18}")
 whole = sum(dW.size for dW in deltas[0].values())
 for i, r in enumerate(RANKS):
     numbers = sum(r * sum(dW.shape) for dW in deltas[0].values())
     mean, deviation = by_rank[:, i].mean(), by_rank[:, i].std(ddof=1)
-    print(f"{r:6}{mean:9.3f} ± {deviation:.3f}{kept_gain[:, i].mean():18.0%}{min(numbers / whole, 1):17.0%}")
-print(f" noise{with_noise.mean():9.3f} ± {with_noise.std(ddof=1):.3f}{((base_loss - with_noise) / gain).mean():18.0%}")
+    print(f"{r:6}{mean:9.3f} ± {deviation:.3f}{kept_gain[:, i].mean():19.0%}{min(numbers / whole, 1):18.0%}")
+print(f" noise{with_noise.mean():9.3f} ± {with_noise.std(ddof=1):.3f}{((base_loss - with_noise) / gain).mean():19.0%}")
 
 # %% [markdown]
-# What must hold, on every seed: rank 4 brings a larger part of the gain than of the energy; more rank does not hurt
-# much; noise of the same energy brings nothing.
+# On every seed, we assert three things: rank 4 keeps a larger share of the gain than of the energy; more rank does not
+# hurt much; and noise of the same energy gains nothing.
 
 # %%
 for i in range(len(SEEDS)):
@@ -191,12 +180,12 @@ assert (with_noise > base_loss - 0.1 * gain).all()
 assert (by_rank[:, RANKS.index(16)] < base_loss).all()
 
 # %% [markdown]
-# So the useful part of an update is concentrated in few directions. Aghajanyan et al. (2020) found that large models
-# can be fine-tuned in a surprisingly small random subspace (lesson 9); Hu et al. (2021, section 4.1) supposed from
-# this that the *update of each matrix* has a low "intrinsic rank". If that is so, why train all $dk$ entries and cut
-# afterwards? Train the few directions from the start. That is LoRA, lesson 5. It can do better than the truncation
-# here: it chooses its $r$ directions for the loss, and not for the energy of an update that was made with all of
-# them.
+# So the useful part of an update is concentrated in a few directions. Aghajanyan et al. (2020) found that large models
+# can be fine-tuned in a surprisingly small random subspace (lesson 9); from this, Hu et al. (2021, section 4.1)
+# hypothesized that the *update of each matrix* has a low "intrinsic rank". If so, why train all $dk$ entries and cut
+# the update down afterwards? Train only a few directions from the start. That is LoRA, lesson 5. It can do better than
+# the truncation here, because it chooses its $r$ directions to lower the loss, not to match the energy of an update
+# that had all directions available.
 #
 # ## 5. The picture
 
@@ -212,28 +201,27 @@ for spectra, color, style, label in (
     left.fill_between(index, *np.quantile(stack, (0.1, 0.9), axis=0), color=color, alpha=0.2, linewidth=0)
 left.set(title="Singular values", xlabel="i", ylabel=r"$\sigma_i\,/\,\|\Delta W\|_F$", ylim=(0, None))
 left.legend(title=f"{len(MATRICES)} matrices, 3 seeds:\nmean, middle 80 %", fontsize=9)
-mean, deviation = by_rank.mean(axis=0), by_rank.std(axis=0, ddof=1)
-right.errorbar(RANKS, mean, deviation, fmt="o-", color=FULL, capsize=3, label=r"first $r$ terms of every $\Delta W$")
+plot_spread(
+    right, dict(zip(RANKS, by_rank.T, strict=True)), "o-", color=FULL, label=r"first $r$ terms of every $\Delta W$"
+)
 right.axhline(base_loss, color=BASE, linestyle="-.", label="base")
 right.axhline(full_losses.mean(), color=FULL, linestyle=":", linewidth=2, label="full fine-tuning, all parameters")
-right.errorbar(
-    [most], [with_noise.mean()], [with_noise.std(ddof=1)], fmt="s", color=OTHER, capsize=3, label="noise instead"
-)
+plot_spread(right, {most: with_noise}, "s", color=OTHER, label="noise instead")
 right.set_xscale("log", base=2)
 right.set_xticks(RANKS, [str(r) for r in RANKS])
-right.set(title="What is left of the gain", xlabel="rank r", ylabel="held-out loss (nats per byte)")
+right.set(title="How much of the gain is left", xlabel="rank r", ylabel="held-out loss (nats per byte)")
 right.legend(fontsize=8)
 show_figure(figure, "04_full_fine_tuning.png")
 
 # %% [markdown]
 # ![spectra of updates, and the loss with truncated updates](figures/04_full_fine_tuning.png)
 #
-# Left: the update is steeper than noise, with a long tail. Right: the loss if only the first $r$ terms are kept;
-# means of three seeds, bars of one standard deviation.
+# Left: the singular values of the update fall faster than those of noise, but have a long tail. Right: the loss when
+# only the first $r$ terms are kept; means of three seeds, with bars of one standard deviation.
 #
 # ## What to try next
-# - Cut $W_0$ itself to rank 64 in every matrix. What does the loss say? (Weights are not low-rank; updates are.)
-# - Train ten times as long. Does $\Delta W$ get more directions, or larger ones?
-# - Train with plain gradient descent instead of Adam (lesson 3). Is $\Delta W$'s tail shorter?
-# - Leave the first 4 terms *out* and keep the others: how much of the gain do they bring?
+# - Cut $W_0$ itself down to rank 64 in every matrix. What happens to the loss? (Weights are not low-rank; updates are.)
+# - Train ten times as long. Does $\Delta W$ gain directions, or do its directions grow?
+# - Train with plain gradient descent instead of Adam (lesson 3). Does $\Delta W$ have a shorter tail?
+# - Leave *out* the first 4 terms and keep the others: how much of the gain remains?
 # - Exercises 9 (Adam's memory), 10 (SVD truncation).

@@ -2,15 +2,15 @@
 # # 6 · The scale α/r
 #
 # **After this lesson you can**
-# - derive how far Adam's first step moves $W$, and how much of it is useful, for any rank;
+# - derive how far Adam's first step moves $W$, and how much of that movement is useful, for any rank;
 # - say what $\alpha/r$ keeps constant when $r$ changes, what $\alpha/\sqrt{r}$ keeps constant, and why no scale keeps
 #   both;
-# - prove that tuning $\alpha$ is tuning the learning rate, and say what the paper's "roughly" stands for;
+# - prove that tuning $\alpha$ is tuning the learning rate, and explain what the paper's "roughly" covers;
 # - read the best learning rate at each rank off a sweep, and see where the miniature agrees with the paper.
 #
-# **You need** `pip install -e ".[plots]"`; lesson 3 (Adam), lesson 5 (LoRA and its gradients). About 15 seconds. The
-# sweep of section 4 is read from `results/06_alpha_over_r.json`; `python tutorials/06_alpha_over_r.py --sweep` makes
-# it again, in about two minutes on two idle cores.
+# **You need** `pip install -e ".[plots]"`; lesson 3 (Adam), lesson 5 (LoRA and its gradients). It takes about 15
+# seconds. The sweep of section 4 is read from `results/06_alpha_over_r.json`;
+# `python tutorials/06_alpha_over_r.py --sweep` repeats it, in about two minutes on two idle cores.
 
 # %%
 import copy
@@ -23,11 +23,8 @@ from pathlib import Path
 import numpy as np
 
 import minilora as ml
-from minilora.demo import ATTENTION
 from minilora.plots import BASE, LORA, OTHER, show_figure, subplots
 from minilora.text import split
-
-HERE = Path(__file__).parent if "__file__" in globals() else Path()  # a notebook runs in its folder
 
 base, tokenizer = ml.load_base()
 train_tokens, held_out = split(tokenizer.encode(ml.python_source()))
@@ -40,31 +37,31 @@ tokens, targets, _ = next(validation.batches(8))
 # ## 1. Adam's first step
 # **Question.** $h = W_0 x + s B A x$ with $s = \alpha / r$: why divide by the rank at all?
 #
-# **Formula.** $A$ ($r \times k$) starts random, with entries of variance $1/k$, and $B$ ($d \times r$) at zero. So
-# only $B$ moves in the first step, by its gradient $dB = s\, G A^\top$, where $G$ ($d \times k$) is the gradient that
-# full fine-tuning would follow (lesson 5). Adam's first step moves *every* entry by the learning rate $\eta$, against
-# the sign of its gradient, however small (lesson 3):
+# **Formula.** $A$ ($r \times k$) starts random, with entries of variance $1/k$, and $B$ ($d \times r$) starts at zero.
+# So only $B$ moves in the first step, by its gradient $dB = s\, G A^\top$, where $G$ ($d \times k$) is the gradient
+# that full fine-tuning would follow (lesson 5). Adam's first step moves *every* entry by the learning rate $\eta$,
+# against the sign of its gradient, however small (lesson 3):
 #
 # $$ B = -\eta\, \mathrm{sign}(G A^\top), \qquad \Delta W = s B A $$
 #
-# Look at row $i$ of $\Delta W$, with $g$ for row $i$ of $G$ and $a_1, \dots, a_r$ for the rows of $A$: it is
-# $-\eta s \sum_p \mathrm{sign}(g \cdot a_p)\, a_p$, a sum of $r$ random vectors, each turned to the side of $g$. Two
-# things can be said of such a sum.
+# Look at row $i$ of $\Delta W$. Write $g$ for row $i$ of $G$ and $a_1, \dots, a_r$ for the rows of $A$. The row is
+# $-\eta s \sum_p \mathrm{sign}(g \cdot a_p)\, a_p$: a sum of $r$ random vectors, each flipped so that it points to the
+# side of $g$. We can work out two things about such a sum.
 #
-# *How much it helps.* To first order the loss changes by $\sum_{ij} G_{ij} \Delta W_{ij}$. A row gives
+# *How much it helps.* To first order, the loss changes by $\sum_{ij} G_{ij} \Delta W_{ij}$. One row contributes
 # $-\eta s \sum_p |g \cdot a_p|$. Each $g \cdot a_p$ is Gaussian with standard deviation $\|g\| / \sqrt{k}$, and the
-# mean size of a Gaussian is $\sqrt{2/\pi}$ standard deviations. All $r$ terms have the same sign:
+# mean absolute value of a Gaussian is $\sqrt{2/\pi}$ standard deviations. All $r$ terms have the same sign:
 #
 # $$ \text{change of the loss} \;\approx\; -\eta\, s\, r\, \sqrt{\tfrac{2}{\pi k}}\, \sum_i \|g_i\| \;\propto\; s\, r $$
 #
-# *How long it is.* ($\|\cdot\|_F$ is the root of the sum of all squares.) Each $a_p$ has a length of about 1. Apart
-# from its part along $g$, which is small if $k$ is large, it points anywhere, and $r$ steps in random directions lead
-# only $\sqrt{r}$ far:
+# *How long it is.* ($\|\cdot\|_F$ is the square root of the sum of all squared entries.) Each $a_p$ has a length of
+# about 1. Apart from its component along $g$, which is small when $k$ is large, it can point anywhere, and $r$ steps in
+# random directions only take you $\sqrt{r}$ far:
 #
 # $$ \|\Delta W\|_F \;\approx\; \eta\, s\, \sqrt{d\, r}\, \sqrt{1 + \tfrac{2}{\pi} \tfrac{r - 1}{k}} \;\propto\; s
 #    \sqrt{r} \quad (r \ll k) $$
 #
-# So the useful part grows with $r$, the length with $\sqrt{r}$, and a scale can undo one of the two:
+# So the useful part grows with $r$ and the length with $\sqrt{r}$. A scale can cancel one of the two:
 #
 # | scale | $s$ | useful part $\propto s r$ | length $\propto s \sqrt{r}$ |
 # |---|---|---|---|
@@ -72,23 +69,23 @@ tokens, targets, _ = next(validation.batches(8))
 # | the paper's (section 4.1) | $\alpha / r$ | **constant** | falls as $1/\sqrt{r}$ |
 # | rank-stabilized (Kalajdzievski 2023) | $\alpha / \sqrt{r}$ | grows as $\sqrt{r}$ | **constant** |
 #
-# **Code.** One real step of Adam on the base, for each rank, with $s = 1$; three draws of $A$. (Another $s$
-# multiplies both numbers by $s$: Adam's step does not feel it, and $\Delta W = s B A$.)
+# **Code.** One real step of Adam on the base, for each rank, with $s = 1$ and three random draws of $A$. (A different
+# $s$ multiplies both numbers by $s$: it does not change Adam's step, and $\Delta W = s B A$.)
 
 # %%
 RANKS = (1, 2, 4, 8, 16, 32, 64, 128)
-ETA = 1e-5  # so small that "to first order" is accurate: we check
+ETA = 1e-5  # small enough for "to first order" to be accurate; we check this
 _, full = ml.loss_and_grads(base, tokens, targets)  # full[name] is G
 k = d = base.config.n_embd
 
 
 def adapted(r: int, alpha: float, seed: int) -> ml.GPT:
-    config = ml.LoraConfig(r=r, lora_alpha=alpha, target_modules=ATTENTION)
+    config = ml.LoraConfig(r=r, lora_alpha=alpha, target_modules=("q_proj", "k_proj", "v_proj", "o_proj"))
     return ml.add_lora(copy.deepcopy(base), config, seed)
 
 
 def first_step(r: int, seed: int) -> tuple[float, float, float]:
-    """(change of the loss, the same to first order, length of all dW) of one step of Adam at s = 1."""
+    """(change of the loss, the same to first order, length of all dW) for one step of Adam at s = 1."""
     model = adapted(r, r, seed)
     before, grads = ml.loss_and_grads(model, tokens, targets)
     ml.Adam(model, lr=ETA, eps=1e-30).step(grads)
@@ -111,9 +108,9 @@ for r, (change, useful, length), u, n in zip(RANKS, steps.mean(axis=1), *predict
     print(f"{r:4}{change:18.2e}{useful:14.2e}{u:14.2e}{length:12.2e}{n:12.2e}")
 
 # %% [markdown]
-# What must hold. The prediction assumed that the rows of $A$ are many random directions: with three draws of one row
-# each ($r = 1$) it is rough, and it gets better as $r$ grows. And from $r = 1$ to $r = 64$ the useful part grows by
-# more than 32 times, the length by less than 16.
+# What must hold: the prediction treats the rows of $A$ as many random directions. With three draws of a single row
+# ($r = 1$) it is rough, and it improves as $r$ grows. From $r = 1$ to $r = 64$, the useful part grows by more than 32
+# times and the length by less than 16.
 
 # %%
 mean = steps.mean(axis=1)
@@ -124,34 +121,33 @@ one, sixty_four = mean[RANKS.index(1)], mean[RANKS.index(64)]
 print(f"r = 64 against r = 1: useful part x {sixty_four[1] / one[1]:.0f}, length x {sixty_four[2] / one[2]:.1f}")
 assert sixty_four[1] / one[1] > 32
 assert sixty_four[2] / one[2] < 16
-assert np.allclose(mean[3:, 0], mean[3:, 1], rtol=0.1), "the loss does change by what the first order says"
+assert np.allclose(mean[3:, 0], mean[3:, 1], rtol=0.1), "the loss does change as the first-order formula predicts"
 
 # %% [markdown]
 # ## 2. Tuning α is tuning the learning rate
 # **Question.** The paper (section 4.1): "When optimizing with Adam, tuning $\alpha$ is roughly the same as tuning the
 # learning rate if we scale the initialization appropriately. As a result, we simply set $\alpha$ to the first $r$ we
-# try and do not tune it." Is it so? What does "roughly" mean, and what is "appropriately"?
+# try and do not tune it." Is that true? What does "roughly" mean, and what is "appropriately"?
 #
-# **Formula.** Take a number $c$ and give both factors new units: $A' = cA$, $B' = cB$. Then
+# **Formula.** Pick a number $c$ and rescale both factors: $A' = cA$, $B' = cB$. Then
 #
 # $$ \frac{\alpha}{r}\, B' A' = c^2\, \frac{\alpha}{r}\, B A $$
 #
-# so a model with $(\alpha, A', B')$ computes what a model with $(c^2 \alpha, A, B)$ computes. Do they *stay* equal
-# while they train? Gradients shrink when a unit grows, $dA' = dA / c$, but Adam divides a gradient by its own size
-# and moves an entry by $\eta$ all the same. $A$ and $A'$ keep their ratio if the primed model's steps are $c$ times
-# as long. So:
+# so a model with $(\alpha, A', B')$ computes the same as a model with $(c^2 \alpha, A, B)$. Do they *stay* equal during
+# training? The gradients get smaller, $dA' = dA / c$, but Adam divides each gradient by its own size and moves every
+# entry by $\eta$ anyway. $A$ and $A'$ keep their ratio if the primed model takes steps $c$ times as long. So:
 #
 # > multiplying $\alpha$ by $c^2$ **is** multiplying the learning rate and the initial $A$ by $c$.
 #
-# **Code.** With $c = 2$ every number of one model is exactly a power of two times a number of the other, and
+# **Code.** With $c = 2$, every number in one model is exactly a power of two times a number in the other, and
 # multiplying by a power of two never rounds. So the two runs must agree *to the last bit*, for as long as we like.
-# (Adam's $\epsilon$, which is added to a size and so has a unit, is set to next to nothing; and the norm of the
-# gradients is not clipped.)
+# (Adam adds an $\epsilon$ to a quantity that scales, so we set it to almost zero; and we do not clip the norm of the
+# gradients.)
 
 
 # %%
 def run(alpha: float, lr: float, A_times: float = 1.0, n_steps: int = 16, r: int = 8, seed: int = 0):
-    """The losses of a short training, and the model it leaves."""
+    """The losses of a short training run, and the trained model."""
     model, rng, losses = adapted(r, alpha, seed), np.random.default_rng(seed), []
     for _, layer in ml.lora_layers(model):
         layer.lora_A.data *= np.float32(A_times)
@@ -175,18 +171,18 @@ print(f"alpha = 32, lr = 0.002 and alpha = 8, lr = 0.004, A doubled: {len(larger
 print(f"the last of them: {larger_alpha[-1]!r} and {larger_rate[-1]!r}")
 
 # %% [markdown]
-# "Scale the initialization appropriately" is the doubled $A$. And "roughly" is what remains if you do not double it.
-# Then $\alpha$ and $\eta$ are two knobs for three things, how fast $B$ moves $W$, how fast $A$ does, and how random
-# $A$ remains. In the first steps $B$ alone matters: $\Delta W = s B A$ with $B$ moving by $\eta$, so $s\,\eta$
-# counts, and $4 \alpha$ is $4 \eta$. Once $A$ has moved far from its start, $s\,\eta^2$ counts, and $4\alpha$ is
-# $2\eta$. The best learning rate should fall with $s$, faster than $1/\sqrt{s}$ and slower than $1/s$. Section 4
-# looks.
+# "Scale the initialization appropriately" means doubling $A$, and "roughly" covers what happens if you do not. Then
+# $\alpha$ and $\eta$ are two knobs for three things: how fast $B$ moves $W$, how fast $A$ does, and how random $A$
+# remains. In the first steps only $B$ matters: $\Delta W = s B A$ and $B$ moves by $\eta$, so $s\,\eta$ counts, and
+# $4 \alpha$ acts like $4 \eta$. Once $A$ has moved far from its start, $s\,\eta^2$ counts, and $4\alpha$ acts like
+# $2\eta$. So the best learning rate should fall as $s$ grows, faster than $1/\sqrt{s}$ and slower than $1/s$. Section 4
+# checks this.
 #
 # ## 3. What to expect of the best learning rate
-# **Question.** You have tuned $\eta$ at one rank. Is it right at another?
+# **Question.** You have tuned $\eta$ at one rank. Is it right for another?
 #
-# **Formula.** If the best step is one of a certain useful part, $\eta s r$ should stay the same, so the best
-# $\eta \propto 1/(s r)$. If it is one of a certain length, $\eta s \sqrt{r}$ should, so
+# **Formula.** If the best step is one with a certain useful part, $\eta s r$ should stay the same, so the best
+# $\eta \propto 1/(s r)$. If it is one with a certain length, $\eta s \sqrt{r}$ should stay the same, so
 # $\eta \propto 1 / (s \sqrt{r})$:
 #
 # | scale | best $\eta$, if the useful part decides | if the length decides |
@@ -195,13 +191,13 @@ print(f"the last of them: {larger_alpha[-1]!r} and {larger_rate[-1]!r}")
 # | $\alpha / r$ | constant | grows as $\sqrt{r}$ |
 # | $\alpha / \sqrt{r}$ | falls as $1/\sqrt{r}$ | constant |
 #
-# Either way no scale at all is the worst choice, and the truth of a longer training, in which $A$ moves too, need not
-# be in the table. The paper claims that $\alpha/r$ "helps to reduce the need to retune" (section 4.1): a reduction,
-# not an end.
+# Either way, having no scale at all is the worst choice. In a longer run $A$ moves too, and the truth need not be in
+# this table at all. The paper claims only that $\alpha/r$ "helps to reduce the need to retune" (section 4.1), not that
+# it removes it.
 #
 # ## 4. The sweep
-# **Number.** The held-out loss after 24 steps, for six learning rates, three ranks, three scales, three seeds. All
-# scales are made equal at $r = 8$: there $s = 1$. These are all the settings that were tried.
+# **Number.** The held-out loss after 24 steps, for six learning rates, three ranks, three scales and three seeds. All
+# scales are made equal at $r = 8$, where $s = 1$. These are all the settings that were tried.
 
 # %%
 SWEEP_RANKS, REFERENCE = (1, 8, 64), 8
@@ -212,6 +208,7 @@ SCALES = {
     "alpha/r": lambda r: REFERENCE / r,
     "alpha/sqrt(r)": lambda r: math.sqrt(REFERENCE / r),
 }
+HERE = Path(__file__).parent if "__file__" in globals() else Path()  # a notebook runs in its folder
 RESULTS = HERE / "results" / "06_alpha_over_r.json"
 
 
@@ -226,16 +223,13 @@ def final_loss(r: int, s: float, lr: float, seed: int) -> float:
 
 
 def sweep() -> list[dict]:
-    """One record a setting (r, s, learning rate), with the losses of all seeds."""
-    settings = dict.fromkeys((r, scale(r)) for r in SWEEP_RANKS for scale in SCALES.values())
+    """One record per setting (r, s, learning rate), with the losses of all seeds."""
     records = []
-    for r, s in settings:
+    for r, s in dict.fromkeys((r, scale(r)) for r in SWEEP_RANKS for scale in SCALES.values()):
         for lr in RATES:
             losses = [final_loss(r, s, lr, seed) for seed in SEEDS]
             records.append({"r": r, "s": s, "lr": lr, "losses": losses})
-        print(
-            f"r = {r}, s = {s:.3f}: {[round(float(np.mean(record['losses'])), 3) for record in records[-len(RATES) :]]}"
-        )
+        print(f"r = {r}, s = {s:.3f}: {[round(float(np.mean(each['losses'])), 3) for each in records[-len(RATES) :]]}")
     return records
 
 
@@ -245,12 +239,12 @@ if "--sweep" in sys.argv or not RESULTS.exists():
     made = {"command": "python tutorials/06_alpha_over_r.py --sweep", "numpy": np.__version__, "base": weights}
     RESULTS.write_text(json.dumps({**made, "records": sweep()}, indent=1) + "\n", encoding="utf-8")
 results = json.loads(RESULTS.read_text(encoding="utf-8"))
-assert results["base"] == weights, "the results are of another base: run this lesson with --sweep"
+assert results["base"] == weights, "the results are for a different base: run this lesson with --sweep"
 losses = {(record["r"], record["s"], record["lr"]): np.array(record["losses"]) for record in results["records"]}
 
 
 def best_rate(r: int, s: float, seed: int) -> float:
-    """The learning rate with the lowest loss, of one seed."""
+    """The learning rate with the lowest loss, for one seed."""
     return min(RATES, key=lambda lr: losses[r, s, lr][seed])
 
 
@@ -260,7 +254,7 @@ print(f"{'scale':<16}{'best learning rate at' + '':<2}" + "".join(f"{f'r = {r}':
 for name, rates in middle.items():
     print(f"{name:<38}" + "".join(f"{rate:12.5f}" for rate in rates) + f"   max / min {max(rates) / min(rates):g}")
 
-print("\nwhat one learning rate for all ranks costs (the one that is best at r = 8), in nats per byte:")
+print("\nthe cost of one learning rate for all ranks (the one that is best at r = 8), in nats per byte:")
 cost = {}
 for name, scale in SCALES.items():
     lr = middle[name][SWEEP_RANKS.index(REFERENCE)]
@@ -269,9 +263,9 @@ for name, scale in SCALES.items():
     print(f"{name:<16}" + "".join(f"{f'r = {r}':>8} {c:.3f}" for r, c in zip(SWEEP_RANKS, cost[name], strict=True)))
 
 # %% [markdown]
-# What must hold: without a scale the best learning rate falls from $r = 1$ to $r = 64$, and more than with either
-# scale; one learning rate for all ranks costs most without a scale; and at each rank a larger $s$ wants a smaller
-# $\eta$.
+# What must hold: without a scale, the best learning rate falls from $r = 1$ to $r = 64$, and falls more than with
+# either scale; using one learning rate for all ranks costs most without a scale; and at each rank, a larger $s$ needs a
+# smaller $\eta$.
 
 # %%
 fall = {name: rates[0] / rates[-1] for name, rates in middle.items()}  # > 1: the best rate falls with r
@@ -289,11 +283,11 @@ for name in fall:
     print(f"{name:<16}best learning rate as r^{power:+.2f}")
 
 # %% [markdown]
-# Read the last lines against the two tables of sections 2 and 3: which column do the powers come closer to? Two
-# cautions. The learning rates are a factor of two apart, so a power of $r$ is known to about $\pm 0.17$ here and one
-# of $s$ to about $\pm 0.3$. And 24 steps are the beginning of a training: there the useful part and the length of the
-# first steps still tell. Kalajdzievski (2023) argues from long trainings at large rank that $\alpha/\sqrt{r}$ is the
-# scale at which learning neither dies nor explodes, and that $\alpha/r$ makes large ranks learn too slowly.
+# Compare the last lines with the predictions of sections 2 and 3: which column do the powers come closer to? Two
+# warnings. The learning rates are a factor of two apart, so a power of $r$ is only known to about $\pm 0.17$ here, and
+# a power of $s$ to about $\pm 0.3$. And 24 steps are just the beginning of a run, where the useful part and the length
+# of the first steps still matter. From long runs at high rank, Kalajdzievski (2023) argues that $\alpha/\sqrt{r}$ is
+# the scale at which learning neither stalls nor explodes, and that $\alpha/r$ makes high ranks learn too slowly.
 #
 # ## 5. The picture
 
@@ -315,14 +309,13 @@ for name, scale in SCALES.items():
     middles = np.median(rates, axis=1)
     error = np.array([middles - rates.min(axis=1), rates.max(axis=1) - middles])
     panels[2].errorbar(SWEEP_RANKS, middles, error, capsize=3, label=label, **look)
-panels[0].set(title="Useful part of the first step", ylabel=r"loss removed, 1 at $r = 8$")
-panels[1].set(title="Length of the first step", ylabel=r"$\|\Delta W\|_F$, 1 at $r = 8$")
+panels[0].set(title="Useful part of the first step", ylabel=r"drop in loss (1 at $r = 8$)")
+panels[1].set(title="Length of the first step", ylabel=r"$\|\Delta W\|_F$ (1 at $r = 8$)")
 panels[2].set(title="Best learning rate (24 steps)", ylabel="learning rate")
 for panel in panels:
     panel.set_xscale("log", base=2)
-    panel.set_yscale("log")
+    panel.set(xlabel="rank r", yscale="log")
     panel.set_xticks([1, 8, 64], ["1", "8", "64"])
-    panel.set_xlabel("rank r")
 panels[1].sharey(panels[0])
 panels[0].legend()
 show_figure(figure, "06_alpha_over_r.png")
@@ -330,14 +323,14 @@ show_figure(figure, "06_alpha_over_r.png")
 # %% [markdown]
 # ![first steps and best learning rates by rank](figures/06_alpha_over_r.png)
 #
-# Left and middle: mean and deviation of three draws of $A$; flat is the scale that keeps this constant. Right: the
-# median and range of three seeds.
+# Left and middle: mean and standard deviation of three draws of $A$; a scale that keeps the quantity constant gives a
+# flat curve. Right: the median and range of three seeds.
 #
 # ## What to try next
-# - Derive both formulas of section 1 for plain gradient descent, $B = -\eta\, dB$. Which power of $s$ and of $r$
-#   comes out, and why would $\alpha/r$ have been a different choice without Adam?
+# - Derive both formulas of section 1 for plain gradient descent, $B = -\eta\, dB$. Which powers of $s$ and $r$ come
+#   out, and why would $\alpha/r$ have been a different choice without Adam?
 # - Run `run(alpha=32, lr=2e-3)` against `run(alpha=8, lr=4e-3)` without doubling $A$. How far apart are the losses
 #   after 16 steps, and after 100?
-# - Take $c = 3$ in section 2. What is the first loss in which the two runs differ, and by how much? Why?
-# - `ml.LoraConfig(use_rslora=True)` is $\alpha/\sqrt{r}$. Which $\alpha$ makes it the paper's at $r = 8$?
+# - Use $c = 3$ in section 2. Which is the first loss that differs between the two runs, and by how much? Why?
+# - `ml.LoraConfig(use_rslora=True)` uses $\alpha/\sqrt{r}$. Which $\alpha$ makes it equal to the paper's at $r = 8$?
 # - Exercise 17 (scaling).

@@ -3,16 +3,16 @@
 #
 # **After this lesson you can**
 # - spend a budget of trainable parameters in several ways, and compare them fairly;
-# - draw the plane of *which matrices* × *rank*, with full fine-tuning at its corner, and say where the paper's
-#   tables 5 and 6 lie in it;
+# - draw the plane of *which matrices* × *rank*, with full fine-tuning in its corner, and place the paper's tables 5 and
+#   6 in it;
 # - prove that LoRA at full rank can express every update, and measure how much of a full update a small rank keeps;
-# - read a difference only where the seeds allow it.
+# - trust a difference only where the seeds allow it.
 #
-# **You need** `pip install -e ".[plots]"`; lessons 4 (the spectrum of $\Delta W$), 5 and 6 ($\alpha/r$). Half a minute
-# to run.
+# **You need** `pip install -e ".[plots]"`; lessons 4 (the spectrum of $\Delta W$), 5 and 6 ($\alpha/r$). It takes half
+# a minute to run.
 #
-# **Symbols.** $C$: width of the model. $L$: number of blocks. A block's matrices: $W_q, W_k, W_v, W_o$ of the
-# attention, each $C \times C$; $W_{up}$, $4C \times C$, and $W_{down}$, $C \times 4C$, of the MLP.
+# **Symbols.** $C$: width of the model. $L$: number of blocks. The matrices of a block: attention's
+# $W_q, W_k, W_v, W_o$, each $C \times C$, and the MLP's $W_{up}$, $4C \times C$, and $W_{down}$, $C \times 4C$.
 # $\Delta W = \frac{\alpha}{r} B A$: LoRA's update of rank $r$. Losses are in nats per byte.
 
 # %%
@@ -22,16 +22,12 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
-from matplotlib.patches import Rectangle
 
 import minilora as ml
 from minilora import methods
 from minilora.experiments.engine import report
-from minilora.experiments.engine.experiment import METRICS, Results
 from minilora.experiments.tables import table5, table6
-from minilora.plots import BASE, FULL, LORA, OTHER, show_figure, subplots
-
-HERE = Path(__file__).parent if "__file__" in globals() else Path()  # a notebook runs in its folder
+from minilora.plots import BASE, FULL, LORA, OTHER, frame_cell, plot_spread, show_figure, subplots, write_cells
 
 base, tokenizer = ml.load_base()
 C, L = base.config.n_embd, base.config.n_layer
@@ -39,11 +35,12 @@ SEEDS = (0, 1, 2)
 
 # %% [markdown]
 # ## 1. One budget, many ways to spend it
-# **Question.** You may train 16,384 numbers. One matrix in each block at a high rank, or several at a low one?
+# **Question.** You may train 16,384 numbers. Should you put them into one matrix per block at a high rank, or into
+# several at a low rank?
 #
-# **Formula.** A LoRA on one $d \times k$ matrix costs $r(d + k)$ numbers: $2 C r$ for each matrix of the attention, and
-# $5 C r$ for each of the MLP. So on $\hat L$ square matrices $n = 2 \hat L C r$: twice the matrices at half the rank is
-# the same budget.
+# **Formula.** A LoRA on one $d \times k$ matrix costs $r(d + k)$ numbers: $2 C r$ for each attention matrix, and
+# $5 C r$ for each MLP matrix. So on $\hat L$ square matrices, $n = 2 \hat L C r$: twice the matrices at half the rank
+# cost the same.
 
 # %%
 ROWS = {
@@ -70,15 +67,16 @@ assert trained[q, 4] == trained[qkvo, 1] == 2 * L * C * 4, "one matrix at rank 4
 assert trained[q, 16] == trained[qkvo, 4]
 
 # %% [markdown]
-# At $r = C$ a LoRA trains more numbers than the matrix itself has ($2 C^2$ for $C^2$). It is no way to save anything;
-# it is the corner from which the small ranks are to be understood.
+# At $r = C$, a LoRA trains more numbers than the matrix itself has ($2 C^2$ instead of $C^2$). That saves nothing, but
+# it is the corner of the plane that explains the small ranks.
 #
 # ## 2. The plane
 # **Question.** How does the loss depend on both choices at once?
 #
-# **Code.** All combinations above, and full fine-tuning; the task is Python source, 20 steps, three seeds. One learning
-# rate for every LoRA, 0.01, and one $\alpha = 8$: the scaling $\alpha/r$ is meant to make that fair (lesson 6). Full
-# fine-tuning gets 0.001. None of these was tuned; a search for each cell is what section 5 reads.
+# **Code.** All combinations above, and full fine-tuning, for 20 steps on Python source with three seeds. Every LoRA
+# gets the same learning rate, 0.01, and the same $\alpha = 8$: the scaling $\alpha/r$ is meant to make that fair
+# (lesson 6). Full fine-tuning gets 0.001. None of these was tuned; section 5 reads results in which each cell had its
+# own search.
 
 # %%
 code = tokenizer.encode(ml.python_source(400_000))
@@ -101,8 +99,8 @@ full_models = [fitted(seed, 1e-3) for seed in SEEDS]
 full = [ml.evaluate(model, test) for model in full_models]
 
 
-def cell(values: list[float]) -> str:
-    return f"{statistics.mean(values):.3f} ± {statistics.stdev(values):.3f}"
+def cell(values: list[float], between: str = " ") -> str:
+    return f"{statistics.mean(values):.3f}{between}± {statistics.stdev(values):.3f}"
 
 
 print(f"the base: {start:.3f}; nats per byte, mean ± standard deviation over {len(SEEDS)} seeds")
@@ -116,8 +114,8 @@ for values in plane.values():
     assert max(values) < start
 
 # %% [markdown]
-# **Number.** Two questions to the plane. Along a row: what does a rank 4 times (or $C/16$ times) higher bring? Down a
-# column, or along equal budgets: what do more matrices bring?
+# **Number.** We put two questions to the plane. Along a row: what does a rank 4 (or $C/16$) times higher gain? Down a
+# column, or along equal budgets: what do more matrices gain?
 
 
 # %%
@@ -131,38 +129,33 @@ def compare(title: str, a: list[float], b: list[float]) -> None:
 print("how much lower the loss gets (± standard error of the paired difference)")
 for row in ROWS:
     compare(f"{row}: r = 1 to 4 (4 times the numbers)", plane[row, 1], plane[row, 4])
-compare("r = 4: W_q alone to all six (9 times the numbers)", plane[q, 4], plane["all six", 4])
+compare("r = 4: only W_q to all six (9 times the numbers)", plane[q, 4], plane["all six", 4])
 for r in (4, 16):
-    compare(f"{trained[q, r]:,} numbers: W_q alone to four matrices", plane[q, r], plane[qkvo, r // 4])
+    compare(f"{trained[q, r]:,} numbers: only W_q to four matrices", plane[q, r], plane[qkvo, r // 4])
 few, many = plane["all six", 1], plane[q, C]
 compare(f"W_q at r = {C} ({trained[q, C]:,}) to all six at r = 1 ({trained['all six', 1]:,})", many, few)
 assert trained[q, C] > 14 * trained["all six", 1]
 for i in range(len(SEEDS)):
-    assert few[i] < many[i], "a fourteenth of the numbers, but in all six matrices, does more"
+    assert few[i] < many[i], "a fourteenth of the numbers does more, if it is in all six matrices"
 
 # %% [markdown]
-# The picture, the plane with its corner:
+# Here is a picture of the plane with its corner:
 
 # %%
-table = np.array([[statistics.mean(plane[row, r]) for r in RANKS] for row in ROWS])
-spread = np.array([[statistics.stdev(plane[row, r]) for r in RANKS] for row in ROWS])
+names, last = [*ROWS, "everything"], len(ROWS)
+cells = {(i, j): plane[row, r] for (i, row), (j, r) in product(enumerate(ROWS), enumerate(RANKS))}
+cells[last, RANKS.index(C)] = full
+table = np.full((len(names), len(RANKS)), np.nan)
+for place, values in cells.items():
+    table[place] = statistics.mean(values)
 figure, axes = subplots(figsize=(6.6, 3.8))
-low, high = min(table.min(), statistics.mean(full)), table.max()
-extended = np.vstack([table, [[np.nan] * (len(RANKS) - 1) + [statistics.mean(full)]]])
-image = axes.imshow(extended, cmap="Greys_r", vmin=low - 0.05, vmax=high + 0.05, aspect="auto")
-for i, j in product(range(len(ROWS) + 1), range(len(RANKS))):
-    if np.isnan(extended[i, j]):
-        continue
-    deviation = statistics.stdev(full) if i == len(ROWS) else spread[i, j]
-    color = "white" if extended[i, j] < (low + high) / 2 else "black"
-    axes.text(j, i, f"{extended[i, j]:.3f}\n± {deviation:.3f}", ha="center", va="center", color=color, fontsize=9)
-corner = Rectangle((len(RANKS) - 1.47, len(ROWS) - 0.46), 0.94, 0.92, fill=False, edgecolor=FULL, linewidth=3)
-axes.add_patch(corner)
-for r, row in ((4, 0), (1, 2)):
-    place = (RANKS.index(r) - 0.47, row - 0.46)
-    axes.add_patch(Rectangle(place, 0.94, 0.92, fill=False, edgecolor=OTHER, linewidth=2.5, linestyle="--"))
+image = axes.imshow(table, cmap="Greys_r", vmin=np.nanmin(table) - 0.05, vmax=np.nanmax(table) + 0.05, aspect="auto")
+write_cells(axes, {place: cell(values, "\n") for place, values in cells.items()}, fontsize=9)
+frame_cell(axes, last, RANKS.index(C), FULL)
+frame_cell(axes, names.index(q), RANKS.index(4), OTHER, "--")
+frame_cell(axes, names.index(qkvo), RANKS.index(1), OTHER, "--")
 axes.set_xticks(range(len(RANKS)), [str(r) if r < C else f"{r} (full)" for r in RANKS])
-axes.set_yticks(range(len(ROWS) + 1), [*ROWS, "everything"])
+axes.set_yticks(range(len(names)), names)
 axes.set(xlabel="rank r", ylabel="trained matrices of each block")
 figure.colorbar(image, ax=axes, label="held-out loss (nats per byte)")
 show_figure(figure, "08_plane.png")
@@ -170,33 +163,33 @@ show_figure(figure, "08_plane.png")
 # %% [markdown]
 # ![the plane](figures/08_plane.png)
 #
-# Mean ± standard deviation over three seeds, dark is good. Solid frame: full fine-tuning. Dashed: two ways to spend the
-# same budget.
+# Mean ± standard deviation over three seeds; dark is good. Solid frame: full fine-tuning. Dashed frames: two ways to
+# spend the same budget.
 #
-# The last comparison is the clearest: $W_q$ at full rank, where rank can do no more, loses to all six matrices at the
-# smallest rank there is. Which matrices matters more here than which rank. And the corner is not the darkest field:
-# LoRA on all six at $r = 16$ ends a little lower. That contradicts nothing. Full fine-tuning's rate was not searched
-# for, the difference lies within the spread over seeds, and to be able to express an update (section 3) is not to reach
-# it in 20 steps.
+# The last comparison is the clearest: $W_q$ at full rank, where more rank cannot help, loses to all six matrices at the
+# smallest possible rank. Here, which matrices you adapt matters more than the rank. And the corner is not the darkest
+# cell: LoRA on all six at $r = 16$ ends slightly lower. That is no contradiction. We did not search for full
+# fine-tuning's learning rate, the difference lies within the spread over seeds, and being able to express an update
+# (section 3) is not the same as reaching it in 20 steps.
 #
 # ## 3. The corner: full rank can express everything
 # **Question.** Section 4.1 of the paper says that with all matrices adapted, all biases trained and $r$ as high as the
-# rank of the matrices, LoRA "roughly" has full fine-tuning's expressiveness. Is that exact?
+# rank of the matrices, LoRA "roughly" has the expressiveness of full fine-tuning. Is that exact?
 #
 # **Formula.** Let $\Delta W \in \mathbb{R}^{d \times k}$ be any update, and $\Delta W = U \Sigma V^\top$ its singular
-# value decomposition with $n = \min(d, k)$ terms (lesson 4). Put $B = \frac{r}{\alpha} U \Sigma$ and $A = V^\top$ at
-# $r = n$: then $\frac{\alpha}{r} B A = \Delta W$. So every update of these matrices is a LoRA of full rank. What is
-# left over is what no LoRA of ours adapts: embeddings, biases, LayerNorms.
+# value decomposition with $n = \min(d, k)$ terms (lesson 4). Set $B = \frac{r}{\alpha} U \Sigma$ and $A = V^\top$ at
+# $r = n$; then $\frac{\alpha}{r} B A = \Delta W$. So every update of these matrices is a LoRA of full rank. What
+# remains is what none of our LoRAs adapts: embeddings, biases, LayerNorms.
 #
-# With the first $r < n$ terms we get the best approximation of rank $r$ there is. That answers another question: *not
-# trained* at rank $r$, but *cut down* to it, how much of a full fine-tuning is left?
+# The first $r < n$ terms give the best possible approximation of rank $r$. That answers another question: if an update
+# is not *trained* at rank $r$ but *cut down* to it, how much of full fine-tuning is left?
 
 # %%
 SIX = ROWS["all six"]
 
 
 def cut_down(model: ml.GPT, r: int) -> ml.GPT:
-    """The fine-tuned model, with the update of every matrix of its blocks replaced by its best rank-r approximation."""
+    """The fine-tuned model, with the update of every block matrix replaced by its best rank-r approximation."""
     model = copy.deepcopy(model)
     before, after = base.named_parameters(), model.named_parameters()
     for name in before:
@@ -212,28 +205,19 @@ kept = {r: [ml.evaluate(cut_down(model, r), test) for model in full_models] for 
 for r in CUTS:
     print(f"updates cut to rank {r:>3}: {cell(kept[r])}")
 for i in range(len(SEEDS)):
-    assert abs(kept[C][i] - full[i]) < 1e-4, "all of the terms: the update itself, to rounding"
+    assert abs(kept[C][i] - full[i]) < 1e-4, "all of the terms: the update itself, up to rounding"
     assert kept[0][i] > kept[16][i] > kept[C][i] - 0.02
 share = statistics.mean((kept[0][i] - kept[16][i]) / (kept[0][i] - full[i]) for i in range(len(SEEDS)))
-print(f"rank 16 of {C} keeps {share:.0%} of what the matrices' updates bring")
+print(f"rank 16 of {C} keeps {share:.0%} of what the matrices' updates gain")
 
 # %%
 figure, axes = subplots(figsize=(6.2, 3.6))
-positions = {r: i for i, r in enumerate(CUTS)}
-for values, ranks, color, style, label in (
-    (kept, CUTS, FULL, "s--", "full fine-tuning, cut to rank r"),
-    ({r: plane["all six", r] for r in RANKS}, RANKS, LORA, "o-", "LoRA on all six, trained at rank r"),
-    ({r: plane["$W_q, W_v$", r] for r in RANKS}, RANKS, LORA, "v:", "LoRA on $W_q, W_v$"),
+for values, color, style, label in (
+    (kept, FULL, "s--", "full fine-tuning, cut to rank r"),
+    ({r: plane["all six", r] for r in RANKS}, LORA, "o-", "LoRA on all six, trained at rank r"),
+    ({r: plane["$W_q, W_v$", r] for r in RANKS}, LORA, "v:", "LoRA on $W_q, W_v$"),
 ):
-    axes.errorbar(
-        [positions[r] for r in ranks],
-        [statistics.mean(values[r]) for r in ranks],
-        [statistics.stdev(values[r]) for r in ranks],
-        fmt=style,
-        color=color,
-        capsize=3,
-        label=label,
-    )
+    plot_spread(axes, {CUTS.index(r): values[r] for r in values}, style, color=color, label=label)
 axes.axhline(start, color=BASE, linestyle="--", linewidth=1)
 axes.text(len(CUTS) - 1, start, "the base", ha="right", va="bottom", color=BASE, fontsize=9)
 axes.set_xticks(range(len(CUTS)), [str(r) for r in CUTS])
@@ -245,34 +229,35 @@ show_figure(figure, "08_cut_and_trained.png")
 # %% [markdown]
 # ![cut and trained](figures/08_cut_and_trained.png)
 #
-# Is it better to train *at* a rank than to cut a full update down to it? Training can arrange the little it has; but
-# full fine-tuning also moves embeddings, biases and LayerNorms, which the cut leaves in place. Measured:
+# Is it better to train *at* a rank than to cut a full update down to it? Training can make the best of the little it
+# has, but full fine-tuning also moves embeddings, biases and LayerNorms, which the cut leaves as trained. Measured:
 
 # %%
 for r in (1, 4, 16):
     compare(f"r = {r}: full fine-tuning cut down - LoRA on all six", kept[r], plane["all six", r])
 
 # %% [markdown]
-# ## 4. What may be concluded, and what not
-# The paper's table 6 has $r = 1$ about as good as $r = 64$ on GPT-3, with one exception: $W_q$ alone gains from a
-# larger $r$ (WikiSQL: 68.8 at $r = 1$, 70.5 at $r = 4$). Its conclusion: the update "could have a very small 'intrinsic
-# rank'" (section 7.2). A footnote there adds that "we do not expect a small $r$ to work for every task or dataset".
-# Here, in 20 steps, on a base of less than a million parameters, the differences printed above say how much rank
-# brings, row by row, and lesson 14 shows a task where no small rank in these matrices will do. For a model as narrow as
-# ours a rank is a larger part of the whole: $r = 1$ is $1/128$ of $W_q$'s rank here and $1/12288$ in GPT-3.
+# ## 4. What we can conclude, and what we cannot
+# In the paper's table 6, $r = 1$ does about as well as $r = 64$ on GPT-3, with one exception: $W_q$ on its own gains
+# from a larger $r$ (WikiSQL: 68.8 at $r = 1$, 70.5 at $r = 4$). The paper concludes that the update "could have a very
+# small 'intrinsic rank'" (section 7.2). A footnote there adds that "we do not expect a small $r$ to work for every task
+# or dataset". Here, in 20 steps, on a base of less than a million parameters, the differences printed above show how
+# much rank gains, row by row, and lesson 14 shows a task where no small rank in these matrices is enough. In a model as
+# narrow as ours, one rank is a larger part of the whole: $r = 1$ is $1/128$ of $W_q$'s rank here and $1/12288$ in
+# GPT-3.
 #
-# A difference counts only when it is large beside its standard error. With three seeds even two of those are weak
-# evidence; that is why the tables of the next section say "not worse" for what lies within a deviation.
+# A difference only counts when it is large compared with its standard error. With three seeds, even two standard errors
+# are weak evidence; that is why the tables of the next section say "not worse" for anything within a deviation.
 #
 # ## 5. The paper's tables 5 and 6 at full length
-# `minilora reproduce table5 table6 --out tutorials` trains on tasks with answers, with a search for the learning rate,
-# and takes long; what it gave is committed in `results/`. This cell reads it, prints our rows beside the paper's, and
-# says of each of the paper's statements whether our numbers bear it out. Table 5 is drawn into `figures/08_table5.png`:
-# seven ways to spend one budget.
+# `minilora reproduce table5 table6 --out tutorials` trains on tasks with answers and searches for the learning rate. It
+# takes a long time; its results are committed in `results/`. The next cell reads them, prints our rows next to the
+# paper's, and says for each of the paper's claims whether our numbers support it. It also draws table 5, seven ways to
+# spend one budget, as `08_table5.png`.
 
 
 # %%
-def draw(results: Results) -> None:
+def draw(results) -> None:
     """Table 5: the loss of each choice of matrices at equal budget."""
     figure, axes = subplots(figsize=(5.5, 3.3))
     for x, letters in enumerate(table5.CHOICES):
@@ -282,10 +267,11 @@ def draw(results: Results) -> None:
         axes.errorbar(x, score.mean, error, fmt=marker, color=color, capsize=4, markersize=8)
     labels = [f"{letters}\n{r}" for letters, r in table5.CHOICES.items()]
     axes.set_xticks(range(len(labels)), labels)
-    axes.set(title=table5.TASK, xlabel="adapted matrices, and their rank", ylabel=METRICS["loss"].label)
+    axes.set(title=table5.TASK, xlabel="adapted matrices, and their rank", ylabel="loss (nats per byte)")
     show_figure(figure, "08_table5.png")
 
 
+HERE = Path(__file__).parent if "__file__" in globals() else Path()  # a notebook runs in its folder
 for experiment in (table5.EXPERIMENT, table6.EXPERIMENT):
     results = report.tell(experiment, HERE)
     if results and experiment is table5.EXPERIMENT:
@@ -294,6 +280,6 @@ for experiment in (table5.EXPERIMENT, table6.EXPERIMENT):
 # %% [markdown]
 # ## What to try next
 # - Exercises 14 (how many numbers LoRA trains) and 17 (what $\alpha$ means).
-# - Add rows for $W_v$ alone and for the MLP alone to the plane. Which single matrix is the best, at equal budget?
+# - Add rows to the plane for $W_v$ by itself and for the MLP by itself. Which single matrix is best at equal budget?
 # - Train each cell for 200 steps. Does rank matter more, or less, when there is time to use it?
-# - `rank_pattern` gives layers ranks of their own. Spend one budget on the first two blocks, or on the last two.
+# - `rank_pattern` gives individual layers their own rank. Spend one budget on the first two blocks, or on the last two.

@@ -2,18 +2,18 @@
 # # 10 · What does $\Delta W$ amplify?
 #
 # **After this lesson you can**
-# - say how much of one matrix lies in the directions of another, and what chance would give;
-# - reproduce the argument of the paper's section 7.3 in miniature: an update strengthens directions which the
-#   weight has, but does not stress;
+# - measure how much of one matrix lies in the directions of another, and how much would lie there by chance;
+# - reproduce the argument of the paper's section 7.3 in miniature: an update strengthens directions that the weight has
+#   but does not emphasize;
 # - compute the amplification factor, and explain why a *random* matrix has a larger one;
-# - look at which inputs those directions see.
+# - find out which inputs have components along those directions.
 #
-# **You need** `pip install -e ".[plots]"`; lesson 9 (singular vectors, chance). Half a minute to run.
+# **You need** `pip install -e ".[plots]"`; lesson 9 (singular vectors, chance). It takes half a minute to run.
 #
 # **Symbols.** $W \in \mathbb{R}^{d \times k}$: a frozen weight. $\Delta W = \frac{\alpha}{r} B A$: LoRA's update, of
-# rank $r$. $\lVert M \rVert_F$: the Frobenius norm, the root of the sum of all squared entries of $M$.
+# rank $r$. $\lVert M \rVert_F$: the Frobenius norm, the square root of the sum of all squared entries of $M$.
 # $U \in \mathbb{R}^{d \times r}$, $V \in \mathbb{R}^{k \times r}$: the first $r$ left and right singular vectors of a
-# matrix, as columns. $W_q$, $W_v$: the matrices of a block that make queries and values.
+# matrix, as columns. $W_q$, $W_v$: the matrices of a block that compute queries and values.
 
 # %%
 import copy
@@ -24,24 +24,24 @@ import numpy as np
 
 import minilora as ml
 from minilora.analysis import amplification_factor, gaussian_control, projection_norm
-from minilora.plots import BASE, LORA, OTHER, show_figure, subplots
+from minilora.plots import BASE, LORA, OTHER, plot_spread, show_figure, subplots
 
 # %% [markdown]
-# ## 1. How much of $W$ lies in some directions?
+# ## 1. How much of $W$ lies in certain directions?
 # **Question.** $\Delta W$ has $r$ directions at the input and $r$ at the output. What did $W$ do with them before?
 #
 # **Formula.** $U^\top W V$ is the $r \times r$ piece of $W$ that leads from the directions $V$ to the directions $U$.
-# How large can and should $\lVert U^\top W V \rVert_F$ be?
+# How large can $\lVert U^\top W V \rVert_F$ be, and how large should we expect it to be?
 #
 # - At most, with $W$'s own first singular vectors: $\sqrt{\sigma_1^2 + \dots + \sigma_r^2}$.
-# - By chance, with random directions: the squares of all $d k$ entries sum to $\lVert W \rVert_F^2$; turned into a
-#   random basis they are all alike on average, and the piece has $r^2$ of them:
+# - By chance, with random directions: the squares of all $d k$ entries sum to $\lVert W \rVert_F^2$. In a random basis,
+#   all entries have the same expected square, and the piece has $r^2$ of them:
 #
 # $$ \mathbb{E}\, \lVert U^\top W V \rVert_F^2 = \frac{r^2}{d k} \lVert W \rVert_F^2 \qquad
 #   \lVert U^\top W V \rVert_F \approx \frac{r}{\sqrt{d k}} \lVert W \rVert_F $$
 #
-# **Number.** The paper's table 7 has a column of random directions, for $W_q$ in the 48th layer of GPT-3:
-# $\lVert W_q \rVert_F = 61.95$, $d = k = 12288$. The formula gives that column:
+# **Number.** The paper's table 7 has a column for random directions, for $W_q$ in the 48th layer of GPT-3:
+# $\lVert W_q \rVert_F = 61.95$, $d = k = 12288$. The formula reproduces that column:
 
 # %%
 PAPER = {
@@ -56,7 +56,8 @@ for r, row in PAPER.items():
 
 # %% [markdown]
 # ## 2. The same table here
-# **Code.** LoRA on $W_q$ and $W_v$, rank 4 and rank 64 as in the paper, three seeds of each; the task is Python source.
+# **Code.** LoRA on $W_q$ and $W_v$, at rank 4 and rank 64 as in the paper, with three seeds each; the task is Python
+# source.
 
 # %%
 base, tokenizer = ml.load_base()
@@ -84,11 +85,11 @@ def weight(block: int, name: str) -> np.ndarray:
 
 # %% [markdown]
 # **Number.** $\lVert U^\top W V \rVert_F$ with the directions of $\Delta W$, of $W$ itself, and of a random matrix, all
-# divided by $\lVert W \rVert_F$ so that blocks can be averaged. The deviation is over seeds.
+# divided by $\lVert W \rVert_F$ so that we can average over blocks. The ± is the standard deviation over seeds.
 
 # %%
 rng = np.random.default_rng(0)
-rows: dict[tuple, list[float]] = {}  # (r, name, whose directions) -> a mean over the blocks for each seed
+rows: dict[tuple, list[float]] = {}  # (r, name, whose directions) -> the mean over the blocks, for each seed
 for r, name, seed in product(RANKS, NAMES, SEEDS):
     shares: dict[str, list[float]] = {"dW": [], "W": [], "random": []}
     for block in range(L):
@@ -100,20 +101,17 @@ for r, name, seed in product(RANKS, NAMES, SEEDS):
 
 print(f"{'':<16}{'chance':>9}" + "".join(f"{whose:>18}" for whose in ("random", "dW", "W")))
 for r, name in product(RANKS, NAMES):
-    cells = (rows[r, name, whose] for whose in ("random", "dW", "W"))
-    print(
-        f"{f'r = {r}, {name}':<16}{r / k:>9.3f}"
-        + "".join(f"{statistics.mean(c):>10.3f} ± {statistics.stdev(c):.3f}" for c in cells)
-    )
-for r, name in product(RANKS, NAMES):
-    for i in range(len(SEEDS)):
-        assert rows[r, name, "random"][i] < rows[r, name, "dW"][i] < rows[r, name, "W"][i]
-        assert abs(rows[r, name, "random"][i] / (r / k) - 1) < 0.5
+    cells = [rows[r, name, whose] for whose in ("random", "dW", "W")]
+    text = "".join(f"{statistics.mean(c):>10.3f} ± {statistics.stdev(c):.3f}" for c in cells)
+    print(f"{f'r = {r}, {name}':<16}{r / k:>9.3f}{text}")
+    for random, dW, W in zip(*cells, strict=True):
+        assert random < dW < W
+        assert abs(random / (r / k) - 1) < 0.5
 
 # %% [markdown]
-# The paper's first two conclusions, in our numbers: $\Delta W$'s directions have more of $W$ in them than random ones
-# (it works with features that $W$ has), and far less than $W$'s own first directions (it does not repeat what $W$
-# stresses already). The excess over chance is smaller here than the paper's:
+# Our numbers support the paper's first two conclusions. The directions of $\Delta W$ contain more of $W$ than random
+# ones do (so the update works with features that $W$ has), and far less than $W$'s own first directions do (so it does
+# not repeat what $W$ already emphasizes). The excess over chance is smaller here than in the paper:
 
 # %%
 print(f"{'':<28}{'r = 4':>8}{'r = 64':>8}")
@@ -124,37 +122,36 @@ for name in NAMES:
     assert excess[0] < PAPER[4]["dW"] / (4 / 12288 * PAPER_W)
 
 # %% [markdown]
-# **Where the miniature disagrees, and why.** In part it must: 64 of 128 directions are half of all there are, so chance
-# alone gives half of $\lVert W \rVert_F$, and no factor above 2 is possible; of 12288 they are half a per cent. And our
-# $A$ is still in part its random start (lesson 9), so its directions are in part random ones.
+# **Where the miniature disagrees, and why.** Some of this is unavoidable: 64 of 128 directions are half of all there
+# are, so chance alone gives half of $\lVert W \rVert_F$, and no factor above 2 is possible; 64 of 12288 are half a per
+# cent. Also, our $A$ is still partly its random start (lesson 9), so its directions are partly random.
 #
 # ## 3. The amplification factor
-# **Question.** How much stronger is the update in its directions than the weight was?
+# **Question.** How much stronger is the update, in its own directions, than the weight was there?
 #
 # **Formula** (section 7.3).
 #
 # $$ \text{amplification} = \frac{\lVert \Delta W \rVert_F}{\lVert U^\top W V \rVert_F}, \qquad
 #    U, V \text{ from } \Delta W $$
 #
-# The paper finds about 21 at $r = 4$ ($6.91 / 0.32$) and about 2 at $r = 64$, and reads: few directions, those that the
-# task needs, are amplified by a huge factor.
+# The paper finds about 21 at $r = 4$ ($6.91 / 0.32$) and about 2 at $r = 64$, and interprets it this way: a few
+# directions, those that the task needs, are amplified by a huge factor.
 #
-# **The control.** A *random* matrix of the same norm. $W$ has next to nothing in random directions, so the quotient
-# is larger still! By the formula of section 1 it is $\lVert \Delta W \rVert_F \sqrt{dk} / (r \lVert W \rVert_F)$.
+# **The control.** A *random* matrix of the same norm. $W$ has almost nothing in random directions, so the ratio is even
+# larger! By the formula of section 1, it is $\lVert \Delta W \rVert_F \sqrt{dk} / (r \lVert W \rVert_F)$.
 
 # %%
 factors: dict[tuple, list[float]] = {}
 for r, name, seed in product(RANKS, NAMES, SEEDS):
     pairs = [(weight(b, name), updates[r, seed, b, name]) for b in range(L)]
     noise = [(W, gaussian_control(dW, rng)) for W, dW in pairs]
-    factors.setdefault((r, name, "dW"), []).append(statistics.mean(amplification_factor(*pair, r) for pair in pairs))
-    factors.setdefault((r, name, "random"), []).append(
-        statistics.mean(amplification_factor(*pair, r) for pair in noise)
-    )
+    for whose, both in (("dW", pairs), ("random", noise)):
+        factor = statistics.mean(amplification_factor(W, M, r) for W, M in both)
+        factors.setdefault((r, name, whose), []).append(factor)
 for r, name in product(RANKS, NAMES):
     a, b = factors[r, name, "dW"], factors[r, name, "random"]
     print(f"r = {r:>2}, {name}: dW {statistics.mean(a):>6.2f} ± {statistics.stdev(a):.2f}", end="")
-    print(f", random matrix of that norm {statistics.mean(b):>6.2f} ± {statistics.stdev(b):.2f}")
+    print(f", random matrix of the same norm {statistics.mean(b):>6.2f} ± {statistics.stdev(b):.2f}")
     assert all(x < y for x, y in zip(a, b, strict=True)), "the random matrix 'amplifies' more"
 for name, i in product(NAMES, range(len(SEEDS))):
     assert factors[4, name, "dW"][i] > factors[64, name, "dW"][i], "the factor falls with r, as in the paper"
@@ -163,51 +160,33 @@ for r, row in PAPER.items():
     assert row["norm"] / row["dW"] < row["norm"] / (r / 12288 * PAPER_W)
 
 # %% [markdown]
-# So a large factor alone says little: noise has a larger one. Neither number stands without the other. *Together*
-# they say it: the directions are **not** random (section 2: they have more of $W$ than chance) and **not** the ones
-# that $W$ stresses, and in them the update is as strong as the weight or stronger.
+# So a large factor proves little by itself: noise has a larger one. Each number needs the other. *Together* they show
+# that the directions are **not** random (section 2: they contain more of $W$ than chance) and **not** the ones that $W$
+# emphasizes, and that in them the update is as strong as the weight or stronger.
 
 # %%
 figure, (left, right) = subplots(1, 2, figsize=(7.8, 3.5))
 kinds = {"random": (BASE, "x", "random"), "dW": (LORA, "o", r"of $\Delta W$"), "W": (OTHER, "s", "of $W$")}
 places = {(4, "q_proj"): 0, (4, "v_proj"): 1, (64, "q_proj"): 2, (64, "v_proj"): 3}
+paper_factors = {
+    "random": [PAPER[r]["norm"] / (r / 12288 * PAPER_W) for r in RANKS],
+    "dW": [PAPER[r]["norm"] / PAPER[r]["dW"] for r in RANKS],
+}
 for whose, (color, marker, label) in kinds.items():
-    values = [rows[r, name, whose] for r, name in places]
-    left.errorbar(
-        list(places.values()),
-        [statistics.mean(v) for v in values],
-        [statistics.stdev(v) for v in values],
-        fmt=marker,
-        color=color,
-        capsize=4,
-        markersize=8,
-        label=label,
-    )
-paper_x = [4, 5]
-for whose, (color, marker, _) in kinds.items():
-    left.plot(paper_x, [PAPER[r][whose] / PAPER_W for r in RANKS], marker, color=color, markersize=8)
-left.axvline(3.5, color="black", linewidth=0.8, linestyle=":")
+    look = dict(color=color, markersize=8)
+    plot_spread(left, {x: rows[(*key, whose)] for key, x in places.items()}, marker, label=label, **look)
+    left.plot([4, 5], [PAPER[r][whose] / PAPER_W for r in RANKS], marker, **look)
+    if whose in paper_factors:
+        label = {"dW": r"$\Delta W$", "random": "random, same norm"}[whose]
+        plot_spread(right, {x: factors[(*key, whose)] for key, x in places.items()}, marker, label=label, **look)
+        right.plot([4, 5], paper_factors[whose], marker, **look)
 ticks = ["$W_q$\nr=4", "$W_v$\nr=4", "$W_q$\nr=64", "$W_v$\nr=64", "GPT-3\nr=4", "GPT-3\nr=64"]
-left.set_xticks(range(6), ticks, fontsize=8)
-left.set(yscale="log", ylabel=r"$\|U^\top W V\|_F\,/\,\|W\|_F$", title="$W$ in whose directions?")
-left.legend(title="directions", fontsize=8, title_fontsize=8, loc="lower left", ncols=1)
-for whose, (color, marker, _) in list(kinds.items())[:2]:
-    values = [factors[r, name, whose] for r, name in places]
-    right.errorbar(
-        list(places.values()),
-        [statistics.mean(v) for v in values],
-        [statistics.stdev(v) for v in values],
-        fmt=marker,
-        color=color,
-        capsize=4,
-        markersize=8,
-        label={"dW": r"$\Delta W$", "random": "random, same norm"}[whose],
-    )
-right.plot(paper_x, [PAPER[r]["norm"] / PAPER[r]["dW"] for r in RANKS], "o", color=LORA, markersize=8)
-right.plot(paper_x, [PAPER[r]["norm"] / (r / 12288 * PAPER_W) for r in RANKS], "x", color=BASE, markersize=8)
-right.axvline(3.5, color="black", linewidth=0.8, linestyle=":")
-right.set_xticks(range(6), ticks, fontsize=8)
-right.set(yscale="log", ylabel="amplification factor", title="how much stronger is the update?")
+for panel in (left, right):
+    panel.axvline(3.5, color="black", linewidth=0.8, linestyle=":")
+    panel.set_xticks(range(6), ticks, fontsize=8)
+left.set(yscale="log", ylabel=r"$\|U^\top W V\|_F\,/\,\|W\|_F$", title="How much of $W$ is in the directions ...")
+left.legend(fontsize=8, loc="lower left")
+right.set(yscale="log", ylabel="amplification factor", title="How much stronger is the update?")
 right.legend(fontsize=8)
 show_figure(figure, "10_amplification.png")
 
@@ -215,11 +194,11 @@ show_figure(figure, "10_amplification.png")
 # ![amplification](figures/10_amplification.png)
 #
 # ## 4. What do these directions see?
-# **Question.** Are they directions that the *task's* text has, more than the text which the base grew up with?
+# **Question.** Does the *task's* text have more in these directions than the text that the base was trained on?
 #
-# **Formula.** Let $x$ be an input of the layer, with its mean over the text taken off. The share of its square that
-# lies in the directions $V$ is $\lVert V^\top x \rVert^2 / \lVert x \rVert^2$: on average $r/k$ if $V$ is random. We
-# compute it on unseen source and on documentation, both through the frozen base.
+# **Formula.** Let $x$ be an input of the layer, minus its mean over the text. The share of its squared length that lies
+# in the directions $V$ is $\lVert V^\top x \rVert^2 / \lVert x \rVert^2$; for a random $V$ it is $r/k$ on average. We
+# compute it on unseen source and on documentation, both run through the frozen base.
 
 # %%
 docs = tokenizer.encode(ml.python_docs())
@@ -227,7 +206,7 @@ texts = {"source": test, "documentation": ml.TextData(docs[-4096:], 64)}
 
 
 def layer_inputs(tokens: np.ndarray) -> list[np.ndarray]:
-    """What each block's q and v read, (tokens, k): the block's input through its first LayerNorm."""
+    """What each block's q and v read, (tokens, k): the block's input after its first LayerNorm."""
     x = base.wte.forward(tokens)[0] + base.wpe.weight.data[: tokens.shape[1]]
     inputs = []
     for block in base.blocks:
@@ -254,18 +233,18 @@ for name in NAMES:
         assert found[text][-1] > r / k, "the update looks where the inputs are"
     for text, values in found.items():
         print(f"{name}, {text:<14} {statistics.mean(values):.3f} ± {statistics.stdev(values):.3f}")
-    quotients = [a / b for a, b in zip(found["source"], found["documentation"], strict=True)]
-    print(f"{name}, quotient        {statistics.mean(quotients):.2f} ± {statistics.stdev(quotients):.2f}")
+    ratios = [a / b for a, b in zip(found["source"], found["documentation"], strict=True)]
+    print(f"{name}, ratio          {statistics.mean(ratios):.2f} ± {statistics.stdev(ratios):.2f}")
 
 # %% [markdown]
-# The directions see more of the input than chance would, on both texts. The quotient says how much more of the task's
-# text than of the other: where it is clearly above 1, the update listens for what marks the task. It is no large
-# number, since the same letters and words occur in both texts, and much of what an update does is to change their
-# *use*.
+# On both texts, the directions see more of the input than chance would. The ratio shows how much more they see of the
+# task's text than of the other: where it is clearly above 1, the update responds to what is characteristic of the task.
+# The ratio is not large, since the same letters and words occur in both texts, and much of what an update does is to
+# change how they are *used*.
 #
 # ## What to try next
 # - Exercise 22: the amplification factor.
-# - Draw the factor for $r = 1, 2, 4, \dots, 128$ with one seed each. Where does it fall below 1? Must it?
-# - Scale $\Delta W$ by 10. Which of the numbers of this lesson change, and which cannot?
-# - The same for the update of a *full* fine-tuning, with its first 4 directions (lesson 4). Is the excess over chance
-#   larger when no random $A$ stands in the way?
+# - Plot the factor for $r = 1, 2, 4, \dots, 128$, with one seed each. Where does it fall below 1? Must it?
+# - Multiply $\Delta W$ by 10. Which of this lesson's numbers change, and which cannot?
+# - Do the same for the update of *full* fine-tuning, with its first 4 directions (lesson 4). Is the excess over chance
+#   larger when no random $A$ is in the way?

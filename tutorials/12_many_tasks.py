@@ -3,60 +3,58 @@
 #
 # **After this lesson you can**
 # - keep many adapters on one base, swap them, and say what a swap costs and why it is exact;
-# - serve rows of one batch that belong to different tasks together, and write down the formula for it;
+# - serve one batch whose rows belong to different tasks, and write down the formula for it;
 # - add adapters up, and say what the sum can do, what it spoils, and what its rank is;
 # - train an adapter on top of another one.
 #
-# **You need** `pip install -e ".[plots]"`; lessons 5 (what $A$ and $B$ are) and 7 (merging). Half a minute to run.
+# **You need** `pip install -e ".[plots]"`; lessons 5 (what $A$ and $B$ are) and 7 (merging). It takes half a minute to
+# run.
 #
 # **Symbols.** $W_0 \in \mathbb{R}^{d \times k}$: a frozen weight. $A \in \mathbb{R}^{r \times k}$,
-# $B \in \mathbb{R}^{d \times r}$: an adapter's two factors for it; with several tasks $A_t$ and $B_t$ for task $t$.
+# $B \in \mathbb{R}^{d \times r}$: an adapter's two factors for it; with several tasks, $A_t$ and $B_t$ for task $t$.
 # $s = \alpha/r$: the scaling. $\Delta W_t = s B_t A_t$: the update. $x$ is one input as a row, so a layer computes
 # $x W_0^\top$. Losses are in nats per byte: the mean of $-\ln p$ of the byte that came.
 
 # %%
 import statistics
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
-from matplotlib.patches import Rectangle
 
 import minilora as ml
-from minilora.adapters import arithmetic as adapter_math
-from minilora.adapters.bank import AdapterBank
-from minilora.adapters.folder import AdapterFolder
+from minilora.adapters import AdapterBank, AdapterFolder, compress, weighted_sum
 from minilora.machine.blas import single_threaded_blas
-from minilora.plots import BASE, LORA, OTHER, show_figure, subplots
+from minilora.machine.timing import finest_clock, interleaved
+from minilora.plots import BASE, LORA, OTHER, frame_cell, plot_spread, show_figure, subplots, write_cells
 
 # %% [markdown]
 # ## 1. Three tasks, three adapters, one base
-# **Question.** Can one frozen model serve three tasks, each as well as if it were alone?
+# **Question.** Can one frozen model serve three tasks, each as well as if it were the only one?
 #
 # The tasks are small enough to learn in seconds: Python's documentation in capitals, the same with underscores for
-# spaces, and Python source. A fourth text has capitals *and* underscores; nobody trains on it until section 6.
+# spaces, and Python source. A fourth text has capitals *and* underscores; nothing trains on it until section 6.
 
 # %%
 base, tokenizer = ml.load_base()
 TASKS = ("capitals", "underscores", "code")
-CHANGES = {
-    "capitals": lambda text: text.upper(),
-    "underscores": lambda text: text.replace(" ", "_"),
-    "both": lambda text: text.upper().replace(" ", "_"),
-}
 T = 64  # bytes in a window
 
 
 def parts(text: str) -> tuple[ml.TextData, ml.TextData]:
-    """The first nine tenths to train on, 4 kB of the rest to test with."""
+    """The first nine tenths to train on, 4 kB of the rest to test on."""
     tokens = tokenizer.encode(text)
     cut = len(tokens) * 9 // 10
     return ml.TextData(tokens[:cut], T), ml.TextData(tokens[cut:][:4096], T)
 
 
 docs = ml.python_docs()
-data = {name: parts(change(docs)) for name, change in CHANGES.items()} | {"code": parts(ml.python_source(400_000))}
+data = {
+    "capitals": parts(docs.upper()),
+    "underscores": parts(docs.replace(" ", "_")),
+    "both": parts(docs.upper().replace(" ", "_")),
+    "code": parts(ml.python_source(400_000)),
+}
 
 
 def loss(model: ml.GPT, text: str) -> float:
@@ -64,10 +62,10 @@ def loss(model: ml.GPT, text: str) -> float:
 
 
 # %% [markdown]
-# **Code.** An `AdapterBank` holds adapters over one base. `bank.view(name)` is a model: the base's arrays and that
-# adapter's, nothing copied. Three seeds each, so that we can tell a difference from luck. The settings are the only
-# ones used here: rank 8 on all six matrices of a block, $\alpha = r$, 50 steps. (Rank 8 on $W_q$ and $W_v$ alone was
-# tried too; it learned capitals more slowly, and the sum in section 4 did the same.)
+# **Code.** An `AdapterBank` holds adapters over one base. `bank.view(name)` is a model made of the base's arrays and
+# that adapter's, with nothing copied. We train three seeds each, so that we can tell a difference from luck. These are
+# the only settings used here: rank 8 on all six matrices of a block, $\alpha = r$, 50 steps. (We also tried rank 8 on
+# just $W_q$ and $W_v$; it learned capitals more slowly, and the sum in section 4 behaved the same way.)
 
 # %%
 SEEDS = (0, 1, 2)
@@ -87,7 +85,8 @@ for seed in SEEDS:
         train(f"{task}-{seed}", task, seed, steps=50)
 
 # %% [markdown]
-# **Number.** Each adapter on each text. In every column, and for every seed, the task's own adapter must be the best.
+# **Number.** The loss of each adapter on each text. In every task's column, and for every seed, the task's own adapter
+# must be the best.
 
 # %%
 columns = (*TASKS, "both")
@@ -95,11 +94,16 @@ base_loss = {text: loss(base, text) for text in columns}
 losses = {
     (task, text): [loss(bank.view(f"{task}-{seed}"), text) for seed in SEEDS] for task in TASKS for text in columns
 }
+
+
+def spread(values: list[float], between: str = " ") -> str:
+    return f"{statistics.mean(values):.2f}{between}± {statistics.stdev(values):.2f}"
+
+
 print(f"{'':<14}" + "".join(f"{text:>16}" for text in columns))
 print(f"{'base alone':<14}" + "".join(f"{base_loss[text]:>16.2f}" for text in columns))
 for task in TASKS:
-    cells = (losses[task, text] for text in columns)
-    print(f"{task:<14}" + "".join(f"{statistics.mean(c):>9.2f} ± {statistics.stdev(c):.2f}" for c in cells))
+    print(f"{task:<14}" + "".join(f"{spread(losses[task, text]):>16}" for text in columns))
 for i in range(len(SEEDS)):
     for text in TASKS:
         own = losses[text, text][i]
@@ -107,14 +111,16 @@ for i in range(len(SEEDS)):
         assert all(own < losses[other, text][i] for other in TASKS if other != text)
 
 # %% [markdown]
-# And nothing was copied: whichever view computes, it reads the very memory of the base.
+# And nothing was copied: every view reads the very same memory of the base.
 
 # %%
 view = bank.view("code-0")
 W0 = base.blocks[0].attn.q_proj.weight.data
 assert np.shares_memory(view.blocks[0].attn.q_proj.weight.data, W0)
 model_bytes = 4 * base.config.parameter_count
-print(f"base {model_bytes:,} bytes; {len(bank.adapters)} adapters {bank.nbytes:,}; as many models would be", end=" ")
+print(
+    f"base {model_bytes:,} bytes; {len(bank.adapters)} adapters {bank.nbytes:,}; as many full models would be", end=" "
+)
 print(f"{len(bank.adapters) * model_bytes:,}")
 assert model_bytes + bank.nbytes < len(bank.adapters) * model_bytes
 
@@ -123,17 +129,17 @@ assert model_bytes + bank.nbytes < len(bank.adapters) * model_bytes
 # **Question.** Section 4.1 of the paper: "when we need to switch to another downstream task, we can recover $W_0$ by
 # subtracting $BA$ and then adding a different $B'A'$". Is $W_0$ still $W_0$ after a hundred such switches?
 #
-# **Formula.** In floating-point numbers $(W_0 + \Delta W) - \Delta W \ne W_0$: each step rounds (lesson 7). A bank
-# keeps $W_0$ read-only and makes each merged weight from it anew, $W_t = W_0 + \Delta W_t$, so no error can pile up:
-# $W_t$ depends on $W_0$ and $t$, not on what was merged before.
+# **Formula.** In floating-point numbers, $(W_0 + \Delta W) - \Delta W \ne W_0$: each step rounds (lesson 7). A bank
+# keeps $W_0$ read-only and computes every merged weight from it afresh, $W_t = W_0 + \Delta W_t$, so errors cannot
+# accumulate: $W_t$ depends on $W_0$ and $t$, not on what was merged before.
 
 # %%
 before = {name: array.tobytes() for name, array in base.state_dict().items()}
 bank.set_adapter("code-0")
-bank.merge()  # from here on each switch is a merged one
+bank.merge()  # from here on, every switch merges
 path = "blocks.0.attn.q_proj"
 first = bank.model.get_submodule(path).weight.data.copy()
-drifting = first.copy()  # the paper's way, beside it
+drifting = first.copy()  # the paper's way, for comparison
 for i in range(100):
     old, new = (bank.adapters[f"{TASKS[j % 3]}-0"] for j in (i + 2, i))
     bank.set_adapter(f"{TASKS[i % 3]}-0")
@@ -152,19 +158,19 @@ bank.unmerge()
 
 # %% [markdown]
 # ## 3. Mix: one batch, many tasks
-# **Question.** Requests for different tasks arrive together. The paper calls this a limitation when $A$ and $B$ are
-# merged: "it is not straightforward to batch inputs to different tasks" (section 4.2), and says what to do: do not
-# merge, choose the adapter for each sample. What does that cost?
+# **Question.** Requests for different tasks arrive together. The paper lists this as a limitation once $A$ and $B$ are
+# merged: "it is not straightforward to batch inputs to different tasks" (section 4.2). It also says what to do: do not
+# merge, and choose the adapter for each sample. What does that cost?
 #
 # **Formula.** Row $i$ of the batch has task $t_i$:
 #
 # $$ y_i = x_i W_0^\top + s\,(x_i A_{t_i}^\top)\,B_{t_i}^\top $$
 #
-# The first product is one for all rows, whoever they belong to: $d k$ multiplications a row. Only the thin products
+# All rows share the first product, whichever task they belong to: $d k$ multiplications per row. Only the thin products
 # differ by task: $r(d + k)$.
 #
-# **Number.** Row by row the mixed batch must give what each row gives alone with its adapter. It is the same sum of
-# the same products, but a larger matrix product may add them in another order. float32 has 24 bits, about
+# **Number.** Each row of the mixed batch must give what it gives by itself with its adapter. It is the same sum of the
+# same products, but a larger matrix product may add them in a different order. float32 has 24 bits, about
 # $6 \cdot 10^{-8}$; we allow $10^{-5}$ of the largest logit.
 
 # %%
@@ -178,12 +184,12 @@ for i, name in enumerate(names):
     assert np.abs(together[i] - alone).max() <= 1e-5 * np.abs(alone).max()
 
 d = k = base.config.n_embd
-print(f"multiplications a row, {d} x {k}: W0 {d * k:,}, adapter {r * (d + k):,}; GPT-3 with r = 4:", end=" ")
+print(f"multiplications per row, {d} x {k}: W0 {d * k:,}, adapter {r * (d + k):,}; GPT-3 with r = 4:", end=" ")
 print(f"{12288**2:,} and {4 * 2 * 12288:,}, 1/{12288**2 // (4 * 2 * 12288)}")
 
 # %% [markdown]
-# Time, as a ratio, each taking turns on one thread: the mixed batch against the same rows under one adapter, and
-# against serving them one at a time.
+# Now the time, as a ratio, with all candidates taking turns on one thread: the mixed batch, the same rows under one
+# adapter, and the rows served one at a time.
 
 # %%
 one = bank.view("code-0")
@@ -194,26 +200,21 @@ candidates = {
     "mixed": lambda: mixed(rows),
     "one row at a time": lambda: [model(row) for model, row in singles],
 }
-seconds: dict[str, list[float]] = {name: [] for name in candidates}
 with single_threaded_blas():
-    for _ in range(15):
-        for name, work in candidates.items():
-            start = time.thread_time()
-            work()
-            seconds[name].append(time.thread_time() - start)
+    seconds = interleaved(candidates, rounds=15, clock=finest_clock())
 for name in candidates:
-    print(f"{name:<20}{statistics.median(seconds[name]) / statistics.median(seconds['base']):>6.2f} of the base's time")
+    print(f"{name:<20}{seconds[name] / seconds['base']:>6.2f} of the base's time")
 
 # %% [markdown]
-# At our width the thin products are a good part of a layer's work; at GPT-3's they are next to nothing. The advantage
-# of *mixing* does not depend on that: $W_0$ is read once for all rows. (On a GPU, where a small batch waits for the
-# weights to arrive, reading $W_0$ once is most of the gain.)
+# At our width, the thin products are a good part of a layer's work; at GPT-3's they are almost nothing. The advantage
+# of *mixing* does not depend on that: $W_0$ is read once for all rows. (On a GPU, where a small batch spends its time
+# waiting for the weights to arrive, reading $W_0$ once is most of the gain.)
 #
 # ## 4. Add
-# **Question.** One adapter writes capitals, another underscores. Does the *sum* of their updates write both?
+# **Question.** One adapter writes capitals, another writes underscores. Does the *sum* of their updates write both?
 #
-# **Formula.** $W = W_0 + \Delta W_1 + \Delta W_2$. Nothing says that it should work: the two were trained apart, the
-# network between them is not linear. So measure it.
+# **Formula.** $W = W_0 + \Delta W_1 + \Delta W_2$. There is no reason why this should work: the two were trained
+# separately, and the network between them is not linear. So we measure it.
 
 # %%
 summed = {text: [loss(bank.view(f"capitals-{s}", f"underscores-{s}"), text) for s in SEEDS] for text in columns}
@@ -221,45 +222,38 @@ print(f"{'':<14}" + "".join(f"{text:>16}" for text in columns))
 print(f"{'base alone':<14}" + "".join(f"{base_loss[text]:>16.2f}" for text in columns))
 for task in ("capitals", "underscores"):
     print(f"{task:<14}" + "".join(f"{statistics.mean(losses[task, text]):>16.2f}" for text in columns))
-cells = (summed[text] for text in columns)
-print(f"{'the sum':<14}" + "".join(f"{statistics.mean(c):>9.2f} ± {statistics.stdev(c):.2f}" for c in cells))
+print(f"{'the sum':<14}" + "".join(f"{spread(summed[text]):>16}" for text in columns))
 for i in range(len(SEEDS)):
     assert summed["both"][i] < losses["capitals", "both"][i]
     assert summed["both"][i] < losses["underscores", "both"][i]
     for task in ("capitals", "underscores"):
         own, gained = losses[task, task][i], base_loss[task] - losses[task, task][i]
-        assert summed[task][i] > own + gained / 2, "of what was gained on its own text, half and more is lost"
+        assert summed[task][i] > own + gained / 2, "more than half of the gain on its own text is lost"
     assert summed["code"][i] > base_loss["code"]
 
 # %% [markdown]
-# Both answers at once. On the text with capitals *and* underscores, which neither has seen, the sum is far better than
-# either alone. But on each one's own text nearly all that was learned is gone: the sum ends near the base, the adapter
-# alone far below it, for the sum writes capitals, or underscores, where none belong. And on code it is far worse than
-# the base. The sum is right where both changes are wanted, and nowhere else.
+# The answer is yes and no. On the text with capitals *and* underscores, which neither adapter has seen, the sum is far
+# better than either of them. But on each adapter's own text, nearly everything it learned is gone: the sum ends near
+# the base, and the adapter by itself far below it, because the sum writes capitals, or underscores, where there should
+# be none. And on code, the sum is far worse than the base. It is right where both changes are wanted, and nowhere else.
 #
-# The picture: who is good at what. Dark is good.
+# The picture shows who is good at what. Dark is good.
 
 # %%
-rows_of = {
-    "base alone": [base_loss[c] for c in columns],
-    **{task: [statistics.mean(losses[task, c]) for c in columns] for task in TASKS},
-    "capitals +\nunderscores": [statistics.mean(summed[c]) for c in columns],
+seeds_of = {
+    **{task: [losses[task, c] for c in columns] for task in TASKS},
+    "capitals +\nunderscores": [summed[c] for c in columns],
 }
-spread = {task: [statistics.stdev(losses[task, c]) for c in columns] for task in TASKS}
-spread["capitals +\nunderscores"] = [statistics.stdev(summed[c]) for c in columns]
-table = np.array(list(rows_of.values()))
+table = np.array([[base_loss[c] for c in columns], *(np.mean(values, axis=1) for values in seeds_of.values())])
+texts = {(0, j): f"{base_loss[c]:.2f}" for j, c in enumerate(columns)}
+texts |= {(i, j): spread(v, "\n") for i, values in enumerate(seeds_of.values(), 1) for j, v in enumerate(values)}
 figure, axes = subplots(figsize=(6.4, 4))
 image = axes.imshow(table, cmap="Greys_r", vmin=table.min() - 0.3, vmax=table.max(), aspect="auto")
-for i, title in enumerate(rows_of):
-    for j in range(len(columns)):
-        dark = table[i, j] < (table.min() + table.max()) / 2
-        deviation = f"\n± {spread[title][j]:.2f}" if title in spread else ""
-        axes.text(j, i, f"{table[i, j]:.2f}{deviation}", ha="center", va="center", color="white" if dark else "black")
-for j in range(len(columns)):
-    best = int(table[:, j].argmin())
-    axes.add_patch(Rectangle((j - 0.47, best - 0.47), 0.94, 0.94, fill=False, edgecolor=OTHER, linewidth=2.5))
+write_cells(axes, texts)
+for j, best in enumerate(table.argmin(axis=0)):
+    frame_cell(axes, best, j, OTHER)
 axes.set_xticks(range(len(columns)), columns)
-axes.set_yticks(range(len(rows_of)), list(rows_of))
+axes.set_yticks(range(len(table)), ["base alone", *seeds_of])
 axes.set(xlabel="held-out text", ylabel="adapter")
 figure.colorbar(image, ax=axes, label="loss (nats per byte)")
 show_figure(figure, "12_who_is_good_at_what.png")
@@ -267,7 +261,7 @@ show_figure(figure, "12_who_is_good_at_what.png")
 # %% [markdown]
 # ![who is good at what](figures/12_who_is_good_at_what.png)
 #
-# Mean and standard deviation over three seeds; framed: the best of its column.
+# Mean and standard deviation over three seeds. Framed: the best of each column.
 #
 # ## 5. The sum of low-rank updates need not be low-rank
 # **Question.** $\Delta W_1$ and $\Delta W_2$ have rank $r$. What is the rank of their sum?
@@ -276,8 +270,9 @@ show_figure(figure, "12_who_is_good_at_what.png")
 #
 # $$ B_1 A_1 + B_2 A_2 = \begin{bmatrix} B_1 & B_2 \end{bmatrix} \begin{bmatrix} A_1 \\ A_2 \end{bmatrix} $$
 #
-# The middle dimension is $2r$, so the rank is at most $2r$, and it is $2r$ unless the two share a direction. Of $K$
-# adapters it is at most $\min(K r, d, k)$: enough of them make a full matrix, and then nothing is small any more.
+# The middle dimension is $2r$, so the rank is at most $2r$, and it is exactly $2r$ unless the two share a direction.
+# For $K$ adapters it is at most $\min(K r, d, k)$: add enough of them and the matrix is full, and the update is no
+# longer small.
 
 # %%
 adapters = [bank.adapters[f"{task}-{seed}"] for seed in SEEDS for task in TASKS]
@@ -290,7 +285,7 @@ def update(adapter: object) -> np.ndarray:
 
 
 total, ranks = np.zeros((d, k)), []
-for i in range(20):  # our nine trained ones; then random ones, to see the end
+for i in range(20):  # our nine trained adapters, then random ones, to reach full rank
     if i < len(adapters):
         total += update(adapters[i])
     else:
@@ -300,52 +295,44 @@ print("rank of the sum of 1, 2, 3, ... adapters:", *ranks)
 assert ranks == [min((i + 1) * r, d, k) for i in range(20)]
 
 # %% [markdown]
-# Can the sum be brought back to rank 8? The closest matrix of rank $r$ keeps the $r$ largest singular values $\sigma_i$
-# (Eckart and Young 1936), and what is lost is the rest: $\sqrt{\sigma_{r+1}^2 + \sigma_{r+2}^2 + \dots}$.
-# `adapter_math` does this from the thin factors, without forming $\Delta W$. What does it cost in loss?
+# Can we bring the sum back to rank 8? The closest matrix of rank $r$ keeps the $r$ largest singular values $\sigma_i$
+# (Eckart and Young 1936). What we lose is the rest: $\sqrt{\sigma_{r+1}^2 + \sigma_{r+2}^2 + \dots}$.
+# `minilora.adapters.compress` computes this from the thin factors, without forming $\Delta W$. How much loss does it
+# cost?
 
 # %%
 RANKS = (1, 2, 4, 8, 12, 16)
 compressed: dict[int, list[float]] = {}
 kept: dict[int, list[float]] = {}
-pair = {s: adapter_math.weighted_sum([bank.adapters[f"{t}-{s}"] for t in TASKS[:2]], [1.0, 1.0]) for s in SEEDS}
+pair = {s: weighted_sum([bank.adapters[f"{t}-{s}"] for t in TASKS[:2]], [1.0, 1.0]) for s in SEEDS}
 for rank in RANKS:
     compressed[rank], kept[rank] = [], []
     for s in SEEDS:
-        smaller, lost = adapter_math.compress(pair[s], rank)
+        smaller, lost = compress(pair[s], rank)
         scratch = AdapterBank(base)
         scratch.insert("sum", smaller)
         compressed[rank].append(loss(scratch.view("sum"), "both"))
         kept[rank].append(1 - sum(c.error**2 for c in lost.values()) / sum(c.norm**2 for c in lost.values()))
-print(f"{'rank':>6}{'of |Delta W|^2 kept':>21}{'loss on both':>18}")
+print(f"{'rank':>6}{'share of |Delta W|^2 kept':>27}{'loss on both':>18}")
 for rank in RANKS:
-    mean, deviation = statistics.mean(compressed[rank]), statistics.stdev(compressed[rank])
-    print(f"{rank:>6}{statistics.mean(kept[rank]):>21.1%}{mean:>11.2f} ± {deviation:.2f}")
+    print(f"{rank:>6}{statistics.mean(kept[rank]):>27.1%}{spread(compressed[rank]):>18}")
 for i in range(len(SEEDS)):
     assert abs(compressed[2 * r][i] - summed["both"][i]) < 1e-3, "rank 2r loses nothing but rounding"
     assert kept[1][i] < kept[2][i] < kept[4][i] < kept[8][i] < kept[16][i] + 1e-12
-    assert compressed[1][i] > compressed[2 * r][i], "and rank 1 loses much"
+    assert compressed[1][i] > compressed[2 * r][i], "and rank 1 loses a lot"
 
 figure, (left, right) = subplots(1, 2, figsize=(7.5, 3.2))
 count = np.arange(1, 21)
 left.plot(count[:9], ranks[:9], "o", color=LORA, label="trained adapters")
-left.plot(count[9:], ranks[9:], "s", color=OTHER, label="and random ones")
+left.plot(count[9:], ranks[9:], "s", color=OTHER, label="plus random ones")
 left.plot(count, np.minimum(count * r, d), "--", color=BASE, label=r"$\min(Kr, d, k)$")
-left.set(xlabel="adapters in the sum, $K$", ylabel=f"rank of the sum ({d} × {k})", title=f"each has rank {r}")
+left.set(xlabel="adapters in the sum, $K$", ylabel=f"rank of the sum ({d} × {k})", title=f"Each adapter has rank {r}")
 left.set_xticks([1, 5, 10, 15, 20])
 left.legend()
-right.errorbar(
-    RANKS,
-    [statistics.mean(compressed[rank]) for rank in RANKS],
-    [statistics.stdev(compressed[rank]) for rank in RANKS],
-    fmt="o-",
-    color=LORA,
-    capsize=3,
-    label="the sum, cut to a rank",
-)
+plot_spread(right, compressed, "o-", color=LORA, label="the sum, cut to this rank")
 alone = min(statistics.mean(losses[task, "both"]) for task in TASKS[:2])
 right.axhline(alone, color=BASE, linestyle="--", label="the better adapter alone")
-right.set(xlabel="rank kept", ylabel='loss on "both" (nats per byte)', title="capitals + underscores")
+right.set(xlabel="rank kept", ylabel='loss on "both" (nats per byte)', title="Capitals + underscores")
 right.set_xticks(RANKS)
 right.legend()
 show_figure(figure, "12_rank_of_a_sum.png")
@@ -353,16 +340,16 @@ show_figure(figure, "12_rank_of_a_sum.png")
 # %% [markdown]
 # ![rank of a sum](figures/12_rank_of_a_sum.png)
 #
-# Right: means of three seeds, bars of one standard deviation.
+# Right: means of three seeds, with bars of one standard deviation.
 #
 # ## 6. Stack: an adapter on top of an adapter
-# **Question.** Somebody gives you the adapter for capitals, and you want capitals with underscores. Must you start
+# **Question.** Someone gives you the adapter for capitals, and you want capitals with underscores. Do you have to start
 # from the base?
 #
-# **Formula.** $W = (W_0 + \Delta W_{\text{parent}}) + \Delta W_{\text{child}}$ with everything in brackets frozen. To
-# the child the parent is simply part of the base. In a bank the parent is frozen from the moment it has a child.
+# **Formula.** $W = (W_0 + \Delta W_{\text{parent}}) + \Delta W_{\text{child}}$, with everything in parentheses frozen.
+# To the child, the parent is simply part of the base. In a bank, a parent is frozen as soon as it has a child.
 #
-# **Number.** 20 steps on "both": a child of capitals, and a fresh adapter on the bare base.
+# **Number.** 20 steps on "both", for a child of capitals and for a fresh adapter on the bare base.
 
 # %%
 parent_bits = [array.tobytes() for array in bank.adapters["capitals-0"].tensors.values()]
@@ -374,20 +361,21 @@ for seed in SEEDS:
         train(name, "both", seed, steps=20)
         results.append(loss(bank.view(name), "both"))
 for title, values in (("child of capitals", stacked), ("fresh, on the base", fresh)):
-    print(f"{title:<20}{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f} nats per byte on both")
+    print(f"{title:<20}{spread(values)} nats per byte on both")
 assert all(a < b for a, b in zip(stacked, fresh, strict=True))
 assert [array.tobytes() for array in bank.adapters["capitals-0"].tensors.values()] == parent_bits
 assert bank.lineage("child-0") == ["capitals-0", "child-0"]
 
 # %% [markdown]
-# The child is not an adapter of the base: its file names its parent, and a bank refuses it where the parent is missing
-# or has changed. And its update together with the parent's has rank $2r$, as in section 5.
+# The child is not an adapter for the base: its file names its parent, and a bank refuses it if the parent is missing or
+# has changed. Its update and its parent's together have rank $2r$, as in section 5.
 #
 # ## 7. What is stored, what is moved
-# **Question.** A server has a thousand adapters on disk and room for a few. What must move when a request comes?
+# **Question.** A server has a thousand adapters on disk and memory for only a few. What must it load when a request
+# comes?
 #
-# **Formula.** Swapping a whole model moves $N$ numbers; swapping an adapter $n$ (lesson 13): $N/n \approx 3C/r$ with
-# two matrices a block. `AdapterFolder` keeps those in memory that were used last.
+# **Formula.** Swapping a whole model moves $N$ numbers; swapping an adapter moves $n$ (lesson 13): $N/n \approx 3C/r$
+# with two matrices per block. `AdapterFolder` keeps the most recently used adapters in memory.
 
 # %%
 with tempfile.TemporaryDirectory() as name:
@@ -395,7 +383,7 @@ with tempfile.TemporaryDirectory() as name:
     for task in TASKS:
         bank.save_adapter(f"{task}-0", folder / f"{task}.npz")
     size = (folder / "code.npz").stat().st_size
-    server = AdapterFolder(base, folder, max_bytes=2 * bank.adapters["code-0"].nbytes)  # room for two
+    server = AdapterFolder(base, folder, max_bytes=2 * bank.adapters["code-0"].nbytes)  # enough for two
     for task in ("code", "code", "capitals", "code", "underscores", "code", "capitals"):
         server.view(task)
         print(f"{task:<14}hits {server.hits}, misses {server.misses}, evictions {server.evictions}", end="; ")
@@ -405,12 +393,12 @@ assert (server.hits, server.misses, server.evictions) == (3, 4, 2)
 print(f"an adapter's file {size:,} bytes, the model {model_bytes:,}: 1/{model_bytes / size:.1f}")
 
 # %% [markdown]
-# **Where the miniature disagrees.** An adapter here, with all six matrices at rank 8, is no ten-thousandth of the
-# model, as the last line shows. Lesson 13 says why that is a matter of width, and computes it.
+# **Where the miniature disagrees.** An adapter here, with all six matrices at rank 8, is nowhere near a ten-thousandth
+# of the model, as the last line shows. Lesson 13 computes the ratio and explains why it depends on the width.
 #
 # ## What to try next
 # - Exercises 25 (switching two adapters) and 26 (a batch of mixed tasks).
-# - Weights: `adapter_math.weighted_sum([...], [w, 1 - w])`. Draw the loss on each text against `w`.
-# - *Subtract* the adapter for capitals, weight $-1$, on the documentation in small letters. Does the model unlearn
-#   capitals, or English?
-# - Train underscores as a child of capitals, and capitals as a child of underscores. Do the two orders end alike?
+# - Weights: `weighted_sum([...], [w, 1 - w])`. Plot the loss on each text against `w`.
+# - *Subtract* the adapter for capitals, with weight $-1$, and evaluate on the ordinary documentation. Does the model
+#   unlearn capitals, or English?
+# - Train underscores as a child of capitals, and capitals as a child of underscores. Do the two orders end up the same?

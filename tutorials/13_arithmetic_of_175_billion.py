@@ -2,9 +2,9 @@
 # # 13 · The arithmetic of 175 billion
 #
 # **After this lesson you can**
-# - count the parameters of a GPT and of a LoRA on it from five numbers, with a pencil;
-# - derive what section 4.2 of the paper reports for GPT-3: training memory from 1.2 TB to 350 GB, a checkpoint from
-#   350 GB to 35 MB, 10,000 times fewer parameters, and say under which assumptions each number comes out;
+# - count the parameters of a GPT, and of a LoRA on it, from five numbers, with a pencil;
+# - derive what section 4.2 of the paper reports for GPT-3 (training memory from 1.2 TB to 350 GB, a checkpoint from 350
+#   GB to 35 MB, 10,000 times fewer parameters), and name the assumptions behind each number;
 # - check the same formulas, to the byte, on a model that you can train here;
 # - name what the formulas leave out.
 #
@@ -17,9 +17,7 @@
 # LoRA. GB and TB are $10^9$ and $10^{12}$ bytes; MiB and TiB are $2^{20}$ and $2^{40}$.
 
 # %%
-import statistics
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
@@ -27,22 +25,22 @@ import numpy as np
 import minilora as ml
 from minilora.analysis import training_bytes
 from minilora.lora import lora_shapes
-from minilora.machine.blas import single_threaded_blas
+from minilora.machine.timing import interleaved_medians
 from minilora.nn import cache_bytes
 from minilora.plots import BASE, FULL, LORA, OTHER, show_figure, subplots
 
 # %% [markdown]
-# ## 1. Where do 175 billion parameters sit?
-# **Question.** GPT-3 is "175B". Can that number be had from its shape alone?
+# ## 1. Where are the 175 billion parameters?
+# **Question.** GPT-3 is "175B". Can we get that number from its shape alone?
 #
-# **Formula.** A block has four attention matrices of $C \times C$ and two of the MLP, $4C \times C$ and $C \times 4C$:
-# $4C^2 + 8C^2 = 12C^2$ numbers. Their biases are $4C + 4C + C = 9C$, and two LayerNorms have $2C$ each. Around the
-# blocks stand the two embeddings, $V C$ and $T_{\max} C$, and a last LayerNorm, $2C$. The output head is the token
-# embedding once more and costs nothing.
+# **Formula.** A block has four attention matrices of $C \times C$ and the MLP's two, $4C \times C$ and $C \times 4C$:
+# $4C^2 + 8C^2 = 12C^2$ numbers. Their biases are $4C + 4C + C = 9C$, and two LayerNorms have $2C$ each. Outside the
+# blocks, there are two embeddings, $V C$ and $T_{\max} C$, and a last LayerNorm, $2C$. The output head reuses the token
+# embedding and costs nothing.
 #
 # $$ N = (V + T_{\max})\, C + L\,(12 C^2 + 13 C) + 2C $$
 #
-# GPT-3's shape is in Brown et al. (2020), table 2.1: $L = 96$, $C = 12288$, $T_{\max} = 2048$; its vocabulary is
+# Brown et al. (2020), table 2.1, gives GPT-3's shape: $L = 96$, $C = 12288$, $T_{\max} = 2048$; its vocabulary is
 # GPT-2's, $V = 50257$.
 
 # %%
@@ -60,8 +58,9 @@ in_blocks = gpt3.n_layer * 12 * gpt3.n_embd**2
 print(f"N = {N:,}; the matrices of the blocks hold {in_blocks / N:.1%} of them")
 
 # %% [markdown]
-# The paper's table 4 says 175,255.8 million. We are a little below it, and cannot say where the rest is: GPT-3's
-# weights are not public. All that follows needs two digits. Remember $N \approx 12 L C^2$: the rest is small change.
+# The paper's table 4 gives 175,255.8 million. We are slightly below, and cannot tell where the rest is: GPT-3's weights
+# are not public. Two digits are enough for everything that follows. Remember $N \approx 12 L C^2$: the rest is small
+# change.
 
 # %%
 paper_N = 175_255.8e6
@@ -71,15 +70,15 @@ assert in_blocks / N > 0.99
 
 # %% [markdown]
 # ## 2. How many does LoRA train?
-# **Question.** $r = 4$ on $W_q$ and $W_v$ of every block. How many numbers is that?
+# **Question.** Take $r = 4$ on $W_q$ and $W_v$ of every block. How many numbers is that?
 #
 # **Formula.** For one matrix $W_0 \in \mathbb{R}^{d \times k}$, $B \in \mathbb{R}^{d \times r}$ has $d r$ numbers and
 # $A \in \mathbb{R}^{r \times k}$ has $r k$: together $r(d + k)$. Attention's matrices are square, $d = k = C$, so each
-# costs $2 C r$, and with $\hat L$ of them adapted
+# costs $2 C r$, and adapting $\hat L$ of them costs
 #
 # $$ n = 2 \hat L\, C\, r \qquad\text{(Hu et al. 2021, section 5.1)} $$
 #
-# The 2 is there because $B$ *and* $A$ count. $\hat L$ counts matrices: two in each block make $\hat L = 2L$.
+# The 2 is there because $B$ *and* $A$ count. $\hat L$ counts matrices: with two in each block, $\hat L = 2L$.
 
 # %%
 r = 4
@@ -92,11 +91,11 @@ for rank, millions in {1: 4.7, 8: 37.7}.items():  # the two LoRA rows of the pap
     assert round(2 * L_hat * C * rank / 1e6, 1) == millions
 
 # %% [markdown]
-# ### A slip to watch for: one factor of 2 too few
-# You will meet this number as "$2 \times L \times d_{\text{model}} \times r$ for $W_q$ and $W_v$", with $L$ the number
-# of *layers*. Its 2 can be the two matrices or the two factors, but it must be both: $2 \cdot 2L \cdot C \cdot r$. The
-# paper's own formula is right: its $\hat L$ with the hat is the number of adapted matrices. Let us not argue but
-# count, in a model that exists:
+# ### A slip to watch for: a missing factor of 2
+# You will see this number written as "$2 \times L \times d_{\text{model}} \times r$ for $W_q$ and $W_v$", with $L$ the
+# number of *layers*. That 2 can stand for the two matrices or for the two factors, but it must be both:
+# $2 \cdot 2L \cdot C \cdot r$. The paper's own formula is right: its $\hat L$, with the hat, is the number of adapted
+# matrices. Instead of arguing, we count, in a model that exists:
 
 # %%
 small = ml.GPTConfig(vocab_size=256, block_size=64, n_layer=3, n_head=4, n_embd=32)
@@ -109,13 +108,13 @@ print(f"counted {counted:,}   2 x 2L x C x r = {right:,}   the slip: 2 x L x C x
 assert counted == right == 2 * slip
 
 # %% [markdown]
-# ### A second slip: A and B the other way round
-# In the paper $B$ is $(d, r)$ and $A$ is $(r, k)$, and the update is $BA$: read from right to left, $A$ takes the input
-# down to $r$ numbers and $B$ takes them up to $d$. Written the other way round, $A$ as $(d, r)$ and $B$ as $(r, k)$,
-# the *count* $r(d + k)$ is the same, so counting does not find it. The shapes do: $BA$ then multiplies an $(r, k)$ by
-# a $(d, r)$ matrix. That is no product at all when $d \ne k$, and when $d = k$ it is an $r \times r$ matrix, which
-# is no update of $W_0$. (Code that works on rows may well *store* a transposed $A$ and write $x A$. What must not be
-# mixed is the one convention's shapes and the other's formula.)
+# ### A second slip: A and B swapped
+# In the paper, $B$ is $(d, r)$, $A$ is $(r, k)$, and the update is $BA$. Read from right to left, $A$ takes the input
+# down to $r$ numbers and $B$ takes them up to $d$. If you swap the names, $A$ as $(d, r)$ and $B$ as $(r, k)$, the
+# *count* $r(d + k)$ stays the same, so counting does not reveal the mistake. The shapes do: $BA$ then multiplies an
+# $(r, k)$ matrix by a $(d, r)$ matrix. That product does not exist if $d \ne k$; if $d = k$, it is an $r \times r$
+# matrix, which cannot be an update of $W_0$. (Code that works on rows may well *store* a transposed $A$ and write
+# $x A$. Just do not mix the shapes of one convention with the formula of the other.)
 
 # %%
 rng = np.random.default_rng(0)
@@ -126,7 +125,7 @@ assert (B @ A).shape == W0.shape
 assert (W0 @ x + B @ (A @ x)).shape == (d,)
 
 A_slip, B_slip = rng.standard_normal((d, r)), rng.standard_normal((r, k))
-assert A_slip.size + B_slip.size == A.size + B.size, "the count does not tell the two apart"
+assert A_slip.size + B_slip.size == A.size + B.size, "the count does not distinguish the two"
 try:
     B_slip @ A_slip
 except ValueError as error:
@@ -141,8 +140,8 @@ assert square.shape == (r, r)
 # ## 3. 350 GB to 35 MB, and 10,000 times
 # **Question.** What must be stored for one more task?
 #
-# **Formula.** In half precision (fp16) a number takes 2 bytes. Full fine-tuning stores all of the model again, $2N$
-# bytes; LoRA stores $A$ and $B$, $2n$ bytes. The quotient does not depend on the bytes per number:
+# **Formula.** In half precision (fp16), a number takes 2 bytes. Full fine-tuning stores the whole model again, $2N$
+# bytes; LoRA stores $A$ and $B$, $2n$ bytes. The ratio does not depend on the bytes per number:
 #
 # $$ \frac{N}{n} \approx \frac{12 L C^2}{4 L C r} = \frac{3C}{r} $$
 
@@ -150,14 +149,14 @@ assert square.shape == (r, r)
 FP16 = 2
 print(f"the model:  {FP16 * N / 1e9:6.1f} GB       the paper says 350 GB")
 print(f"the LoRA:   {FP16 * n / 1e6:6.1f} MB = {FP16 * n / 2**20:g} MiB exactly; the paper says 35 MB, 'roughly'")
-print(f"quotient:   {N / n:,.0f}, and 3C/r = {3 * C / r:,.0f}; the paper says 'roughly 10,000' = 350 GB / 35 MB")
+print(f"the ratio:  {N / n:,.0f}, and 3C/r = {3 * C / r:,.0f}; the paper says 'roughly 10,000' = 350 GB / 35 MB")
 assert round(FP16 * N / 1e9, -1) == 350
 assert FP16 * n == 36 * 2**20
-assert abs(FP16 * n / 35e6 - 1) < 0.08, "35 MB is 36 MiB, rounded down on the way"
+assert abs(FP16 * n / 35e6 - 1) < 0.08, "35 MB is 36 MiB, rounded down somewhere on the way"
 assert abs((3 * C / r) / (N / n) - 1) < 0.01
 
 # %% [markdown]
-# A hundred tasks (the footnote of section 4.2): one model and a hundred adapters, against a hundred models.
+# A hundred tasks (the footnote of section 4.2) take one model and a hundred adapters, or else a hundred models.
 
 # %%
 print(f"LoRA {(FP16 * N + 100 * FP16 * n) / 1e9:.0f} GB, full fine-tuning {100 * FP16 * N / 1e12:.0f} TB")
@@ -166,18 +165,18 @@ assert round(100 * FP16 * N / 1e12) == 35
 
 # %% [markdown]
 # ## 4. 1.2 TB to 350 GB
-# **Question.** Where does training's memory go, and what does LoRA not need?
+# **Question.** What uses the memory during training, and which parts does LoRA not need?
 #
 # **Formula.** Training keeps up to four numbers for each parameter: the weight, its gradient, and Adam's two moments
-# $m$ and $v$. A frozen parameter needs only its weight. With $w, g, a$ bytes for a weight, a gradient and the two
-# moments together,
+# $m$ and $v$. A frozen parameter needs only its weight. With $w$, $g$ and $a$ bytes for a weight, a gradient and the
+# two moments together,
 #
 # $$ M_{\text{full}} = (w + g + a)\, N, \qquad M_{\text{LoRA}} = w\,(N + n) + (g + a)\, n . $$
 #
-# The paper reports the two sums but not $w$, $g$ and $a$. So we try the customs of the field and see which fits.
+# The paper reports the two sums but not $w$, $g$ and $a$. So we try the common choices and see which of them fits.
 
 # %%
-customs = {  # bytes of a weight, its gradient, Adam's m and v
+choices = {  # bytes of a weight, its gradient, Adam's m and v
     "fp16, gradients dropped as soon as used": (2, 0, 4),
     "fp16 throughout": (2, 2, 4),
     "fp16, Adam's moments in fp32": (2, 2, 8),
@@ -186,29 +185,29 @@ customs = {  # bytes of a weight, its gradient, Adam's m and v
 }
 table = {}
 print(f"{'':<42}{'bytes':>6}{'full':>10}{'':>11}{'LoRA':>10}{'full / LoRA':>13}")
-for name, (w, g, a) in customs.items():
+for name, (w, g, a) in choices.items():
     full, lora = (w + g + a) * N, w * (N + n) + (g + a) * n
     table[name] = full, lora
     in_full = f"{full / 1e12:>7.2f} TB{full / 2**40:>7.2f} TiB"
     print(f"{name:<42}{w + g + a:>6}{in_full}{lora / 1e9:>7.0f} GB{full / lora:>10.2f}")
 
 # %% [markdown]
-# Read the LoRA column first: 350 GB is 2 bytes for each weight and next to nothing else. So the weights were in fp16,
-# there was no fp32 copy of the frozen ones (the fourth line has one), and the 350 GB hold no activations to speak of
+# Read the LoRA column first: 350 GB is 2 bytes for each weight and almost nothing else. So the weights were in fp16,
+# there was no fp32 copy of the frozen ones (the fourth line has one), and the 350 GB contain no activations to speak of
 # (section 6). That leaves the first three lines.
 #
-# Then the full column. The third line drops out: its 2.1 TB are far above 1.2 TB. And 1.2 TB is not any line's number.
-# It lies between the first two:
+# Then read the full column. The third line drops out: its 2.1 TB are far above 1.2 TB. And no line gives exactly 1.2
+# TB. It lies between the first two:
 #
-# - **three copies** ($W$, $m$, $v$; 6 bytes): the paper's own explanation, "by up to 2/3 ... as we do not need to
-#   store the optimizer states", and the abstract's "3 times", say exactly this;
+# - **three copies** ($W$, $m$, $v$; 6 bytes): this is exactly the paper's own explanation, "by up to 2/3 ... as we do
+#   not need to store the optimizer states", and the abstract's "3 times";
 # - **four copies** ($W$, gradient, $m$, $v$; 8 bytes): more than 1.2 TB, though in binary units it is 1.27 TiB.
 #
-# **The assumption under which 1.2 TB comes out**: all in fp16, and at the fullest moment a part of the gradients is
-# there and the rest not yet computed, or used and dropped already. The line below solves $(w + a + \rho g) N = 1.2$ TB
-# for that part $\rho$. A measured peak can be such a number; the paper does not say. With everything in fp16 the saving
-# lies between 3 and 4 times, whatever $\rho$ is; the table's other customs give 2.67 to 6 times. In each of them it
-# comes from *not keeping* gradients and moments of frozen weights.
+# **The assumption that gives 1.2 TB**: everything is in fp16, and at the peak only part of the gradients exist, because
+# the others have not been computed yet or have already been used and dropped. The cell below solves
+# $(w + a + \rho g) N = 1.2$ TB for that part $\rho$. A measured peak could be such a number; the paper does not say.
+# With everything in fp16 the saving lies between 3 and 4 times, whatever $\rho$ is; the other choices in the table give
+# 2.67 to 6 times. In every case the saving comes from *not keeping* gradients and moments of frozen weights.
 
 # %%
 three, lora = table["fp16, gradients dropped as soon as used"]
@@ -220,13 +219,13 @@ assert 0 < rho < 1
 assert round(lora / 1e9, -1) == 350
 assert abs((1 - lora / three) - 2 / 3) < 1e-3, "'up to 2/3'"
 others = [lora for name, (_, lora) in table.items() if not name.startswith("fp16")]
-assert min(others) > 600e9, "no custom with more than 2 bytes a weight gives 350 GB"
+assert min(others) > 600e9, "with more than 2 bytes per weight, no choice gives 350 GB"
 assert table["fp16, Adam's moments in fp32"][0] > 2e12, "and this one is far above 1.2 TB"
 savings = [round(full / lora, 2) for full, lora in table.values()]
 assert (min(savings), max(savings)) == (2.67, 6)
 
 # %% [markdown]
-# The picture: line by line, GPT-3 in fp16.
+# Here is the picture for GPT-3 in fp16, part by part.
 
 # %%
 parts = {
@@ -257,39 +256,38 @@ family = {  # L, C, V, T_max
     "GPT-2 XL": ml.GPTConfig(50257, 1024, 48, 25, 1600),
     "GPT-3": gpt3,
 }
-quotients = {name: c.parameter_count / (4 * c.n_layer * c.n_embd * r) for name, c in family.items()}
-right.plot([c.n_embd for c in family.values()], list(quotients.values()), "o", color=LORA)
+ratios = {name: c.parameter_count / (4 * c.n_layer * c.n_embd * r) for name, c in family.items()}
+right.plot([c.n_embd for c in family.values()], list(ratios.values()), "o", color=LORA)
 for name, label, offset, side in (
     ("minilora's base", "minilora's base", (10, -4), "left"),
     ("GPT-2 small", "GPT-2, small to XL", (-2, 9), "right"),
     ("GPT-3", "GPT-3", (-8, 4), "right"),
 ):
-    at = family[name].n_embd, quotients[name]
+    at = family[name].n_embd, ratios[name]
     right.annotate(label, at, xytext=offset, textcoords="offset points", ha=side, fontsize=9)
 widths = np.geomspace(80, 20000)
 right.plot(widths, 3 * widths / r, "--", color=BASE, label=f"$3C/r$, r={r}")
-right.set(
-    xscale="log", yscale="log", xlabel="width $C$", ylabel="model / LoRA, in parameters", title="wider saves more"
-)
+right.set(xscale="log", yscale="log", xlabel="width $C$", title="The wider, the more LoRA saves")
+right.set_ylabel("model / LoRA, in parameters")
 right.legend(loc="upper left")
 show_figure(figure, "13_arithmetic.png")
-for name, quotient in quotients.items():
-    print(f"{name:<16} N / n = {quotient:>7,.0f}   3C/r = {3 * family[name].n_embd / r:>7,.0f}")
-assert quotients["GPT-2 small"] < 1000
-assert all(quotient > 3 * family[name].n_embd / r for name, quotient in quotients.items())
+for name, ratio in ratios.items():
+    print(f"{name:<16} N / n = {ratio:>7,.0f}   3C/r = {3 * family[name].n_embd / r:>7,.0f}")
+assert ratios["GPT-2 small"] < 1000
+assert all(ratio > 3 * family[name].n_embd / r for name, ratio in ratios.items())
 
 # %% [markdown]
-# ![memory and quotient](figures/13_arithmetic.png)
+# ![memory and ratio](figures/13_arithmetic.png)
 #
-# The points lie above the line because the embeddings count in $N$ too: much for a small model, nothing for GPT-3.
-# **"10,000 times" is a statement about width.** On GPT-2 small the same LoRA is not a thousand times smaller than its
-# model.
+# The points lie above the line because $N$ includes the embeddings, which matter a lot for a small model and not at all
+# for GPT-3. **"10,000 times" is a statement about width.** On GPT-2 small, the same LoRA is not even a thousand times
+# smaller than its model.
 #
 # ## 5. The same formulas, in bytes that exist
-# **Question.** Do they hold for a program that runs? minilora keeps all in float32: $w = g = 4$, $a = 8$, so we expect
-# $16 N$ bytes for full fine-tuning and $4N + 16 n$ for LoRA, and no byte more.
+# **Question.** Do the formulas hold for a program that runs? minilora keeps everything in float32: $w = g = 4$,
+# $a = 8$. So we expect exactly $16 N$ bytes for full fine-tuning and $4N + 16 n$ for LoRA.
 #
-# **Number.** `training_bytes` takes one real step and adds up the arrays that are left.
+# **Number.** `training_bytes` takes one real step and adds up the arrays that remain.
 
 # %%
 base, tokenizer = ml.load_base()
@@ -309,8 +307,8 @@ assert full_bytes.total == 16 * N_here
 assert lora_bytes.total == 4 * N_here + 16 * n_here
 
 # %% [markdown]
-# On disk a file also names its tensors and says which base it belongs to. That is a fixed cost for each tensor, so a
-# small adapter pays more for it than a large one:
+# On disk, a file also names its tensors and records which base it belongs to. That is a fixed cost per tensor, so it
+# weighs more in a small adapter than in a large one:
 
 # %%
 with tempfile.TemporaryDirectory() as folder:
@@ -320,13 +318,13 @@ with tempfile.TemporaryDirectory() as folder:
 for name, size, numbers in (("model", model_file, N_here), ("adapter", adapter_file, n_here)):
     print(f"{name:<8} file {size:>10,} bytes = 4 x {numbers:,} + {size - 4 * numbers:,} of names and header")
     assert size > 4 * numbers
-print(f"quotient of the files {model_file / adapter_file:.0f}, of the parameters {N_here / n_here:.0f}")
+print(f"ratio of the files {model_file / adapter_file:.0f}, of the parameters {N_here / n_here:.0f}")
 assert model_file / adapter_file < N_here / n_here
 
 # %% [markdown]
-# **Where the miniature disagrees.** Not in a formula but in the sizes that go into it: our width is a hundredth of
-# GPT-3's, so $3C/r$ is a hundredth too. The quotient of training memory has its limit of four copies to one, and here
-# it is close to that already:
+# **Where the miniature disagrees.** Not in any formula, but in the sizes that go into them: our width is a hundredth of
+# GPT-3's, so $3C/r$ is a hundredth too. The ratio of training memory cannot exceed four copies to one, and here it is
+# already close to that:
 
 # %%
 print(f"N / n: {N_here / n_here:.0f} here, {N / n:,.0f} for GPT-3")
@@ -335,13 +333,12 @@ assert full_bytes.total / lora_bytes.total < 4
 
 # %% [markdown]
 # ## 6. What the arithmetic leaves out: activations
-# **Question.** Backward also needs what forward computed: the activations. Does LoRA spare those?
+# **Question.** Backward also needs what forward computed: the activations. Does LoRA save those too?
 #
-# **Formula.** The gradient of a weight is
-# $\partial \mathcal{L}/\partial W = (\partial \mathcal{L}/\partial y)^\top x$: a layer that trains must keep its input
-# $x$. A frozen layer need not: the gradient that it hands down, $(\partial \mathcal{L}/\partial y)\, W$, has no $x$ in
-# it. But what attention, GELU and LayerNorm keep has nothing to do with which weights train, and it grows with the
-# batch, not with $N$.
+# **Formula.** The gradient of a weight is $\partial \mathcal{L}/\partial W = (\partial \mathcal{L}/\partial y)^\top x$,
+# so a layer that trains must keep its input $x$. A frozen layer need not: the gradient that it passes down,
+# $(\partial \mathcal{L}/\partial y)\, W$, does not contain $x$. But what attention, GELU and LayerNorm keep does not
+# depend on which weights train, and it grows with the batch, not with $N$.
 
 # %%
 print(f"{'tokens in the batch':>20}{'full':>12}{'LoRA':>12}{'LoRA / full':>13}{'all else, LoRA':>16}")
@@ -353,41 +350,39 @@ for rows in (1, 4, 16):
     print(f"{some.size:>20,}{kept[0] / 2**20:>8.1f} MiB{kept[1] / 2**20:>8.1f} MiB{kept[1] / kept[0]:>13.2f}", end="")
     print(f"{lora_bytes.total / 2**20:>12.1f} MiB")
 assert all(0.5 < kept_lora / kept_full < 1 for kept_full, kept_lora in activations.values())
-assert activations[16][0] > 3.5 * activations[4][0] > 12 * activations[1][0], "as good as proportional to the batch"
+assert activations[16][0] > 3.5 * activations[4][0] > 12 * activations[1][0], "nearly proportional to the batch"
 
 # %% [markdown]
-# LoRA spares little of them: $A$ needs its layer's input too, and $W_q$, $W_k$ and $W_v$ share one. With a model as
-# small as ours and a batch of some thousand tokens they are most of the memory. For GPT-3, cut into small batches and
-# with activations computed again instead of kept, they need not be, which is why the paper can speak of 350 GB at all.
+# LoRA saves little here: $A$ needs its layer's input too, and $W_q$, $W_k$ and $W_v$ share one. With a model as small
+# as ours and a batch of a few thousand tokens, activations are most of the memory. For GPT-3, with small batches and
+# with activations recomputed instead of kept, they need not be, which is why the paper can quote 350 GB at all.
 #
 # ## 7. And time: 25 % faster?
-# **Question.** Section 4.2 reports "a 25 % speedup" in training. What does arithmetic allow?
+# **Question.** Section 4.2 reports "a 25 % speedup" in training. How much does the arithmetic allow?
 #
-# **Formula.** For each token and parameter, forward does one multiplication and addition; backward does one for the
-# gradient that is handed down, $\mathrm{d}x = \mathrm{d}y\, W$, and one for the weight's own, $\mathrm{d}W$. That is
-# $2N + 2N + 2N$ operations. A frozen weight has no $\mathrm{d}W$: $2N + 2N$, and LoRA's own are few. At best, then,
-# $6N/4N = 1.5$ times as many tokens a second. The paper's footnote: 43.1 tokens/s on each GPU, after 32.5.
+# **Formula.** For each token and parameter, forward does one multiplication and one addition. Backward does one of each
+# for the gradient that it passes down, $\mathrm{d}x = \mathrm{d}y\, W$, and one of each for the weight's own,
+# $\mathrm{d}W$. That is $2N + 2N + 2N$ operations. A frozen weight has no $\mathrm{d}W$: $2N + 2N$, and LoRA's own
+# operations are few. So at best LoRA processes $6N/4N = 1.5$ times as many tokens per second. The paper's footnote
+# reports 43.1 tokens/s per GPU, up from 32.5.
 
 # %%
 faster, less = 43.1 / 32.5, 1 - 32.5 / 43.1
-print(f"paper: {faster:.2f} times the tokens a second, or {less:.0%} less time for each: this is its '25 %'")
+print(f"paper: {faster:.2f} times the tokens per second, or {less:.0%} less time per token: this is its '25 %'")
 assert faster < 1.5
 assert round(less, 2) == 0.25
-seconds: dict[str, list[float]] = {"full": [], "LoRA": []}
 few = ml.TextData(tokens, 128).sample(np.random.default_rng(0), 4)
-with single_threaded_blas():  # CPU seconds of one thread, in turns: other programs on this computer do not count
-    for _ in range(12):
-        for name, m in (("full", base), ("LoRA", adapted)):
-            start = time.thread_time()
-            ml.loss_and_grads(m, few.tokens, few.targets)
-            seconds[name].append(time.thread_time() - start)
-speedup = statistics.median(seconds["full"]) / statistics.median(seconds["LoRA"])
-print(f"here: a step's gradients are had {speedup:.2f} times as fast, of at most 1.5 from the products")
+models = {
+    "full": base,
+    "LoRA": adapted,
+}  # they take turns on one thread, so that other programs count as little as can be
+times = interleaved_medians(models, lambda model: ml.loss_and_grads(model, few.tokens, few.targets), repeats=12)
+print(f"here: LoRA computes a step's gradients {times['full'] / times['LoRA']:.2f} times as fast; the limit is 1.5")
 
 # %% [markdown]
 # ## What to try next
 # - Exercise 27 (`minilora check 27`): the size of a LoRA checkpoint. Exercise 9 asks for section 4's table.
 # - How much would $r = 4$ on *all six* matrices of every block take for GPT-3? (The MLP's are not square.)
-# - Adam with 8-bit moments needs $a = 2$. How much does LoRA save then, by which factor? At which $a$ does it save
+# - Adam with 8-bit moments needs $a = 2$. How much does LoRA save then, and by what factor? At which $a$ does it save
 #   nothing but the gradients?
 # - Which rank makes LoRA's training memory equal to full fine-tuning's, with $w = g = 2$, $a = 4$? Why is it not $C$?

@@ -2,16 +2,16 @@
 # # 15 · Real weights: fine-tune GPT-2 with NumPy alone
 #
 # **After this lesson you can**
-# - open a Hugging Face GPT-2 folder and say what every tensor in it is, and why it is transposed or cut;
-# - fine-tune it with LoRA on a laptop, without PyTorch;
+# - open a Hugging Face GPT-2 folder and say what every tensor in it is, and why it has to be transposed or split;
+# - fine-tune GPT-2 with LoRA on a laptop, without PyTorch;
 # - write separate LoRAs of q, k and v as *one exact* adapter of GPT-2's fused layer, and prove it;
-# - hand that adapter to PEFT, which the rest of the world uses, and take one back.
+# - hand that adapter to PEFT, which everyone else uses, and load one back.
 #
 # **You need** `pip install "minilora[hf,plots]"`, and `peft` and `torch` for the hand-over in section 5, which is
-# skipped without them. Lesson 5 (what LoRA is) comes before; sections 1 and 4 only need matrices.
+# skipped without them. Read lesson 5 (what LoRA is) first; sections 1 and 4 need only matrices.
 #
-# **Run it** on the GPT-2 folder that you have, `python tutorials/15_real_weights.py FOLDER` (in a notebook: set
-# the environment variable `MINILORA_GPT2`), or without one: then a GPT-2 of two small blocks is made on the spot.
+# **Run it** on a GPT-2 folder of your own, `python tutorials/15_real_weights.py FOLDER` (in a notebook, set the
+# environment variable `MINILORA_GPT2`), or without one: then the lesson makes a GPT-2 with two small blocks.
 
 # %%
 import importlib.util
@@ -28,16 +28,16 @@ import minilora as ml
 from minilora.hf import load_gpt2, load_peft_adapter, load_tokenizer, save_gpt2, save_peft_adapter
 from minilora.plots import show_figure, subplots
 
-temporary = tempfile.TemporaryDirectory(prefix="minilora-lesson-15-")  # gone when the lesson ends
+temporary = tempfile.TemporaryDirectory(prefix="minilora-lesson-15-")  # deleted when the lesson ends
 WORK = Path(temporary.name)
 arguments = sys.argv[1:] if "ipykernel" not in sys.modules else []
 given = arguments[0] if arguments else os.environ.get("MINILORA_GPT2")
 
 # %% [markdown]
-# ## A GPT-2 made on the spot
-# GPT-2's tokenizer is byte-pair encoding: it begins with the 256 bytes and joins the commonest neighbours, again
-# and again (Radford et al. 2019, section 2.2). Ours learns 511 tokens from Python's language reference. The model is
-# GPT-2 in every respect but size, pre-trained on the same text for a few seconds.
+# ## A small GPT-2, made here
+# GPT-2's tokenizer is byte-pair encoding: it starts with the 256 bytes and repeatedly joins the most common neighbours
+# (Radford et al. 2019, section 2.2). Ours learns 511 tokens from Python's language reference. The model is like GPT-2
+# in every respect but size, and is pre-trained on the same text for a few seconds.
 
 
 # %%
@@ -61,8 +61,8 @@ print("GPT-2", folder if given else "made here", "with", ", ".join(sorted(path.n
 
 # %% [markdown]
 # ## 1. What is in the file?
-# **Question.** A GPT-2 block has six weight matrices here, $W_q, W_k, W_v, W_o$ and two in the MLP. The file has four.
-# Where are the others, and which way round is each?
+# **Question.** In minilora, a GPT-2 block has six weight matrices: $W_q, W_k, W_v, W_o$ and two in the MLP. The file
+# has four. Where are the others, and which way round is each?
 #
 # **Formula.** We write $y = x W^\top$ with $W$ of shape (out, in), as the LoRA paper does. GPT-2's own class `Conv1D`
 # writes $y = x M$ with $M = W^\top$ of shape (in, out), and computes q, k and v in one product:
@@ -74,7 +74,7 @@ model, tokenizer = load_gpt2(folder)
 C, V = model.config.n_embd, model.config.vocab_size
 print(model.config)
 
-if (folder / "model.safetensors").exists():  # a large model is stored in several files
+if (folder / "model.safetensors").exists():  # large models come in several files
     with safe_open(folder / "model.safetensors", framework="numpy") as file:
         prefix = "transformer." if "transformer.wte.weight" in file.keys() else ""  # noqa: SIM118
         for name in file.keys():  # noqa: SIM118
@@ -87,9 +87,9 @@ if (folder / "model.safetensors").exists():  # a large model is stored in severa
         assert np.array_equal(layer.weight.data, columns.T), "a third of c_attn, transposed, is one projection"
 
 # %% [markdown]
-# No output matrix is stored: the head is `wte` a second time (*weight tying*). The parameters can be counted from the
-# config alone: the embeddings $(V + T_{\max})\,C$; in each block the matrices $4C^2 + 8C^2$, their biases $9C$ and two
-# LayerNorms $4C$; one last LayerNorm $2C$. For GPT-2 small this is 124,439,808.
+# The file stores no output matrix: the head uses `wte` a second time (*weight tying*). We can count the parameters from
+# the config alone: the embeddings $(V + T_{\max})\,C$; in each block the matrices $4C^2 + 8C^2$, their biases $9C$ and
+# two LayerNorms $4C$; and one last LayerNorm $2C$. For GPT-2 small this gives 124,439,808.
 
 # %%
 L, T_max = model.config.n_layer, model.config.block_size
@@ -102,7 +102,7 @@ print(f"{counted:,} parameters")
 # ## 2. Does it know anything?
 # **Question.** Are these weights more than noise?
 #
-# **Formula.** A model that knows nothing gives every token the probability $1/V$: a loss of $\log V$ nats.
+# **Formula.** A model that knows nothing gives every token the probability $1/V$, for a loss of $\log V$ nats.
 
 # %%
 docs = tokenizer.encode(ml.python_docs()[:20_000])
@@ -121,13 +121,13 @@ print(repr(continuation("The statement ")))
 
 # %% [markdown]
 # ## 3. Fine-tune it
-# **Question.** It has read prose about Python. Can LoRA, with a few hundredths of its parameters, teach it code?
+# **Question.** The model has read prose about Python. Can LoRA teach it code by training a few hundredths of its
+# parameters?
 #
 # **Formula.** $h = W_0 x + \frac{\alpha}{r} B A x$ on $W_q$ and $W_v$ of every block (Hu et al. 2021, section 4.2):
 # $2L$ pairs $A \in \mathbb{R}^{r \times C}$, $B \in \mathbb{R}^{C \times r}$, so $4 L r C$ numbers train.
 #
-# The learning rate is the smallest of three that were tried on the small model: twice as much did as well, four times
-# as much did worse.
+# We tried three learning rates on the small model and use the lowest: twice the rate did as well, four times did worse.
 
 # %%
 code = tokenizer.encode(ml.python_source(200_000))
@@ -141,7 +141,7 @@ trainable = sum(p.size for p in model.named_parameters().values() if p.trainable
 assert trainable == 4 * L * r * C
 
 before = ml.evaluate(model, held_out, batch_size=4, max_batches=16)
-steps = 30 if given else 120  # a step of GPT-2 small takes some seconds
+steps = 30 if given else 120  # a step of GPT-2 small takes several seconds
 ml.fit(model, train, steps=steps, lr=5e-3, batch_size=8, workers=2, label="LoRA")
 after = ml.evaluate(model, held_out, batch_size=4, max_batches=16)
 print(f"held-out code: {before:.3f} -> {after:.3f} nats per token")
@@ -150,17 +150,18 @@ print(repr(continuation("def ")))
 
 # %% [markdown]
 # ## 4. Three updates are one
-# **Question.** The world keeps adapters in PEFT's format, and PEFT adapts the layers that GPT-2 *has*: `c_attn`, not
-# $W_q$ and $W_v$. Is our pair of LoRAs an adapter of `c_attn`? Of what rank? Exactly, or nearly?
+# **Question.** Most people keep adapters in PEFT's format, and PEFT adapts the layers that GPT-2 *has*: `c_attn`, not
+# $W_q$ and $W_v$. Can our pair of LoRAs be written as an adapter of `c_attn`? With what rank? Exactly, or only
+# approximately?
 #
-# **Formula.** The outputs stand one below the other, so the updates do, and a product of two block matrices says it
-# all. With $s = \alpha/r$:
+# **Formula.** The outputs of q, k and v are stacked, so we stack the updates. With $s = \alpha/r$, a product of two
+# block matrices gives exactly that:
 #
 # $$ \begin{bmatrix} s B_q A_q \\ 0 \\ s B_v A_v \end{bmatrix}
 #  = s \begin{bmatrix} B_q & 0 \\ 0 & 0 \\ 0 & B_v \end{bmatrix} \begin{bmatrix} A_q \\ A_v \end{bmatrix}
 #  \qquad r' = 2r, \quad \alpha' = s\,r' = 2\alpha $$
 #
-# Exactly: each entry of the right side is the same sum of products, and zeros. PEFT will divide $\alpha'$ by $r'$, so
+# This is exact: each entry on the right is the same sum of products, plus zeros. PEFT will divide $\alpha'$ by $r'$, so
 # $\alpha$ must grow with the rank.
 
 # %%
@@ -178,7 +179,7 @@ assert np.array_equal(B[2 * C :, r:], v.lora_B.data)
 assert not B[:C, r:].any()
 assert not B[C : 2 * C].any()
 assert not B[2 * C :, :r].any()
-# Each entry is a sum of r' products on one side and of r on the other: each rounds at most r' + 1 times.
+# Each entry is a sum of r' products on one side and of r on the other; each rounds at most r' + 1 times.
 rows = np.split(q.scaling * B @ A, 3)
 bound = np.split(2 * (2 * r + 1) * 2.0**-24 * q.scaling * np.abs(B) @ np.abs(A), 3)
 assert (np.abs(rows[0] - q.delta()) <= bound[0]).all()
@@ -188,12 +189,12 @@ size = sum(path.stat().st_size for path in adapter.iterdir())
 print(f"rank {r} + {r} = {len(A)}; adapter folder {size:,} bytes, model {4 * counted:,}: 1/{4 * counted // size}")
 
 # %% [markdown]
-# The picture: what PEFT will see of block 0. Half of $B$'s columns serve q, the other half v, and nobody serves k.
+# The picture shows what PEFT will see in block 0. Half of $B$'s columns serve q, the other half serve v, and none serve
+# k.
 
 # %%
 figure, (left, right) = subplots(1, 2, figsize=(7, 3.2), width_ratios=(1, 2))
-largest = np.abs(B).max()
-image = left.imshow(np.abs(B), aspect="auto", cmap="Greys", vmax=largest, interpolation="nearest")
+image = left.imshow(np.abs(B), aspect="auto", cmap="Greys", interpolation="nearest")
 left.set_yticks([C / 2, 3 * C / 2, 5 * C / 2], ["q", "k", "v"])
 left.set_xticks([r / 2 - 0.5, 3 * r / 2 - 0.5], ["$r$ of q", "$r$ of v"])
 for edge in (C, 2 * C):
@@ -204,8 +205,7 @@ figure.colorbar(image, ax=left, label="magnitude")
 right.imshow(np.abs(A), aspect="auto", cmap="Greys", interpolation="nearest")
 right.set_yticks([r / 2 - 0.5, 3 * r / 2 - 0.5], ["$A_q$", "$A_v$"])
 right.axhline(r - 0.5, color="black", linewidth=0.8)
-right.set_xlabel("input dimension")
-right.set_title(f"|A|, {2 * r} × {C}")
+right.set(title=f"|A|, {2 * r} × {C}", xlabel="input dimension")
 show_figure(figure, "15_one_adapter_of_c_attn.png")
 
 # %% [markdown]
@@ -215,13 +215,13 @@ show_figure(figure, "15_one_adapter_of_c_attn.png")
 # **Question.** Does PEFT, on PyTorch, compute what we computed in NumPy?
 #
 # **Number.** The largest difference between the logits, relative to the largest logit. float32 has 24 bits, about
-# $6 \cdot 10^{-8}$, and the two add up in different orders: $10^{-5}$ is allowed.
+# $6 \cdot 10^{-8}$, and the two programs add things up in different orders, so we allow $10^{-5}$.
 
 # %%
 tokens = train.tokens[: min(32, T_max)].reshape(1, -1)
 ours = model(tokens)
 if importlib.util.find_spec("peft") and importlib.util.find_spec("torch"):
-    os.environ["HF_HUB_OFFLINE"] = "1"  # nothing is fetched
+    os.environ["HF_HUB_OFFLINE"] = "1"  # download nothing
     import peft
     import torch
     import transformers
@@ -242,10 +242,9 @@ else:
 # ## 6. And back
 # **Question.** Someone sends you an adapter. What does an adapter of `c_attn` become here?
 #
-# **Formula.** Cut $B$ into its three thirds of rows; each is an update with the same $A$:
-# $W_q \mathrel{+}= s B_{1} A$, $W_k \mathrel{+}= s B_{2} A$, $W_v \mathrel{+}= s B_{3} A$. Where every column of $B$
-# serves one third alone, as in ours, the parts that are nothing but zeros can be left out, and the LoRA that comes
-# back is the one that went, to the bit.
+# **Formula.** Cut the rows of $B$ into three thirds. Each is an update with the same $A$: $W_q \mathrel{+}= s B_{1} A$,
+# $W_k \mathrel{+}= s B_{2} A$, $W_v \mathrel{+}= s B_{3} A$. Where every column of $B$ serves only one third, as in
+# ours, the parts that are all zeros can be left out, and the LoRA that comes back is the one that we sent, to the bit.
 
 # %%
 again = load_peft_adapter(load_gpt2(folder)[0], adapter)
@@ -253,22 +252,23 @@ assert [path for path, _ in ml.lora_layers(again)] == [path for path, _ in ml.lo
 assert np.array_equal(again(tokens), ours)
 
 # %% [markdown]
-# Whoever wants no adapter at all merges it (lesson 7) and gets a folder like the one we began with, no larger and no
-# slower, which `transformers` loads as any GPT-2.
+# If you want no adapter at all, merge it (lesson 7). You get a folder like the one we started with, no larger and no
+# slower, which `transformers` loads like any GPT-2.
 
 # %%
 save_gpt2(ml.merge(again), WORK / "merged", tokenizer)
 merged, _ = load_gpt2(WORK / "merged")
 difference = np.abs(merged(tokens) - ours).max() / np.abs(ours).max()
-print(f"merged, written, read: the same logits to {difference:.1e}")
+print(f"merged, saved and loaded: the same logits to {difference:.1e}")
 assert difference < 1e-5
 
 # %% [markdown]
 # ## What to try next
 # - Give the lesson the real thing: download the folder `openai-community/gpt2` once, and pass its path.
-# - Adapt all six matrices. How large is the adapter of `c_attn` now, and how large are the three LoRAs it stands for?
-#   Why is the difference all zeros?
-# - Load the adapter in PEFT with `is_trainable=True` and train on. The zero blocks of $B$ do not stay zero: write down
-#   $\partial L / \partial B$ (lesson 5) and see why. The *function* was handed over exactly; the *parametrisation*,
-#   which says what training may change, was not.
-# - Give $W_q$ and $W_v$ different $\alpha/r$ with `alpha_pattern`. One adapter has one scaling: where did the other go?
+# - Adapt all six matrices. How large is the adapter of `c_attn` now, and how large are the three LoRAs that it
+#   replaces? Why is the difference all zeros?
+# - Load the adapter in PEFT with `is_trainable=True` and continue training. The zero blocks of $B$ do not stay zero:
+#   write down $\partial L / \partial B$ (lesson 5) and see why. We handed over the *function* exactly, but not the
+#   *parametrization*, which determines what training can change.
+# - Give $W_q$ and $W_v$ different $\alpha/r$ with `alpha_pattern`. One adapter has only one scaling: where did the
+#   other one go?

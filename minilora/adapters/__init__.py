@@ -1,4 +1,4 @@
-"""Many adapters on one base: a bank, a folder of them, one batch through several, sums, training side by side."""
+"""Many adapters on one base: a bank, a folder, mixed batches, sums, training side by side."""
 
 from minilora.adapters.arithmetic import Compression, compress, weighted_sum
 from minilora.adapters.bank import AdapterBank

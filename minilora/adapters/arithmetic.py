@@ -1,11 +1,11 @@
-"""Adding adapters up, and bringing the sum back to a small rank, without ever forming a d x k update.
+"""Adding adapters, and compressing the sum to a smaller rank, without ever forming a d x k update.
 
-The sum of updates of rank r1 and r2 is an update of rank r1 + r2, whose factors stand side by side:
+The sum of updates of rank r1 and r2 is an update of rank r1 + r2, made of the factors side by side:
 
     w1 s1 B1 A1 + w2 s2 B2 A2  =  [w1 s1 B1, w2 s2 B2] [A1; A2]
 
-and the best approximation of rank r is the first r terms of its singular value decomposition (Eckart and Young
-1936), which its thin factors give: with B = Q R and A^T = P S, B A = Q (R S^T) P^T, and only the small core R S^T
+Its best approximation of rank r is the first r terms of its singular value decomposition (Eckart and Young 1936). The
+thin factors are enough to compute it: with B = Q R and A^T = P S, B A = Q (R S^T) P^T, and only the small core R S^T
 needs an SVD.
 """
 
@@ -27,19 +27,20 @@ Factors = tuple[Array, Array]  # A (r, k) and B (d, r) of dW = B A: the scaling 
 def weighted_sum(adapters: Sequence[Adapter], weights: Sequence[float]) -> Adapter:
     """One adapter whose update is the sum of weights[i] times the update of adapters[i].
 
-    Exact but for one product: its factors are the adapters' own, with B times weights[i] * scaling, which rounds
-    unless that is a power of two. The rank of a layer is the sum of its ranks.
-    ValueError if they are for different bases, if one of them trained biases, or if the weights are not one each.
+    Exact except for one product: its factors are the adapters' own, with B times weights[i] * scaling, which rounds
+    unless that is a power of two. The rank of a layer is the sum of the adapters' ranks there.
+    ValueError if the adapters are for different bases, if one trained biases, or if there is not one weight for each.
     """
     if not adapters or len(weights) != len(adapters):
-        raise ValueError(f"{len(adapters)} adapters and {len(weights)} weights: give at least one, and a weight each")
+        raise ValueError(f"{len(adapters)} adapters and {len(weights)} weights: give at least one, and one weight each")
+    weights = [float(weight) for weight in weights]  # NumPy's would turn B into float64
     if not all(math.isfinite(weight) for weight in weights):
-        raise ValueError(f"the weights {list(weights)} must be finite numbers")
+        raise ValueError(f"the weights {weights} must be finite numbers")
     first = adapters[0]
     for adapter in adapters:
         _check_bias(adapter)
         if (adapter.config, adapter.base_sha256) != (first.config, first.base_sha256):
-            raise ValueError("the adapters were trained on different bases, so their sum would mean nothing on either")
+            raise ValueError("the adapters were trained on different bases: sum adapters of one base only")
     parts: dict[str, list[Factors]] = {}
     for adapter, weight in zip(adapters, weights, strict=True):
         for path in adapter.paths:
@@ -54,7 +55,7 @@ def weighted_sum(adapters: Sequence[Adapter], weights: Sequence[float]) -> Adapt
 
 @dataclass(frozen=True)
 class Compression:
-    """What a layer's update lost: `error`, the Frobenius norm of what is gone, and `norm`, that of what there was."""
+    """What a layer's update lost: `error` is the Frobenius norm of the loss, `norm` that of the update before."""
 
     rank: int
     error: float
@@ -62,10 +63,10 @@ class Compression:
 
 
 def compress(adapter: Adapter, r: int) -> tuple[Adapter, dict[str, Compression]]:
-    """The adapter with every layer's update replaced by the closest one of rank r, and what that lost by path.
+    """The adapter with every layer's update replaced by the closest one of rank r, and what each layer lost, by path.
 
     The error is the tail of the spectrum, sqrt(sigma_{r+1}^2 + sigma_{r+2}^2 + ...): no update of rank r is closer,
-    and none at all is lost where the rank was no more than r. Computed in float64.
+    and nothing is lost where the rank was at most r. Computed in float64.
     ValueError if r is less than 1, or the adapter trained biases.
     """
     if r < 1:
@@ -76,7 +77,7 @@ def compress(adapter: Adapter, r: int) -> tuple[Adapter, dict[str, Compression]]
     for path in adapter.paths:
         U, sigma, Vt = update_svd(*_factors(adapter, path))
         xp, dtype, kept = array_module(U), adapter.tensors[f"{path}.lora_A"].dtype, min(r, len(sigma))
-        root = xp.sqrt(sigma[:kept])  # half of each singular value to either side, so that neither factor is tiny
+        root = xp.sqrt(sigma[:kept])  # to each factor, so that neither is tiny
         factors[path] = (root[:, None] * Vt[:kept]).astype(dtype), (U[:, :kept] * root).astype(dtype)
         lost[path] = Compression(kept, _norm(sigma[kept:]), _norm(sigma))
     return _adapter(adapter, factors), lost
@@ -101,7 +102,7 @@ def _norm(sigma: Array) -> float:
 def _check_bias(adapter: Adapter) -> None:
     if adapter.lora.bias != "none":
         raise ValueError(
-            f"the adapter trained biases too (bias={adapter.lora.bias!r}), which are no low-rank update: "
+            f"the adapter trained biases too (bias={adapter.lora.bias!r}), which are not part of a low-rank update: "
             'train it with bias="none"'
         )
 
@@ -113,7 +114,7 @@ def _factors(adapter: Adapter, path: str, weight: float = 1.0) -> Factors:
 
 
 def _adapter(like: Adapter, factors: Mapping[str, Factors]) -> Adapter:
-    """An adapter of these factors on the base of `like`: alpha = r in every layer, so that the scaling is 1."""
+    """An adapter with these factors, for the base of `like`: alpha = r in every layer, so that the scaling is 1."""
     ranks = {path: len(A) for path, (A, _) in factors.items()}
     r = max(ranks.values())
     exceptions = {path: rank for path, rank in ranks.items() if rank != r}

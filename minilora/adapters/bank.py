@@ -1,11 +1,11 @@
-"""One base, many adapters: add, switch, stack, mix, merge, and keep them in files.
+"""One base, many adapters: add, switch, sum, mix, merge, and keep them in files.
 
-An `AdapterBank` holds adapters over one base (`checkpoint.Adapter`: plain data) and makes models of them. Such a
-model is a view: it shares every array with the base and with its adapters, and has its own handles (`Parameter`:
-name, whether it trains) on them. So switching copies nothing, merging one view leaves all others alone, and many
-threads may use different views at once. W0 is shared read-only: NumPy itself refuses to write to it.
+An `AdapterBank` holds adapters over one base (`files.Adapter`: plain data) and makes models of them. Such a model is a
+view: it shares every array with the base and the adapters, but has modules and `Parameter`s of its own. So switching
+copies no weight, changing one view leaves all others alone, and many threads may use different views at once. W0 is
+shared read-only: NumPy itself refuses to write to it.
 
-Adapters may form a tree. A child is trained on top of its ancestors, which are frozen then:
+Adapters may form a tree. A child is trained on top of its ancestors, which are frozen from then on:
 W = W0 + dW_root + ... + dW_parent + dW_child.
 """
 
@@ -18,25 +18,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from minilora import lora
-from minilora.adapters.routing import ALL, RoutedEmbedding, RoutedLinear, Rows, graft
+from minilora.adapters.routing import ALL, RoutedEmbedding, RoutedLinear, Rows
 from minilora.files.adapter import Adapter, adapter_of, read_adapter, write_adapter
+from minilora.files.architectures import build
 from minilora.files.container import CheckpointError
 from minilora.files.header import base_hash
 from minilora.lora import LoraBranch, LoraConfig, LoraError, add_lora, is_merged, lora_shapes, mergeable_layers
-from minilora.nn import Embedding, Parameter
-from minilora.transformer import GPT
+from minilora.machine.backend import to_host
+from minilora.nn import Decoder, Embedding, Parameter, difference, unwrapped
 
 
 class AdapterBank:
-    """Adapters over one base, under PEFT's verbs.  `bank.model` is the model that is visible now.
+    """Adapters over one base, with PEFT's verbs.  `bank.model` is the model that is visible now.
 
-    The model is taken as the base: it is shared, never written to, and stays usable as it is.
+    The model becomes the base: its arrays are shared, never written to, and it stays usable.
     """
 
-    def __init__(self, model: GPT) -> None:
+    def __init__(self, model: Decoder) -> None:
         """LoraError if the model has a LoRA: save it as an adapter, remove it, and load it into the bank."""
         if any(mergeable_layers(model)):
             raise LoraError("a bank starts from a plain base: call remove_lora(model) first")
@@ -44,24 +43,26 @@ class AdapterBank:
         self.base_sha256 = base_hash(self.base, [])
         self.adapters: dict[str, Adapter] = {}
         self.active: tuple[str, ...] = ()
-        self.model = self.base
+        self.model = _frozen_view(self.base)
 
     # ------------------------------------------------------------------------------------- what it holds
 
     def add_adapter(self, name: str, config: LoraConfig, seed: int = 0, parent: str | None = None) -> None:
-        """A new adapter, with B = 0 and the A that `add_lora(model, config, seed)` would draw.
+        """Add a new adapter, with B = 0 and the A that `add_lora(model, config, seed)` would draw.
 
-        With a `parent` it is to be trained on top of that adapter, which is frozen for as long as it has children.
+        With a `parent` it is meant to be trained on top of that adapter, which is frozen as long as it has children.
         ValueError if the name is taken, the parent unknown, or the config does not fit the base.
         """
         fresh = adapter_of(add_lora(_frozen_view(self.base), config, seed))
         self.insert(name, replace(fresh, base_sha256=self._trained_on(parent), parent=parent))
 
     def insert(self, name: str, adapter: Adapter) -> None:
-        """Take in an adapter that is already there; its arrays are shared.  CheckpointError if it does not fit."""
+        """Add an existing adapter; its arrays are shared.  CheckpointError if it does not fit the base."""
         check_name(name)
         if name in self.adapters:
             raise ValueError(f"the bank has an adapter {name!r} already: call delete_adapter({name!r}) first")
+        if type(adapter.lora) is not LoraConfig:
+            raise ValueError(f"{name!r} is of the variant {adapter.lora.variant!r}: a bank holds plain LoRA only")
         if adapter.lora.bias != "none":
             raise ValueError(
                 f"{name!r} trained the base's biases (bias={adapter.lora.bias!r}), which all adapters of a bank share: "
@@ -76,22 +77,22 @@ class AdapterBank:
             raise CheckpointError(f"{name!r} is for a base of {adapter.config}, this one is {self.base.config}")
         if adapter.base_sha256 != self._trained_on(adapter.parent):
             what = "base" if adapter.parent is None else f"version of its parent {adapter.parent!r}"
-            raise CheckpointError(f"{name!r} was trained on another {what}: its weights' hash differs")
-        shapes = {tensor: array.shape for tensor, array in adapter.tensors.items()}
-        if shapes != lora_shapes(self.base.shapes(), adapter.lora):
-            raise CheckpointError(f"{name!r} does not have the tensors that its LoRA config gives on this base")
+            raise CheckpointError(f"{name!r} was trained on a different {what}: its weights' hash differs")
+        found = {tensor: array.shape for tensor, array in adapter.tensors.items()}
+        if odd := difference(found, lora_shapes(self.base.shapes(), adapter.lora)):
+            raise CheckpointError(f"{name!r} does not fit its LoRA config on this base: {odd}")
 
     def _trained_on(self, parent: str | None) -> str:
-        """The hash of what a child of `parent` stands on, as that is now."""
+        """The hash of what a child of `parent` is trained on, as that is now."""
         return self.base_sha256 if parent is None else self._as_it_is(parent).sha256
 
     def _as_it_is(self, name: str) -> Adapter:
-        """The adapter with the present hash of what it stands on: its ancestors may have moved under it."""
+        """The adapter with the current hash of what it is trained on: its ancestors may have been trained further."""
         adapter = self.adapter(name)
         return replace(adapter, base_sha256=self._trained_on(adapter.parent))
 
     def adapter(self, name: str) -> Adapter:
-        """The adapter of this name, with the very arrays that its views compute with.  ValueError if unknown."""
+        """The adapter of this name, with the arrays that its views compute with.  ValueError if unknown."""
         if name not in self.adapters:
             known = ", ".join(self.adapters) or "none"
             raise ValueError(f"the bank has no adapter {name!r}: it holds {known}")
@@ -102,12 +103,12 @@ class AdapterBank:
         return [child for child, adapter in self.adapters.items() if adapter.parent == name]
 
     def lineage(self, name: str) -> list[str]:
-        """From the root of its tree down to the adapter itself."""
+        """The adapter and its ancestors, the root first."""
         parent = self.adapter(name).parent
         return [*([] if parent is None else self.lineage(parent)), name]
 
     def delete_adapter(self, name: str) -> None:
-        """Forget an adapter.  LoraError while it is active or has children; views made of it go on working."""
+        """Forget an adapter; views of it continue to work.  LoraError while it is active or has children."""
         self.adapter(name)
         if any(name in self.lineage(active) for active in self.active):
             raise LoraError(f"{name!r} is active: call disable_adapter() or set_adapter(...) first")
@@ -117,12 +118,12 @@ class AdapterBank:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of every A and B; the base is not counted."""
+        """Bytes of every A and B; the base does not count."""
         return sum(adapter.nbytes for adapter in self.adapters.values())
 
     # ------------------------------------------------------------------------------------- models of it
 
-    def view(self, *names: str) -> GPT:
+    def view(self, *names: str) -> Decoder:
         """The base with the sum of these adapters and their ancestors, for any batch.
 
         The adapters named train, unless they have children; ancestors are frozen. Their parameters are called
@@ -131,11 +132,11 @@ class AdapterBank:
         used = dict.fromkeys(ancestor for name in names for ancestor in self.lineage(name))
         return self._routed([(ALL, name) for name in used], None, trained=names)
 
-    def mixed(self, names: Sequence[str | None], trained: Iterable[str] = ()) -> GPT:
-        """The base with row i of the batch under adapter names[i] (and its ancestors), or none; for such batches only.
+    def mixed(self, names: Sequence[str | None], trained: Iterable[str] = ()) -> Decoder:
+        """The base with adapter names[i] (and its ancestors), or none, on row i of a batch of len(names) rows.
 
-        Rows of one adapter go through its branches together. Where they stand next to each other nothing is copied
-        for that; else they are gathered and put back.
+        Rows that use the same adapter go through its branches together: without a copy if they are next to each other,
+        else gathered and put back.
         """
         positions: dict[str, list[int]] = {}
         for i, name in enumerate(names):
@@ -146,53 +147,50 @@ class AdapterBank:
         routes = [(rows[name], ancestor) for name in rows for ancestor in self.lineage(name)]
         return self._routed(routes, len(names), trained)
 
-    def _routed(self, routes: list[tuple[Rows, str]], n_rows: int | None, trained: Iterable[str]) -> GPT:
+    def _routed(self, routes: list[tuple[Rows, str]], n_rows: int | None, trained: Iterable[str]) -> Decoder:
         branches = {
             name: _branches(self.adapter(name), name in trained and not self.children(name)) for _, name in routes
         }
-        paths = dict.fromkeys(path for by_path in branches.values() for path in by_path)
-        modules = dict(self.base.named_modules())
+        model = _frozen_view(self.base)
+        modules = dict(model.named_modules())
         layers = {}
-        for path in paths:
+        for path in dict.fromkeys(path for by_path in branches.values() for path in by_path):
             here = {name: by_path[path] for name, by_path in branches.items() if path in by_path}
-            layer = _routed_layer(modules[path])
-            layer.init_routes(here, [(rows, name) for rows, name in routes if name in here], n_rows)
-            layers[path] = layer
-        model = graft(self.base, layers)
-        model.assign_names()
+            kind = RoutedEmbedding if isinstance(unwrapped(modules[path]), Embedding) else RoutedLinear
+            layers[path] = kind(modules[path], here, [(rows, name) for rows, name in routes if name in here], n_rows)
+        model.replace(layers)
         return model
 
-    def merged_copy(self, *names: str) -> GPT:
+    def merged_copy(self, *names: str) -> Decoder:
         """A plain model with W = W0 + the sum of these adapters and their ancestors, in arrays of its own."""
-        merged = lora.merge(self.view(*names)).state_dict()
-        plain = GPT(self.base.config)
-        plain.load_state_dict({name: merged[name] for name in plain.named_parameters()})
+        merged = lora.merge(self.view(*names)).named_parameters()
+        plain = build(self.base.config)
+        plain.load_state_dict({name: to_host(merged[name].data) for name in plain.named_parameters()})
         return plain
 
     # ------------------------------------------------------------------------------------- the visible one
 
     def set_adapter(self, *names: str) -> None:
-        """Make `view(*names)` the visible model, merged if the one before it was.
+        """Make `view(*names)` the visible model, merged if the previous one was.
 
-        That merged switch is exact after any number of them: the one model is dropped with its W, and the next
-        merges into W0, which was never written to.
+        However often you switch, nothing drifts: each merged model is built from W0, which is never written to.
         """
         if not names:
-            raise ValueError("set_adapter needs the name of an adapter; to show the base alone call disable_adapter()")
+            raise ValueError("set_adapter needs the name of an adapter: for the base by itself call disable_adapter()")
         model = self.view(*names)
         if is_merged(self.model):
             lora.merge(model)
         self.model, self.active = model, names
 
     def disable_adapter(self) -> None:
-        """Make the base alone visible; nothing is merged then."""
-        self.model, self.active = self.base, ()
+        """Make the base by itself visible, with nothing merged."""
+        self.model, self.active = _frozen_view(self.base), ()
 
     def merge(self) -> None:
         """Write the active adapters into the visible model's weights, a copy of W for each adapted layer.
 
-        LoraError if none is active, or they are merged already. Training an adapter goes on in a view of its own;
-        what is merged is what it was at the time.
+        LoraError if none is active, or they are merged already. To train an adapter further, use a view of it: the
+        merged model keeps what was merged.
         """
         if not self.active:
             raise LoraError("no adapter is active: call set_adapter(name) first")
@@ -207,35 +205,36 @@ class AdapterBank:
     # ------------------------------------------------------------------------------------- files
 
     def save_adapter(self, name: str, path: str | Path) -> None:
-        """Write one adapter to a file, which belongs to the base and to its ancestors as they are now."""
+        """Write one adapter to a file, for the adapter's ancestors as they are now.
+
+        LoraError if the base has changed since the bank was made: its arrays are shared with the model it came from.
+        """
+        if base_hash(self.base, []) != self.base_sha256:
+            raise LoraError(
+                "the base's weights have changed since this bank was made, so no base fits its adapters: "
+                "make an AdapterBank from a copy of the model before you train the model itself"
+            )
         write_adapter(self._as_it_is(name), path)
 
     def load_adapter(self, name: str, path: str | Path) -> None:
-        """Take in an adapter from a file.  CheckpointError if it is damaged or does not belong to this base."""
+        """Add the adapter in a file.  CheckpointError if it is damaged or was not trained on this base."""
         self.insert(name, read_adapter(path))
 
 
 def check_name(name: str) -> None:
-    """Names are parts of parameters' and files' names."""
+    """ValueError for a name that could not be part of a parameter's or a file's name."""
     if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
         raise ValueError(f"{name!r} cannot name an adapter: use letters, digits, _ and -")
 
 
-def _frozen_view(model: GPT) -> GPT:
-    """The same model over the same arrays, with handles of its own: frozen, and read-only where NumPy can tell."""
-    handles: dict[int, Any] = {}
-    for parameter in model.named_parameters().values():
-        array = parameter.data.view()
-        if isinstance(array, np.ndarray):
-            array.flags.writeable = False
-        handles[id(parameter)] = Parameter(array, trainable=False)
-    view = copy.deepcopy(model, memo=handles)  # where it meets a Parameter, it takes the handle
-    view.assign_names()
-    return view
+def _frozen_view(model: Decoder) -> Decoder:
+    """The same model over the same arrays, with Parameters of its own: frozen, and read-only if NumPy owns them."""
+    views: dict[int, Any] = {id(parameter): parameter.frozen_view() for parameter in model.parameters}
+    return copy.deepcopy(model, memo=views)  # copies the modules; in place of a Parameter it takes the view
 
 
 def _branches(adapter: Adapter, trainable: bool) -> dict[str, LoraBranch]:
-    """Path -> branch over the adapter's very arrays, with handles of its own."""
+    """Path -> a branch over the adapter's own arrays."""
     return {
         path: LoraBranch(
             adapter.lora,
@@ -247,11 +246,7 @@ def _branches(adapter: Adapter, trainable: bool) -> dict[str, LoraBranch]:
     }
 
 
-def _routed_layer(base: Any) -> RoutedLinear | RoutedEmbedding:
-    return RoutedEmbedding(base) if isinstance(base, Embedding) else RoutedLinear(base)
-
-
 def _as_slice(indices: list[int]) -> slice | None:
-    """The slice that takes these ascending indices, if there is one."""
+    """The slice with these ascending indices, if there is one."""
     first, last = indices[0], indices[-1]
     return slice(first, last + 1) if last - first == len(indices) - 1 else None

@@ -1,4 +1,4 @@
-"""More adapters than memory holds: a folder of them, of which the least recently used leave memory."""
+"""More adapters than fit into memory: a folder whose least recently used adapters are dropped from memory."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from pathlib import Path
 from minilora.adapters.bank import AdapterBank, check_name
 from minilora.files.adapter import read_adapter
 from minilora.files.container import CheckpointError
-from minilora.transformer import GPT
+from minilora.nn import Decoder
 
 
 class AdapterFolder:
-    """The adapters in a folder of `NAME.npz` files, over one base, of which only so many are in memory at a time.
+    """The adapters in a folder of `NAME.npz` files, over one base, at most `max_bytes` of them in memory at a time.
 
-    A least-recently-used cache. An adapter that is asked for is read if it is not in memory (a miss; else a hit),
-    and then those that were not asked for the longest go until the A and B of the rest fit into `max_bytes`; asking
-    for a child asks for its ancestors. A view in use keeps its own adapters alive. Threads may share a folder.
+    A least-recently-used cache. A requested adapter is read if it is not in memory (a miss; else a hit), and then the
+    least recently requested ones are dropped until the A and B of the rest fit into `max_bytes`. Requesting a child
+    requests its ancestors. A view in use keeps its own adapters alive. Threads may share a folder.
     """
 
-    def __init__(self, model: GPT, folder: str | Path, max_bytes: int) -> None:
+    def __init__(self, model: Decoder, folder: str | Path, max_bytes: int) -> None:
         self.folder, self.max_bytes = Path(folder), max_bytes
         self.hits = self.misses = self.evictions = 0
         self._bank = AdapterBank(model)
@@ -37,28 +37,28 @@ class AdapterFolder:
         """Bytes of A and B in memory now."""
         return self._bank.nbytes
 
-    def view(self, *names: str) -> GPT:
+    def view(self, *names: str) -> Decoder:
         """`AdapterBank.view` of these adapters.
 
         ValueError if the folder lacks one, or if together they exceed `max_bytes`; CheckpointError if a file is
-        damaged or belongs to another base.
+        damaged or was trained on a different base.
         """
         with self._lock:
             self._bring(names)
             return self._bank.view(*names)
 
-    def mixed(self, names: Sequence[str | None]) -> GPT:
+    def mixed(self, names: Sequence[str | None]) -> Decoder:
         """`AdapterBank.mixed` of these adapters; errors as `view`."""
         with self._lock:
             self._bring([name for name in dict.fromkeys(names) if name is not None])
             return self._bank.mixed(names)
 
     def _bring(self, names: Iterable[str]) -> None:
-        """Have these adapters in memory, and no more of the others than fit beside them."""
+        """Load these adapters, and keep no more of the others than fit beside them."""
         needed: set[str] = set()
         for name in names:
             self._load(name)
-            # A child counts as used before its ancestors, so it never stays behind them.
+            # A child counts as used before its ancestors, so that it is always dropped before them.
             for used in reversed(self._bank.lineage(name)):
                 self._order.move_to_end(used)
                 needed.add(used)
@@ -72,7 +72,7 @@ class AdapterFolder:
                 )
 
     def _load(self, name: str, descendants: tuple[str, ...] = ()) -> None:
-        """Have `name` in memory, after its ancestors."""
+        """Load `name`, after its ancestors."""
         if name in self._order:
             self.hits += 1
             return
@@ -90,7 +90,7 @@ class AdapterFolder:
         self._order[name] = None
 
     def _evict(self, keep: set[str]) -> None:
-        """Forget adapters, least recently used first, but for those to keep, until the rest fit into the budget."""
+        """Forget adapters, least recently used first and never those to keep, until the rest fit into `max_bytes`."""
         for name in [name for name in self._order if name not in keep]:
             if self.nbytes <= self.max_bytes:
                 return

@@ -13,14 +13,14 @@ from typing import Any
 
 from minilora.adapters.arithmetic import compress, weighted_sum
 from minilora.adapters.bank import AdapterBank
-from minilora.cli.arguments import Parser, add_base, add_command, add_group, add_out, positive_int
-from minilora.cli.files import check_out, load_base, size, write_merged
+from minilora.cli.arguments import Commands, Parser, add_base, add_command, add_group, add_out, positive_int
+from minilora.cli.files import check_out, load_base, put_into, size, write_merged
 from minilora.files.adapter import Adapter, read_adapter, write_adapter
 
 Rows = list[dict[str, Any]]
 
 
-def add_commands(commands: Any) -> None:
+def add_commands(commands: Commands) -> None:
     """Add `adapters` and its actions to the command line's subparsers."""
     actions = add_group(commands, "adapters", "list, merge, add, compress and verify adapter files", "ACTION")
 
@@ -145,7 +145,7 @@ def verified(path: Path, bank: AdapterBank | None) -> dict[str, Any]:
     try:
         adapter = read_adapter(path)
         if bank is not None:
-            bank.insert(path.stem, adapter)
+            put_into(bank, adapter)
     except (OSError, ValueError) as error:
         return {"file": str(path), "state": str(error)}
     return {"file": str(path), "state": "ok", "sha256": adapter.sha256}

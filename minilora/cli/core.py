@@ -8,35 +8,38 @@ import io
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import minilora as ml
 from minilora.analysis import reduced_bytes_line
 from minilora.cli.arguments import (
+    Commands,
     add_adapter,
     add_base,
     add_command,
     add_device,
     add_out,
+    add_quantized,
     add_seed_and_threads,
     positive_float,
     positive_int,
     seed,
+    utf8,
+    words,
 )
 from minilora.cli.files import check_out, load_base, write_merged, wrote
+from minilora.cli.language_models import add_examples, train_on_examples
 from minilora.demo import QUICK, Size, demo
 from minilora.files.container import read_file
 from minilora.files.header import config_of
 from minilora.files.model import BASE_PATH
 from minilora.machine import processes
-from minilora.machine.backend import DEVICES
 from minilora.pretrain import pretrain
 from minilora.text import read_text, split
 
 DATA_MINIMUM = 100  # tokens: a tenth is held out, which must still hold a few targets
 
 
-def add_commands(commands: Any) -> None:
+def add_commands(commands: Commands) -> None:
     """Add the six commands to the command line's subparsers."""
     command = partial(add_command, commands)
 
@@ -48,30 +51,31 @@ def add_commands(commands: Any) -> None:
     add_seed_and_threads(p)
     add_device(p)
 
-    p = command(
-        run_train,
-        "train a LoRA on your own UTF-8 text",
-        "minilora train --data README.md --steps 50 --out a.npz",
-    )
-    p.add_argument("--data", type=Path, required=True, metavar="FILE", help="UTF-8 text; the last tenth is held out")
+    help = "train a LoRA on your own UTF-8 text, or on examples, one JSON object per line"
+    p = command(run_train, help, "minilora train --data README.md --steps 50 --out a.npz")
+    help = "UTF-8 text, its last tenth held out; or NAME.jsonl: a prompt and completion, or messages, on each line"
+    p.add_argument("--data", type=Path, required=True, metavar="FILE", help=help)
     p.add_argument("--out", type=Path, default=Path("adapter.npz"), metavar="FILE", help="default: adapter.npz")
     add_base(p)
-    p.add_argument("--steps", type=positive_int, default=300, help="default: 300")
+    p.add_argument("--steps", type=positive_int, help="default: 300; with .jsonl, once through the examples")
     p.add_argument("--r", type=positive_int, default=4, help="rank of the update (default: 4)")
     p.add_argument("--alpha", type=float, help="the update is scaled by alpha / r (default: r)")
-    p.add_argument("--targets", default="q_proj,k_proj,v_proj,o_proj", help="layers to adapt (default: %(default)s)")
-    p.add_argument("--lr", type=positive_float, default=1e-2, help="peak learning rate (default: 0.01)")
-    p.add_argument("--batch-size", type=positive_int, default=16, help="windows per step (default: 16)")
+    help = "layers to adapt (default: %(default)s)"
+    p.add_argument("--targets", type=words, default="q_proj,k_proj,v_proj,o_proj", metavar="NAME,NAME,...", help=help)
+    p.add_argument("--lr", type=positive_float, help="peak learning rate (default: 0.01; with .jsonl, 0.001)")
+    p.add_argument("--batch-size", type=positive_int, help="windows or examples per step (default: 16; with .jsonl, 8)")
     help = "tokens per window; the shipped base's tokens are bytes (default: 128)"
     p.add_argument("--block-size", type=positive_int, default=128, help=help)
+    add_examples(p)
     p.add_argument("--mpi", action="store_true", help="split each batch over processes: mpirun -n 2 minilora train ...")
     add_seed_and_threads(p)
     add_device(p)
 
     p = command(run_generate, "continue a prompt", 'minilora generate --adapter a.npz --prompt "The "')
-    p.add_argument("--prompt", required=True, metavar="TEXT", help="the text to continue")
+    p.add_argument("--prompt", type=utf8, required=True, metavar="TEXT", help="the text to continue")
     add_adapter(p, required=False)
     add_base(p)
+    add_quantized(p)
     help = "write at most this many tokens; the shipped base's are bytes (default: 200)"
     p.add_argument("--tokens", "--bytes", type=positive_int, default=200, metavar="N", help=help)
     p.add_argument("--temperature", type=float, default=0.8, help="0 takes the likeliest token (default: 0.8)")
@@ -86,15 +90,13 @@ def add_commands(commands: Any) -> None:
     )
     add_adapter(p)
     add_base(p)
-    add_out(p, "the merged model: a file, or a folder if --base is a folder", "PATH")
+    add_out(p, "the merged model: a file, or a folder if --base is a folder, .gguf or wheel", "PATH")
 
     p = command(run_info, "show the contents of a model, adapter or training state", "minilora info a.npz")
     p.add_argument("file", type=Path, nargs="?", default=BASE_PATH, metavar="FILE", help="default: the shipped base")
 
     p = command(
-        run_pretrain,
-        "make the shipped base again, and a card for it",
-        "minilora pretrain --out base.npz --threads 2",
+        run_pretrain, "make the shipped base again, and a card for it", "minilora pretrain --out base.npz --threads 2"
     )
     add_out(p, "the model, NAME.npz; the card is NAME.md")
     p.add_argument("--steps", type=positive_int, help="at most this many steps in each stage, to try it (default: all)")
@@ -108,6 +110,10 @@ def run_demo(a: argparse.Namespace) -> None:
 
 
 def run_train(a: argparse.Namespace) -> None:
+    if a.data.suffix == ".jsonl":
+        if a.mpi:
+            raise ValueError("--mpi splits batches of text: train on .jsonl without it")
+        return train_on_examples(a)
     if not a.mpi:
         return train(a)
     comm = processes.world()
@@ -119,37 +125,38 @@ def run_train(a: argparse.Namespace) -> None:
         comm.Abort(2)
 
 
-def train(a: argparse.Namespace, comm: Any = None) -> None:
+def train(a: argparse.Namespace, comm: processes.Comm | None = None) -> None:
     """Train and save; with `comm`, an MPI communicator, its processes split each batch."""
     check_out(a.out, a.data, a.base)
     text = read_text(a.data)
-    model, tokenizer = load_base(a.base)
-    model.to(DEVICES[a.device])
+    model, tokenizer = load_base(a.base, a.quantized)
+    model.to(a.device)
     tokens = tokenizer.encode(text)
     if len(tokens) < DATA_MINIMUM:
         raise ValueError(
             f"{a.data} holds {len(tokens)} {tokenizer.unit}s: give at least {DATA_MINIMUM}, as a tenth is held out"
         )
-    if a.block_size > model.config.block_size:
-        raise ValueError(f"--block-size {a.block_size} is more than the base's {model.config.block_size}")
+    if a.block_size > model.max_tokens:
+        raise ValueError(f"--block-size {a.block_size} is more than the base's {model.max_tokens}")
+    steps, lr = 300 if a.steps is None else a.steps, 1e-2 if a.lr is None else a.lr
     training, held_out = (ml.TextData(part, a.block_size) for part in split(tokens))
     alpha = a.r if a.alpha is None else a.alpha
-    ml.add_lora(model, ml.LoraConfig(r=a.r, lora_alpha=alpha, target_modules=tuple(a.targets.split(","))), a.seed)
+    ml.add_lora(model, ml.LoraConfig(r=a.r, lora_alpha=alpha, target_modules=a.targets), a.seed)
     print(ml.trainable_report(model), flush=True)
     if comm is not None:
         print(reduced_bytes_line(model, comm.size), flush=True)
 
     def schedule(step: int) -> float:
-        return ml.warmup_cosine(step, a.steps, a.lr, warmup=a.steps // 30)
+        return ml.warmup_cosine(step, steps, lr, warmup=steps // 30)
 
     run = ml.fit(
         model,
         training,
-        steps=a.steps,
+        steps=steps,
         lr=schedule,
-        batch_size=a.batch_size,
+        batch_size=16 if a.batch_size is None else a.batch_size,
         validation=held_out,
-        eval_every=max(1, a.steps // 5),
+        eval_every=max(1, steps // 5),
         seed=a.seed,
         workers=a.workers,
         comm=comm,
@@ -163,8 +170,8 @@ def train(a: argparse.Namespace, comm: Any = None) -> None:
 
 
 def run_generate(a: argparse.Namespace) -> None:
-    model, tokenizer = load_base(a.base)
-    model.to(DEVICES[a.device])
+    model, tokenizer = load_base(a.base, a.quantized)
+    model.to(a.device)
     if a.adapter is not None:
         ml.load_adapter(model, a.adapter)
     tokens = ml.generate(
@@ -173,10 +180,11 @@ def run_generate(a: argparse.Namespace) -> None:
         a.tokens,
         temperature=a.temperature,
         top_k=a.top_k,
-        stop=tokenizer.end_of_text,
+        stop=getattr(tokenizer, "stop", ()) or None,
         seed=a.seed,
     )
-    print(tokenizer.decode(tokens))
+    ended = tokens[-1] in getattr(tokenizer, "stop", ())
+    print(tokenizer.decode(tokens[:-1] if ended else tokens))
 
 
 def run_merge(a: argparse.Namespace) -> None:

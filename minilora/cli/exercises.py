@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minilora.cli.arguments import Parser, add_command, positive_int
+from minilora.cli.arguments import Commands, Parser, add_command, positive_int, seed
 from minilora.cli.files import check_out
 from minilora.exercises import spec
 
@@ -25,7 +25,7 @@ POLL_SECONDS = 0.3
 MOST_NOTES = 30  # lines of one kind; the details have them all
 
 
-def add_commands(commands: Any) -> None:
+def add_commands(commands: Commands) -> None:
     """Add the four commands to the subparsers of `minilora`."""
 
     def command(*args: Any) -> Parser:
@@ -59,7 +59,9 @@ def add_commands(commands: Any) -> None:
     p.add_argument("--feedback", type=Path, metavar="DIR", help="write a page for each student into a folder")
     p.add_argument("--gradebook", type=Path, metavar="FILE", help="the platform's own CSV export, to be filled in")
     p.add_argument("--column", default="minilora", help="the column of the gradebook to fill (default: %(default)s)")
-    p.add_argument("--gradescope", type=Path, metavar="FILE", help="write results.json: all files are one student's")
+    p.add_argument("--gradescope", type=Path, metavar="FILE", help="write one student's results.json")
+    p.add_argument("--one-student", action="store_true", help="all files are one student's, as with --gradescope")
+    p.add_argument("--seed", type=seed, default=0, help="other cases than students have at home (default: 0, theirs)")
     p.add_argument("--fresh", action="store_true", help="run everything again, whatever the log of earlier runs holds")
     p.add_argument(
         "--jobs",
@@ -178,9 +180,9 @@ def described(book: Workbook, name: str, verdict: Verdict, whole: bool = True) -
 
 def watch(book: Workbook, names: list[str]) -> None:
     """Check each file when it is saved, until Ctrl-C."""
+    saved = {name: _saved(book, name) for name in names}
     print(score(book))
     print(f"watching {book.path.absolute()}: each file you save is checked; Ctrl-C stops", flush=True)
-    saved = {name: _saved(book, name) for name in names}
     try:
         while True:
             time.sleep(POLL_SECONDS)
@@ -221,20 +223,36 @@ def run_hint(a: argparse.Namespace) -> None:
 
 def run_grade(a: argparse.Namespace) -> None:
     """Collect, grade, print the table, write the files.  After an interruption, the same command continues."""
-    from minilora.exercises import feedback, fence, grading, handins, marks
-    from minilora.exercises.sandbox import Limits
+    from minilora.exercises import fence, handins, marks
 
     _use_exercises(a)
     weights = marks.weights(a.weights)
     exercises = marks.select(a.only) if a.only else spec.names()
-    log_file, details = a.csv.with_name(f"{a.csv.name}.jsonl"), a.csv.with_suffix(f".details{a.csv.suffix}")
-    written = [path for path in (a.csv, log_file, details, a.gradescope, a.feedback) if path]
-    for path in written[:-1] if a.feedback else written:
+    written = {kind: a.csv.with_suffix(f".{kind}") for kind in ("details.csv", "import.csv", "log")}
+    for path in filter(None, (a.csv, *written.values(), a.gradescope)):
         check_out(path)
-    found = handins.collect(a.submissions, bool(a.gradescope), [*written, *([a.gradebook] if a.gradebook else [])])
+    if a.feedback:
+        a.feedback.mkdir(parents=True, exist_ok=True)
     exported = a.gradebook.read_text("utf-8-sig", "replace") if a.gradebook else ""
+    ours = [path for path in (a.csv, *written.values(), a.gradescope, a.gradebook, a.feedback) if path]
+    found = handins.collect(a.submissions, a.one_student or bool(a.gradescope), ours)
     if lacking := fence.lacking():
         print(f"minilora: warning: {lacking}", file=sys.stderr)
+    results = _graded(a, found, exercises, written["log"])
+    marked = marks.marked(results, weights, found.unread)
+    print(marks.table(marked))
+    for line in _notes(found, exercises, results):
+        print(line)
+    _write(a, marked, found, written["details.csv"])
+    if a.gradebook:
+        _fill_gradebook(a, marked, exported, written["import.csv"])
+
+
+def _graded(a: argparse.Namespace, found: Collected, exercises: list[str], log_file: Path) -> list[Result]:
+    """The results, from the log or new."""
+    from minilora.exercises import grading
+    from minilora.exercises.sandbox import Limits
+
     start = time.monotonic()
 
     def progress(done: int, all: int) -> None:
@@ -244,28 +262,14 @@ def run_grade(a: argparse.Namespace) -> None:
     limits = Limits(cpu_seconds=a.seconds, idle_seconds=a.seconds, wall_seconds=15.0 * a.seconds)
     log = grading.Log(log_file, grading.seal_key(), a.fresh)
     try:
-        results, reused = grading.grade(found, exercises, log, a.jobs, limits, progress)
+        results, reused = grading.grade(found, exercises, log, a.jobs, limits, a.seed, progress)
     except KeyboardInterrupt:
         print(f"\nresults so far are in {log_file}: the same command continues from there", file=sys.stderr)
         raise
     print(file=sys.stderr)
-    marked = marks.marked(results, weights, found.unread)
-    grading.replace_file(a.csv, marks.grades(marked).encode())
-    grading.replace_file(details, marks.details(marked, found.unread).encode())
-    print(marks.table(marked))
     if reused:
         print(f"{reused} of {len(results)} results are from {log_file}; --fresh runs everything again")
-    for line in _notes(found, exercises, results):
-        print(line)
-    print(f"wrote {a.csv} (one row per student) and {details} (one row per exercise)")
-    if a.feedback:
-        feedback.write_pages(marked, a.feedback)
-        print(f"wrote a page for each student, as .html and .md, into {a.feedback}")
-    if a.gradescope:
-        grading.replace_file(a.gradescope, feedback.gradescope(marked[0]).encode())
-        print(f"wrote {a.gradescope}")
-    if a.gradebook:
-        _fill_gradebook(a, marked, exported)
+    return results
 
 
 def _notes(found: Collected, exercises: list[str], results: list[Result]) -> list[str]:
@@ -287,15 +291,26 @@ def _notes(found: Collected, exercises: list[str], results: list[Result]) -> lis
     return lines
 
 
-def _fill_gradebook(a: argparse.Namespace, marked: list[Marks], exported: str) -> None:
-    """Write a copy of the learning platform's gradebook with the totals in it, and name those it could not match."""
+def _write(a: argparse.Namespace, marked: list[Marks], found: Collected, details: Path) -> None:
+    from minilora.exercises import feedback, grading, marks
+
+    grading.replace_file(a.csv, marks.grades(marked).encode())
+    grading.replace_file(details, marks.details(marked, found.unread).encode())
+    print(f"wrote {a.csv} (one row per student) and {details} (one row per exercise)")
+    if a.feedback:
+        feedback.write_pages(marked, a.feedback)
+        print(f"wrote a page for each student, as .html and .md, into {a.feedback}")
+    if a.gradescope:
+        grading.replace_file(a.gradescope, feedback.gradescope(marked[0]).encode())
+        print(f"wrote {a.gradescope}")
+
+
+def _fill_gradebook(a: argparse.Namespace, marked: list[Marks], exported: str, filled: Path) -> None:
     from minilora.exercises import grading, marks
     from minilora.exercises.sandbox import one_line
 
     text, unknown, absent = marks.gradebook(marked, exported, a.column)
-    filled = a.csv.with_suffix(f".import{a.csv.suffix}")
     grading.replace_file(filled, text.encode())
     print(f"wrote {filled}: {a.gradebook} with the totals in the column {a.column!r}")
     for title, names in (("not in the gradebook", unknown), ("handed in nothing", absent)):
-        if names:
-            print(f"{title}: {one_line('; '.join(names), 2000)}")
+        print(one_line(f"{title}: {'; '.join(names) or 'nobody'}", 2000))

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 import minilora as ml
-from minilora.cli.arguments import add_adapter, add_base, add_command, add_group, add_out
-from minilora.cli.files import load_base, write_gpt2, wrote
+from minilora.cli.arguments import Commands, add_adapter, add_base, add_command, add_group, add_out
+from minilora.cli.files import check_out, check_out_folder, load_base, write_folder, wrote
 
 
-def add_commands(commands: Any) -> None:
+def add_commands(commands: Commands) -> None:
     """Add `export` and `import` to the command line's subparsers."""
     export = add_group(commands, "export", "write files for Hugging Face's transformers and PEFT", "FORMAT")
     p = add_command(
@@ -48,13 +47,15 @@ def add_commands(commands: Any) -> None:
 
 
 def run_export_gpt2(a: argparse.Namespace) -> None:
-    write_gpt2(*load_base(a.base), a.out)
+    check_out_folder(a.out, a.base)
+    write_folder(*load_base(a.base), a.out)
     print(wrote(a.out, f"transformers.GPT2LMHeadModel.from_pretrained({str(a.out)!r})"))
 
 
 def run_export_peft(a: argparse.Namespace) -> None:
     from minilora.hf import save_peft_adapter
 
+    check_out_folder(a.out, a.base)
     model = ml.load_adapter(load_base(a.base)[0], a.adapter)
     save_peft_adapter(model, a.out, base_model=None if a.base is None else str(a.base))
     print(wrote(a.out, f"peft.PeftModel.from_pretrained(base, {str(a.out)!r})"))
@@ -63,6 +64,7 @@ def run_export_peft(a: argparse.Namespace) -> None:
 def run_import_peft(a: argparse.Namespace) -> None:
     from minilora.hf import load_peft_adapter
 
+    check_out(a.out, a.base)
     model = load_peft_adapter(load_base(a.base)[0], a.adapter)
     ml.save_adapter(model, a.out)
     print(ml.trainable_report(model))

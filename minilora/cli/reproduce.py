@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from minilora.cli.arguments import add_command, positive_int
+from minilora.cli.arguments import Commands, add_command, positive_int
+from minilora.cli.files import check_out
 
 
-def add_commands(commands: Any) -> None:
+def add_commands(commands: Commands) -> None:
     """Add the command to the command line's subparsers."""
     p = add_command(
         commands,
@@ -28,6 +28,7 @@ def add_commands(commands: Any) -> None:
 
 def run_reproduce(a: argparse.Namespace) -> None:
     from minilora.experiments import EXPERIMENTS, QUICK, Scale, reproduce
+    from minilora.experiments.engine.report import PAGE
 
     if not a.names:
         for experiment in EXPERIMENTS.values():
@@ -36,6 +37,8 @@ def run_reproduce(a: argparse.Namespace) -> None:
     names = list(EXPERIMENTS) if "all" in a.names else a.names
     if unknown := [name for name in names if name not in EXPERIMENTS]:
         raise ValueError(f"there is no experiment {unknown[0]!r}: give all, or some of {', '.join(EXPERIMENTS)}")
+    a.out.mkdir(parents=True, exist_ok=True)
+    check_out(a.out / PAGE)
     scale = QUICK if a.quick else Scale()
     if a.seeds:
         scale = replace(scale, seeds=a.seeds)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from minilora.demo.result import DemoResult
 from minilora.plots import BASE, FULL, LORA, OTHER, moving_average, save_figure, subplots
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 WINDOW = 10  # steps to average a training loss over: batches differ from each other more than runs do
 
@@ -22,7 +25,7 @@ def demo_figure(result: DemoResult, path: Path) -> None:
     save_figure(figure, path)
 
 
-def _training_panel(axes: Any, result: DemoResult) -> None:
+def _training_panel(axes: Axes, result: DemoResult) -> None:
     run = result.training.run
     steps, losses = zip(*run.val_losses, strict=True)
     _curve(axes, run.losses, "-", color=LORA, alpha=0.35, linewidth=1, label=f"training, mean of {WINDOW} steps")
@@ -32,7 +35,7 @@ def _training_panel(axes: Any, result: DemoResult) -> None:
     axes.legend()
 
 
-def _scaling_panel(axes: Any, result: DemoResult) -> None:
+def _scaling_panel(axes: Axes, result: DemoResult) -> None:
     styles = dict(zip(result.scaling.scaled, ["-", "--", "-.", ":"], strict=False))
     for r, run in result.scaling.unscaled.items():
         _curve(axes, run.losses, styles[r], color=OTHER, label=f"no scale, r={r}")
@@ -43,7 +46,7 @@ def _scaling_panel(axes: Any, result: DemoResult) -> None:
     axes.legend(ncols=2, fontsize="small", loc="center", bbox_to_anchor=(0.5, 0.47))  # between the bundles
 
 
-def _rank_panel(axes: Any, result: DemoResult) -> None:
+def _rank_panel(axes: Axes, result: DemoResult) -> None:
     for runs, color, marker, name in (
         (result.scaling.unscaled, OTHER, "s--", "no scale"),
         (result.scaling.scaled, LORA, "o-", r"$\alpha/r$"),
@@ -58,7 +61,7 @@ def _rank_panel(axes: Any, result: DemoResult) -> None:
     axes.legend()
 
 
-def _spectrum_panel(axes: Any, result: DemoResult) -> None:
+def _spectrum_panel(axes: Axes, result: DemoResult) -> None:
     for spectra, color, style, name in (
         (result.intrinsic.sigma, FULL, "-", "full fine-tuning"),
         (result.intrinsic.control, BASE, "--", "random matrix"),
@@ -71,14 +74,14 @@ def _spectrum_panel(axes: Any, result: DemoResult) -> None:
     axes.legend(title=f"{len(result.intrinsic.sigma)} attention projections,\nmean and range")
 
 
-def _log_losses(axes: Any) -> None:
+def _log_losses(axes: Axes) -> None:
     """A log axis, with its numbers written out, for losses that differ by factors."""
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter("{x:g}")
 
 
-def _curve(axes: Any, losses: Sequence[float], style: str, **options: Any) -> None:
+def _curve(axes: Axes, losses: Sequence[float], style: str, **options: Any) -> None:
     """A loss curve; each point is the mean of the last WINDOW steps."""
     means = moving_average(losses, WINDOW)
     axes.plot(np.arange(len(losses) - len(means), len(losses)) + 1, means, style, **options)

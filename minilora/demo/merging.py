@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+import time
 from dataclasses import asdict, dataclass
+
+import numpy as np
 
 from minilora.demo.setup import WRITTEN, Setup, heading
 from minilora.generate import generate
-from minilora.lora import add_lora, lora_layers, merge, remove_lora, unmerge
-from minilora.machine.backend import on_host
+from minilora.lora import add_lora, is_lora, lora_layers, merge, remove_lora, unmerge
+from minilora.machine.backend import synchronize, to_host
 from minilora.machine.timing import interleaved_medians
 from minilora.transformer import GPT, GPTConfig
 
@@ -38,10 +41,10 @@ def merging(base: GPT, model: GPT, setup: Setup) -> Merging:
     }
     deployed = remove_lora(copy.deepcopy(merged))  # plain layers holding W, as `minilora merge` writes them
     models, window = {"base": base, "unmerged": model, "merged": deployed}, tokens[:1]
-    reading = interleaved_medians(models, lambda m: m(window), setup.size.repeats)
-    writing = interleaved_medians(
-        models, lambda m: generate(m, window[:, :1], WRITTEN, temperature=0), setup.size.repeats
-    )
+    on_host, repeats = base.xp is np, setup.size.repeats
+    clock = None if on_host else time.perf_counter  # a thread that waits for a GPU computes nothing
+    reading = interleaved_medians(models, lambda m: synchronize(m(window)), repeats, clock)
+    writing = interleaved_medians(models, lambda m: generate(m, window[:, :1], WRITTEN, temperature=0), repeats, clock)
     writing = {name: ms / WRITTEN for name, ms in writing.items()}
     weights = weight_bits(unmerge(merged))
     subtracted = unmerge(merge(copy.deepcopy(model), keep_base=False))
@@ -49,7 +52,7 @@ def merging(base: GPT, model: GPT, setup: Setup) -> Merging:
         float(abs(a.weight.data - b.weight.data).max())
         for (_, a), (_, b) in zip(lora_layers(subtracted), lora_layers(model), strict=True)
     )
-    where = "one core" if on_host(logits) else "the GPU"
+    where = "one core" if on_host else "the GPU"
     return Merging(difference, float(abs(logits).max()), reading, writing, weights == weight_bits(base), drift, where)
 
 
@@ -63,7 +66,7 @@ def as_float64(model: GPT) -> GPT:
 
 def weight_bits(model: GPT) -> dict[str, bytes]:
     """The bytes of every parameter except A and B, by name."""
-    return {n: a.tobytes() for n, a in model.state_dict().items() if not n.endswith((".lora_A", ".lora_B"))}
+    return {n: to_host(p.data).tobytes() for n, p in model.named_parameters().items() if not is_lora(n)}
 
 
 def print_merging(result: Merging) -> None:
@@ -73,10 +76,7 @@ def print_merging(result: Merging) -> None:
         print(f"  {dtype:<12}{value:.1e}")
     print("It shrinks with the unit roundoff, so it is rounding error.\n")
     print(f"{f'median milliseconds on {result.where}':<32}" + "".join(f"{name:>10}" for name in result.reading))
-    for title, times in (
-        ("to read a window at once", result.reading),
-        ("to write one more byte", result.writing),
-    ):
+    for title, times in (("to read a window at once", result.reading), ("to write one more byte", result.writing)):
         print(f"{title:<32}" + "".join(f"{ms:>10.2f}" for ms in times.values()))
         print(f"{'':<32}{'':>10}{slower(times, 'unmerged'):>+10.0%}{slower(times, 'merged'):>+10.0%}")
     print("A and B are small: they cost two more products per layer, which matters most for short inputs.")

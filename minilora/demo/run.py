@@ -15,18 +15,19 @@ from minilora.demo.setup import RANK, Setup, Size, heading, python_setup
 from minilora.demo.training import kib, print_training, training
 from minilora.demo.zero_init import print_zero_init, zero_init
 from minilora.files.model import load_base
-from minilora.machine.backend import DEVICES
 from minilora.machine.blas import single_threaded_blas
 from minilora.transformer import GPT
 
 
-def demo(size: Size, seed: int, workers: int, figure: Path, progress: bool = True, device: str = "cpu") -> DemoResult:
-    """Run the five sections on "cpu" or "gpu", print them and a summary, and draw the figure if matplotlib is there.
+def demo(size: Size, seed: int, workers: int, figure: Path, progress: bool = True, device: str = "numpy") -> DemoResult:
+    """Run the five sections, print them and a summary, and draw the figure if matplotlib is installed.
+
+    device  "numpy" (the host) or "cupy" (a GPU), as for `model.to`
 
     RuntimeError if this Python was installed without its sources; DeviceError if there is no such device.
     """
     started = time.perf_counter()
-    base = load_base()[0].to(DEVICES[device])
+    base = load_base()[0].to(device)
     setup = python_setup(size, seed, workers, progress)
     print_introduction(base, setup)
     # On small matrices a multithreaded BLAS spends its time waiting; `workers` split the rows of a batch instead.
@@ -43,9 +44,9 @@ def demo(size: Size, seed: int, workers: int, figure: Path, progress: bool = Tru
 
 
 def print_introduction(base: GPT, setup: Setup) -> None:
-    c = base.config
     print(
-        f"The base: a byte-level GPT, {c.n_layer} layers of width {c.n_embd}, pretrained on Python's documentation.\n"
+        f"The base: a byte-level GPT, {base.layers} layers of width {base.width}, "
+        "pretrained on Python's documentation.\n"
         f"The task: Python's source, {len(setup.train.tokens):,} bytes of the standard library on this computer,\n"
         f"with {setup.size.held_out:,} more bytes held out. Losses are in nats per byte."
     )

@@ -12,8 +12,8 @@ from functools import cache, partial
 from minilora.exercises import spec
 from minilora.exercises.attempt import Attempt, Failure, Interrupted, attempt
 from minilora.exercises.drawing import cases, simpler, told_apart
-from minilora.exercises.findings import equal, shown
-from minilora.exercises.sandbox import LIMITS, Gone, Limits, Local, Sandbox, Student, printable
+from minilora.exercises.findings import Finding, equal, shown
+from minilora.exercises.sandbox import LIMITS, Gone, Limits, Local, Sandbox, Student, Trouble, printable
 from minilora.exercises.slips import likely_slip
 from minilora.exercises.spec import Case, Exercise
 from minilora.testing.smallest import smallest
@@ -85,7 +85,10 @@ def check(name: str, student: Student, seed: int = 0, restart: Restart | None = 
         return Verdict(FAILED, half, f"  {half}", properties=properties)
     if changed := changes(exercise, drawn, attempts, student, restart):
         properties[changed.finding.claim] = False
-        return Verdict(FAILED, changed.finding.claim, _report(changed, None), properties=properties)
+        status, detail = FAILED, changed.finding.claim
+        if isinstance(changed.trouble, Gone):  # it ran out of time or memory: not the same as a wrong answer
+            status, detail = ERROR, str(changed.trouble)
+        return Verdict(status, detail, _report(changed, None), properties=properties)
     return Verdict(PASSED, properties=properties)
 
 
@@ -114,7 +117,11 @@ def changes(
     if restart is not None and "seed" in exercise.inputs:
         with restart() as again:
             for function, arguments, result in (*attempts[-1].calls, *attempts[0].calls):
-                finding = equal(SAME, result, again.call(function, *arguments.values()), 0.0, "in a new process")
+                try:
+                    repeated = again.call(function, *arguments.values())
+                except Trouble as trouble:
+                    return Failure(Finding(SAME, "in a new process"), function, arguments, trouble)
+                finding = equal(SAME, result, repeated, 0.0, "in a new process")
                 if not finding.holds:
                     return Failure(finding, function, arguments)
     return None

@@ -15,6 +15,7 @@ from pathlib import Path
 from minilora.exercises import spec
 from minilora.exercises.checking import PASSED
 from minilora.exercises.grading import Result, replace_file
+from minilora.exercises.handins import PAGES
 from minilora.exercises.marks import Marks
 from minilora.exercises.sandbox import one_line, printable
 
@@ -34,8 +35,8 @@ pre { background: #f6f8fa; border-left: 3px solid #d0d7de; padding: .7rem 1rem; 
 
 
 def write_pages(marks: Sequence[Marks], folder: Path) -> None:
-    """NAME.md and NAME.html for each student, in a folder that is made if need be."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """NAME.md and NAME.html for each student, in a folder."""
+    (folder / PAGES).touch()
     taken: set[str] = set()
     for each in marks:
         stem = base = re.sub(r"\W+", "-", each.student).strip("-")[:60] or "student"

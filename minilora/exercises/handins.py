@@ -3,6 +3,7 @@
 What is clear is read, at most once; what is not is listed, with the reason.
 
     alice/ex05_softmax.py                            a folder for each student, with or without more folders in it
+    alice/ex05_softmax/answer.py                     a folder for each exercise
     alice.zip                                        a zip counts as a folder
     download/alice/...  or  download.zip             and all of these may lie in one more folder or zip
     ex05_softmax.py                                  one student's files and nothing else
@@ -24,6 +25,7 @@ import re
 import zipfile
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,9 +33,14 @@ from minilora.exercises import spec
 from minilora.exercises.sandbox import MOST_SOURCE, Gone, read_source
 from minilora.exercises.workbook import HINTS, STATE, untouched
 
+OTHER_NAME = "its name is not an exercise's"
 MOST_VERSIONS = 20  # of one student's answer to one exercise
-MOST_MEMBERS, MOST_ZIP, DEEPEST = 10_000, 100 << 20, 20  # files in a zip, its bytes, folders in folders
+MOST_MEMBERS, MOST_ZIP, MOST_UNPACKED = 10_000, 100 << 20, 20 << 20  # files in a zip, its bytes, unpacked bytes
+DEEPEST, LONGEST = 20, 255  # folders in folders, characters of a name
 
+# Files that tell what a folder is.
+PAGES = ".minilora-pages"
+MARKS = {"pyvenv.cfg": "a virtual environment", PAGES: "pages that minilora wrote"}
 # Left by systems, editors and minilora itself: nobody's answer, and not worth listing.
 NOISE = re.compile(
     r"\..*|~.*|__macosx|__pycache__|conftest\.py|readme.*|thumbs\.db|desktop\.ini|.*\.(pyc|kept\d+)", re.I
@@ -47,7 +54,7 @@ PLATFORMS = (
 )
 PACKED = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".rar", ".7z")
 NUMBER = re.compile(r"(?<![a-z0-9])ex(?:ercise)?[ _-]?0*(\d{1,3})(?!\d)", re.IGNORECASE)
-COPY = re.compile(r"( ?\(\d+\)|-\d{1,2}|[ _-]+copy( ?\d+)?|\.py)+$", re.IGNORECASE)  # what copying puts at the end
+COPY = re.compile(r"( ?\(\d+\)|[ -]\d{1,2}|[ _-]+copy( ?\d+)?|\.py)+$", re.IGNORECASE)  # what copying puts at the end
 
 
 @dataclass(frozen=True)
@@ -103,26 +110,23 @@ def collect(submissions: Path, one_student: bool = False, ignored: Collection[Pa
 
     `one_student`: everything is the same student's.
     """
-    place = submissions.resolve()
-    if place.is_dir():
-        files = list(_in_folder(place, {path.resolve() for path in ignored}))
-    elif zipfile.is_zipfile(place):
-        files = list(_in_zip(place))
-    else:
-        raise ValueError(f"{submissions} is not a folder or zip: give one that holds the students' files")
-    own_name = place.name if place.is_dir() else place.stem
+    files, own_name = _listed(submissions, ignored)
     if one_student:
         owned = [Owned(own_name, file.parts[-1], file) for file in files]
     else:
         owned = _owned(_unwrapped(files), own_name)
-    students = sorted({each.student for each in owned} - {""})
+    students = sorted({each.student for each in owned} - {""}, key=lambda name: (name.casefold(), name))
     if not students:
         raise ValueError(f"{submissions} holds nothing to grade: put each student's files in a folder of their own")
+    named = {(each.student, recognized(each.name)[0]) for each in owned if each.file.read is not None}
     answers: dict[tuple[str, str], list[File]] = {}
     hints: dict[tuple[str, str], int] = {}
     unread: dict[str, list[str]] = {}
     for student, name, file in owned:
         exercise, problem = ("", file.problem) if file.read is None else recognized(name)
+        if problem == OTHER_NAME and len(file.parts) > 2:  # is it the answer in a folder for an exercise?
+            around = recognized(f"{file.parts[-2]}.py")[0]
+            exercise = around if (student, around) not in named else ""
         if file.read is not None and name == STATE:
             hints |= {(student, solved): count for solved, count in _hints(file.read).items()}
         elif exercise:
@@ -136,16 +140,29 @@ def collect(submissions: Path, one_student: bool = False, ignored: Collection[Pa
 # -------------------------------------------------------------------------------------------- what lies there
 
 
+def _listed(submissions: Path, ignored: Collection[Path]) -> tuple[list[File], str]:
+    """What a folder or zip holds, and its name."""
+    place = submissions.resolve()
+    if place.is_dir():
+        return list(_in_folder(place, {path.resolve() for path in ignored})), place.name
+    if zipfile.is_zipfile(place):
+        return list(_in_zip(place)), place.stem
+    raise ValueError(f"{submissions} is not a folder or zip: give one that holds the students' files")
+
+
 def _in_folder(folder: Path, ignored: set[Path], parts: tuple[str, ...] = ()) -> Iterator[File]:
     """The files and folders in a folder, those of its zips included.  Links are not followed."""
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
-        yield File(parts, problem=error.strerror or "cannot be read")
+        yield File((*parts, "."), problem=error.strerror or "cannot be read")
         return
-    if any(entry.name == "pyvenv.cfg" for entry in entries):
-        yield File(parts, problem="a virtual environment")
-        return
+    for name, problem in MARKS.items():
+        if any(entry.name == name for entry in entries):
+            yield File(parts or (".",), problem=problem)
+            return
+    if parts:
+        yield File(parts)
     for entry in entries:
         path, here = Path(entry.path), (*parts, entry.name)
         if _is_noise(entry.name) or path in ignored:
@@ -153,7 +170,6 @@ def _in_folder(folder: Path, ignored: set[Path], parts: tuple[str, ...] = ()) ->
         if entry.is_symlink() or len(here) > DEEPEST:
             yield File(here, problem="a link" if entry.is_symlink() else "too deep in folders")
         elif entry.is_dir():
-            yield File(here)
             yield from _in_folder(path, ignored, here)
         elif entry.is_file() and entry.name.lower().endswith(".zip"):
             yield from _in_zip(path, (*parts, path.stem))
@@ -162,34 +178,47 @@ def _in_folder(folder: Path, ignored: set[Path], parts: tuple[str, ...] = ()) ->
 
 
 def _in_zip(path: Path, parts: tuple[str, ...] = ()) -> Iterator[File]:
-    """The files in a zip, as if it were a folder."""
+    """The files in a zip, as if it were a folder.  What may be of interest is unpacked here, in memory, once."""
     if parts:
         yield File(parts)
     try:
         if path.stat().st_size > MOST_ZIP:
             raise ValueError(f"it has more than {MOST_ZIP >> 20} MB")
         with zipfile.ZipFile(path) as archive:
-            names = [member.filename for member in archive.infolist() if not member.is_dir()]
-        if len(names) > MOST_MEMBERS:
-            raise ValueError(f"it holds more than {MOST_MEMBERS:,} files")
+            members = {member.filename: member for member in archive.infolist() if not member.is_dir()}
+            if len(members) > MOST_MEMBERS:
+                raise ValueError(f"it holds more than {MOST_MEMBERS:,} files")
+            left = MOST_UNPACKED
+            for name in sorted(members):
+                inner = tuple(part for part in re.split(r"[/\\]", name) if part not in ("", ".", ".."))
+                if not inner or any(map(_is_noise, inner)):
+                    continue
+                file = File((*parts, *inner))
+                if max(map(len, inner)) > LONGEST or not inner[-1].lower().endswith((".py", STATE)):
+                    yield replace(file, problem=recognized(inner[-1][-LONGEST:])[1] or "its name is too long")
+                    continue
+                source = _unpacked(archive, members[name], left)
+                left -= len(source) if isinstance(source, bytes) else 0
+                yield replace(file, read=partial(_read, source))
     except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError) as error:
         yield File((*parts, path.name), problem=f"this zip cannot be read: {error}")
-        return
-    for name in sorted(set(names)):
-        inner = tuple(part for part in re.split(r"[/\\]", name) if part not in ("", ".", ".."))
-        if inner and not any(map(_is_noise, inner)):
-            yield File((*parts, *inner), lambda name=name: _read_member(path, name))  # type: ignore[misc]
 
 
-def _read_member(path: Path, name: str) -> bytes:
-    """A file in a zip.  `Gone` if it cannot be read or is too large, whatever size the zip claims."""
+def _unpacked(archive: zipfile.ZipFile, member: zipfile.ZipInfo, most: int) -> bytes | str:
+    """The content of a file in a zip, or why there is none, whatever size the zip claims."""
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        return "it is packed in a way that is not read: use an ordinary zip"
     try:
-        with zipfile.ZipFile(path) as archive, archive.open(name) as member:
-            source = member.read(MOST_SOURCE + 1)
-    except Exception as error:  # encrypted, damaged, or packed in a way that Python does not know
-        raise Gone(f"it cannot be unpacked: {type(error).__name__}") from None
-    if len(source) > MOST_SOURCE:
-        raise Gone(f"the file has more than {MOST_SOURCE:,} bytes")
+        with archive.open(member) as opened:
+            source = opened.read(min(MOST_SOURCE, most) + 1)
+    except Exception as error:  # encrypted or damaged
+        return f"it cannot be unpacked: {type(error).__name__}"
+    return source if len(source) <= min(MOST_SOURCE, most) else f"the file has more than {MOST_SOURCE:,} bytes"
+
+
+def _read(source: bytes | str) -> bytes:
+    if isinstance(source, str):
+        raise Gone(source)
     return source
 
 
@@ -226,7 +255,7 @@ def _owned(files: list[File], own_name: str) -> list[Owned]:
         else:
             loose.append(file)
     if not owned:
-        return [Owned(own_name, str(file), file) for file in loose]
+        return [Owned(own_name, str(file), file) for file in loose if any(recognized(str(each))[0] for each in loose)]
     ids: dict[str, set[str]] = {}
     for (name, id), _, _ in owned:
         ids.setdefault(name, set()).add(id)
@@ -242,9 +271,9 @@ def _owned(files: list[File], own_name: str) -> list[Owned]:
 
 def _before_exercise(name: str) -> str:
     """ "alice" of "alice_ex05_softmax.py" and "alice_softmax.py"; "" where nothing comes before the exercise."""
+    if found := NUMBER.search(name):
+        return re.sub(r"^copy of ", "", name[: found.start()], flags=re.IGNORECASE).strip(" _-.")
     stem = COPY.sub("", name)
-    if found := NUMBER.search(stem):
-        return stem[: found.start()].strip(" _-.")
     ends = [slug for slug in map(_slug, spec.names()) if stem.lower().endswith(slug)]
     return stem[: -len(max(ends, key=len))].strip(" _-.") if ends else ""
 
@@ -258,23 +287,29 @@ def recognized(name: str) -> tuple[str, str]:
         return "", ""
     if not name.lower().endswith(".py"):
         return "", "unpack it first" if name.lower().endswith(PACKED) else "only .py files are read"
-    stem, names = COPY.sub("", name), spec.names()
+    by_number, by_name = _exercises(tuple(spec.names()))
     numbers = set(NUMBER.findall(name))
     if len(numbers) > 1:
         return "", f"is it exercise {' or '.join(sorted(number.zfill(2) for number in numbers))}?"
-    if numbers:
-        by_number = next((each for each in names if int(spec.number(each)) == int(*numbers)), "")
-        rest = _plain(COPY.sub("", NUMBER.split(name)[-1]))
-        other = next((each for each in names if _plain(_slug(each)) == rest), by_number)
-        if not by_number:
-            return "", f"there is no exercise {int(*numbers)}"
-        if other != by_number and not _plain(_slug(by_number)).startswith(rest):
-            return "", f"is it exercise {spec.number(by_number)} or {spec.number(other)}?"
-        return by_number, ""
-    for each in names:
-        if _plain(stem) in (_plain(_slug(each)), _plain(each[2:]), _plain(each[2:].lstrip("0"))):
-            return each, ""
-    return "", "its name is not an exercise's"
+    if not numbers:
+        known = by_name.get(_plain(COPY.sub("", name)), "")
+        return known, "" if known else OTHER_NAME
+    number = int(*numbers)
+    if number not in by_number:
+        return "", f"there is no exercise {number}"
+    rest = _plain(COPY.sub("", NUMBER.split(name)[-1]))
+    other = by_name.get(rest, by_number[number])
+    if other != by_number[number] and not _plain(_slug(by_number[number])).startswith(rest):
+        return "", f"is it exercise {number:02d} or {spec.number(other)}?"
+    return by_number[number], ""
+
+
+@cache
+def _exercises(names: tuple[str, ...]) -> tuple[dict[int, str], dict[str, str]]:
+    """The exercises by number, and by what names they go without "ex": softmax, 05softmax, 5softmax."""
+    by_number = {int(spec.number(name)): name for name in names}
+    spelled = ((spelling, name) for name in names for spelling in (_slug(name), name[2:], name[2:].lstrip("0")))
+    return by_number, {_plain(spelling): name for spelling, name in spelled}
 
 
 def _is_noise(name: str) -> bool:
@@ -302,15 +337,16 @@ def _plain(text: str) -> str:
 def _one_of(exercise: str, versions: Sequence[File]) -> HandIn:
     """The one version that there is, but for equal copies and untouched files, or the problem of choosing."""
     sources: dict[bytes, File] = {}
+    unreadable: list[tuple[File, str]] = []
     for version in versions[: MOST_VERSIONS + 1]:
         try:
             sources.setdefault(version.read(), version)  # type: ignore[misc]
         except Gone as trouble:
-            if len(versions) == 1:
-                return HandIn(problem=str(trouble))
-            sources.setdefault(b"", version)
+            unreadable.append((version, str(trouble)))
     written = {source: file for source, file in sources.items() if not untouched(exercise, source)} or sources
-    if len(written) == 1:
+    if len(written) == 1 and not unreadable:
         return HandIn(next(iter(written)))
-    paths = ", ".join(str(file) for file in written.values())
+    if not written:
+        return HandIn(problem=unreadable[0][1])
+    paths = ", ".join(map(str, [*written.values(), *(file for file, _ in unreadable)]))
     return HandIn(problem=f"which of these is it? {paths}: leave one")

@@ -57,6 +57,8 @@ def select(text: str) -> list[str]:
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
         start, end = spec.find(first), spec.find(last if dash else first)
+        if start > end:
+            raise ValueError(f"{part!r} is no range of exercises: the smaller number comes first")
         chosen |= {name for name in spec.names() if start <= name <= end}
     return sorted(chosen)
 

@@ -131,8 +131,8 @@ class Sandbox:
             self._exchange(None)
         except Gone as trouble:
             self.__exit__()
-            why = f"{trouble}; {one_line(self.output.decode(errors='replace'))}"
-            raise RuntimeError(f"a student's process did not start: {why}") from None
+            last = self.output.decode(errors="replace").strip().splitlines()[-1:]  # of a traceback
+            raise RuntimeError(f"a student's process did not start: {'; '.join([str(trouble), *last])}") from None
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -206,8 +206,8 @@ class Sandbox:
         answer = self._exchange({"call": function, "args": worker.encode(list(args), callables)})
         while "call back" in answer:
             answer = self._exchange(self._called_back(answer, callables))
-        self.printed = str(answer.get("printed", ""))
         try:
+            self.printed = str(answer.get("printed", ""))
             return _result(answer)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             self._garbled()
@@ -257,18 +257,20 @@ class Sandbox:
 
 def read_source(file: Path) -> bytes:
     """The bytes of a student's file.  `Gone` if it is missing, not a plain file, or too large for an exercise."""
+    plain = os.O_RDONLY | sum(getattr(os, flag, 0) for flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
     try:
-        status = file.lstat()
-    except OSError:
+        with open(file, "rb", opener=lambda path, _: os.open(path, plain)) as opened:
+            if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
+                raise Gone("the file is not a plain file")
+            source = opened.read(MOST_SOURCE + 1)
+    except FileNotFoundError:
         raise Gone("the file is missing") from None
-    if not stat.S_ISREG(status.st_mode):
-        raise Gone("the file is not a plain file")
-    if status.st_size > MOST_SOURCE:
-        raise Gone(f"the file has {status.st_size:,} bytes: at most {MOST_SOURCE:,} are read")
-    try:
-        return file.read_bytes()
     except OSError as error:
-        raise Gone(f"the file cannot be read: {error.strerror}") from None
+        why = "it is a folder or a link" if file.is_dir() or file.is_symlink() else error.strerror
+        raise Gone(f"the file cannot be read: {why}") from None
+    if len(source) > MOST_SOURCE:
+        raise Gone(f"the file has more than {MOST_SOURCE:,} bytes")
+    return source
 
 
 def _result(answer: dict[str, Any]) -> Any:

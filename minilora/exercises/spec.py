@@ -170,7 +170,12 @@ def _parameters(function: Callable) -> tuple[str, ...]:
 
 def names() -> list[str]:
     """The exercises in order, as `ex01_linear_backward`."""
-    return sorted(module.name for module in pkgutil.iter_modules(_catalogue().__path__))
+    return list(_names(*_catalogue().__path__))
+
+
+@cache
+def _names(*folders: str) -> tuple[str, ...]:
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(folders)))
 
 
 def _catalogue() -> ModuleType:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import re
+import warnings
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
 
 import numpy as np
 
@@ -18,37 +19,31 @@ from minilora.files.header import (
     describe,
     describe_lora,
     lora_of,
+    quantization,
 )
-from minilora.lora import (
-    LoraConfig,
-    LoraError,
-    add_lora,
-    is_merged,
-    lora_shapes,
-    resolved_config,
-)
+from minilora.lora import LoraConfig, LoraError, add_lora, is_merged, lora_shapes, resolved_config
 from minilora.machine.backend import Array, array_module, to_host
-from minilora.nn import Decoder
-
-Model = TypeVar("Model", bound=Decoder)
+from minilora.nn import Config, Decoder, Model
 
 
 @dataclass(frozen=True)
 class Adapter:
-    """What an adapter file holds: everything that LoRA trained, and what it was trained on.
+    """What an adapter file holds: everything that LoRA trained, and which base it belongs to.
 
     config       the shape of the base
     base_sha256  the base's content: its `base_hash`; for an adapter with a parent, the parent's `sha256`
     lora         the LoRA config
     tensors      "PATH.lora_A" (r, k) and "PATH.lora_B" (d, r) of every adapted layer, and biases if they were trained
     parent       the name of the adapter that it was trained on top of (see `adapters.AdapterBank`), or None
+    quantized    how that base was stored while it trained, such as "NF4"; None for floats
     """
 
-    config: Any
+    config: Config
     base_sha256: str
     lora: LoraConfig
     tensors: dict[str, Array]
     parent: str | None = None
+    quantized: str | None = None
 
     @property
     def paths(self) -> list[str]:
@@ -61,19 +56,21 @@ class Adapter:
 
     @property
     def sha256(self) -> str:
-        """The hash of all it is, its ancestors included, since they went into `base_sha256`: as a commit's in git."""
-        said = to_json([self.base_sha256, asdict(self.lora)]).encode()
+        """The hash of everything in it and, through `base_sha256`, of its ancestors: like a commit's hash in git."""
+        setup = to_json([self.base_sha256, *describe_lora(self.lora).values()]).encode()
         tensors = {name: to_host(array) for name, array in self.tensors.items()}
-        return content_hash({**tensors, "": np.frombuffer(said, dtype=np.uint8)})
+        tensors[""] = np.frombuffer(setup, dtype=np.uint8)
+        return content_hash(tensors, tensors.__getitem__)
 
 
 def adapter_of(model: Decoder) -> Adapter:
-    """The adapter that the model's LoRA is, over the very arrays of the model.  LoraError if it has none."""
+    """The model's LoRA as an adapter, sharing the model's arrays.  LoraError if it has none."""
     lora = resolved_config(model)
     if lora is None:
         raise LoraError("the model has no LoRA to save: call add_lora(model, config), or save_model for all of it")
     names, parameters = list(lora_shapes(model.shapes(), lora)), model.named_parameters()
-    return Adapter(model.config, base_hash(model, names), lora, {name: parameters[name].data for name in names})
+    tensors = {name: parameters[name].data for name in names}
+    return Adapter(model.config, base_hash(model, names), lora, tensors, quantized=quantization(model))
 
 
 def write_adapter(adapter: Adapter, path: str | Path) -> None:
@@ -83,45 +80,46 @@ def write_adapter(adapter: Adapter, path: str | Path) -> None:
         **describe_lora(adapter.lora),
         "base_sha256": adapter.base_sha256,
         "parent": adapter.parent,
+        "quantized": adapter.quantized,
     }
-    write_file(path, "adapter", header, {name: to_host(array) for name, array in adapter.tensors.items()})
+    tensors = {name: to_host(array) for name, array in adapter.tensors.items()}
+    write_file(path, "adapter", header, tensors, read_adapter)
 
 
 def read_adapter(path: str | Path, allow_nonfinite: bool = False) -> Adapter:
-    """The adapter in a file.  CheckpointError as `read_file`, or if its tensors are not those of its LoRA config."""
+    """The adapter in a file.  CheckpointError as for `read_file`, or if the tensors do not fit the LoRA config."""
     header, tensors = read_file(path, "adapter", allow_nonfinite)
     with refusing(path):
         config, lora = config_of(header), lora_of(header)
-        base_sha256, parent = header["base_sha256"], header["parent"]
+        base_sha256, parent, quantized = header["base_sha256"], header["parent"], header.get("quantized")
         if lora is None or not isinstance(base_sha256, str) or not isinstance(parent, (str, type(None))):
             raise ValueError("no LoRA config, base hash or parent")
+        if quantized is not None and not re.fullmatch(r"\w{1,9}(\+\w{1,9}){0,9}", quantized):
+            raise ValueError("an odd way to store a base")
         check_dtype(tensors, config.dtype, path)
-        adapter = Adapter(config, base_sha256, lora, tensors, parent)
-        for name, array in tensors.items():
-            path_of, _, kind = name.rpartition(".")
-            if kind not in ("lora_A", "lora_B", "bias") or array.ndim != (1 if kind == "bias" else 2):
-                raise ValueError(f"{name} of shape {array.shape} is no part of an adapter")
-            if kind != "bias" and array.shape["AB".index(kind[-1])] != lora.rank(path_of):
-                raise ValueError(f"{name} has shape {array.shape}, the rank is {lora.rank(path_of)}")
-            if kind != "bias" and not (f"{path_of}.lora_A" in tensors and f"{path_of}.lora_B" in tensors):
-                raise ValueError(f"{path_of} has only one of A and B")
+        adapter = Adapter(config, base_sha256, lora, tensors, parent, quantized)
+        expected = {name: a.shape for name, a in tensors.items() if name.endswith(".bias") and a.ndim == 1}
+        for layer in adapter.paths:  # its d and k are those of B and A, whatever the base
+            A = tensors[f"{layer}.lora_A"]
+            expected |= lora.shapes(layer, len(tensors.get(f"{layer}.lora_B", A)), A.shape[1])
+        check_shapes(tensors, expected, path)
     return adapter
 
 
 def save_adapter(model: Decoder, path: str | Path) -> None:
-    """Write only what LoRA trained, with its config and the hash of the base it belongs to."""
+    """Write only what LoRA trained, its config, and the hash of the base it belongs to."""
     write_adapter(adapter_of(model), path)
 
 
 def load_adapter(model: Model, path: str | Path, allow_nonfinite: bool = False, check_base: bool = True) -> Model:
     """Read an adapter into the model, adding its LoRA if there is none; returns the model.
 
-    CheckpointError, before any change, if the file is not an adapter of this base (`check_base=False` lets it sit
-    on another base of the same shape) or not of the LoRA that the model has; LoraError while a LoRA is merged.
+    CheckpointError, before any change, if the adapter belongs to a different base (`check_base=False` accepts one of
+    the same shape), or if the model has a different LoRA; LoraError while a LoRA is merged.
     """
     adapter = read_adapter(path, allow_nonfinite)
     if is_merged(model):
-        raise LoraError("the LoRA is merged: call unmerge(model) before you load another")
+        raise LoraError("the LoRA is merged: call unmerge(model) before you load an adapter")
     present = resolved_config(model)
     check_setup(adapter.config, adapter.lora, model, present or adapter.lora, path)
     with refusing(path):
@@ -132,8 +130,14 @@ def load_adapter(model: Model, path: str | Path, allow_nonfinite: bool = False, 
         )
     if check_base and adapter.base_sha256 != base_hash(model, list(adapter.tensors)):
         raise CheckpointError(
-            f"{path} was trained on another base (the weights' hash differs): load that base first, "
-            "or pass check_base=False if you mean it"
+            f"{path} was trained on a different base (the weights' hash differs): load that base first, "
+            "or pass check_base=False if you are sure"
+        )
+    if adapter.quantized != (here := quantization(model)):
+        warnings.warn(
+            f"{path} was trained on this base in {adapter.quantized or 'floats'}, here it is in {here or 'floats'}: "
+            "expect slightly different outputs",
+            stacklevel=2,
         )
     if present is None:
         add_lora(model, adapter.lora)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from minilora import transformer
-from minilora.nn import Decoder
+from minilora import llama, transformer
+from minilora.nn import Config, Decoder
 
 
 class Architecture(NamedTuple):
@@ -17,20 +17,23 @@ class Architecture(NamedTuple):
     shapes: Callable[[Any], dict[str, tuple[int, ...]]]
 
 
-ARCHITECTURES = {"gpt2": Architecture(transformer.GPTConfig, transformer.GPT, transformer.shapes)}
+ARCHITECTURES = {
+    "gpt2": Architecture(transformer.GPTConfig, transformer.GPT, transformer.shapes),
+    "llama": Architecture(llama.LlamaConfig, llama.Llama, llama.shapes),
+}
 OLDEST = "gpt2"  # what a header means that names none, written before there was a choice
 
 
-def architecture(config: Any) -> str:
+def architecture(config: Config) -> str:
     """The name of the architecture that a config is for."""
     return next(name for name, known in ARCHITECTURES.items() if type(config) is known.config)
 
 
-def shapes(config: Any) -> dict[str, tuple[int, ...]]:
+def shapes(config: Config) -> dict[str, tuple[int, ...]]:
     """Name -> shape of every parameter of the model that this config describes, allocating none."""
     return ARCHITECTURES[architecture(config)].shapes(config)
 
 
-def build(config: Any) -> Decoder:
+def build(config: Config) -> Decoder:
     """A model of this config with zeros for weights, which cost nothing until they are written to."""
     return ARCHITECTURES[architecture(config)].model(config, seed=None)

@@ -1,8 +1,8 @@
-"""Training states: what `fit` needs to go on as if it had never stopped."""
+"""Training states: what `fit` needs to continue as if it had never stopped."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,8 @@ from minilora.optim import Adam
 def save_training(
     path: str | Path, model: Decoder, optimizer: Adam, record: dict[str, Any], best: Mapping[str, Any]
 ) -> None:
-    """Write what `fit` needs to go on as if it had never stopped: the trainable parameters, Adam's state, the
-    best weights so far, and a JSON `record` (step, losses, generator state)."""
+    """Write the trainable parameters, Adam's state, the best weights so far, and a JSON `record` (losses, the
+    generator's state, ...)."""
     trainable = {name: to_host(p.data) for name, p in model.named_parameters().items() if p.trainable}
     tensors = {f"param.{name}": array for name, array in trainable.items()}
     tensors |= {f"adam.{name}": array for name, array in optimizer.state_dict().items()}
@@ -32,25 +32,28 @@ def save_training(
     write_file(path, "training", header, tensors)
 
 
-def load_training(path: str | Path, model: Decoder, optimizer: Adam) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Put a training state back into the model and optimizer; returns the record and the best weights so far.
+def load_training(
+    path: str | Path, model: Decoder, optimizer: Adam, check: Callable[[dict[str, Any]], None] = lambda record: None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Put a training state back into the model and the optimizer; returns the record and the best weights so far.
 
-    CheckpointError, before any change, if it is not the state of this model, set up as it was then.
+    CheckpointError, before any change, if it is not a state of this model with this LoRA, or `check` raises one.
     """
     header, tensors = read_file(path, "training")
     trainable = {name: p for name, p in model.named_parameters().items() if p.trainable}
     with refusing(path):
         record = header["record"]
         check_setup(config_of(header), lora_of(header), model, resolved_config(model), path)
-        # Adam may not have met a parameter yet, and there may be no best weights: those may lack, no others.
+        # Before the first step Adam has no moments, and there may be no best weights: only these may be missing.
         groups = ("param", "adam.m", "adam.v", "best")
         known = {f"{group}.{name}": p.shape for group in groups for name, p in trainable.items()} | {"adam.t": ()}
         needed = [f"param.{name}" for name in trainable] + ["adam.t"]
         check_shapes(tensors, {key: known[key] for key in known if key in tensors or key in needed}, path)
         if header["base_sha256"] != base_hash(model, list(trainable)):
             raise CheckpointError(
-                f"{path} was trained on another base (the weights' hash differs): load that base first"
+                f"{path} was trained on a different base (the weights' hash differs): load that base first"
             )
+        check(record)
     optimizer.load_state_dict({k.removeprefix("adam."): a for k, a in tensors.items() if k.startswith("adam.")})
     best = {}
     for name, parameter in trainable.items():

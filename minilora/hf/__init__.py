@@ -9,13 +9,19 @@ Needs the extra `hf`: pip install "minilora[hf]".
 
 from minilora.hf.bpe import BPETokenizer, load_tokenizer
 from minilora.hf.gpt2 import load_gpt2, save_gpt2
+from minilora.hf.llama import load_llama, save_llama
 from minilora.hf.peft import load_peft_adapter, save_peft_adapter
+from minilora.hf.pretrained import load_pretrained, save_pretrained
 
 __all__ = [
     "BPETokenizer",
     "load_gpt2",
+    "load_llama",
     "load_peft_adapter",
+    "load_pretrained",
     "load_tokenizer",
     "save_gpt2",
+    "save_llama",
     "save_peft_adapter",
+    "save_pretrained",
 ]

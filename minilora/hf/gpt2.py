@@ -1,14 +1,14 @@
 """GPT-2's weights, from a Hugging Face folder and back.
 
-The arithmetic is the miniature's own; only names and layout differ.
+The arithmetic is that of `transformer.GPT`; only names and layout differ.
 
-    here (out, in)                                   GPT-2 (in, out), its class Conv1D
+    here (out, in)                                   GPT-2 (in, out), in its class Conv1D
     blocks.{i}.attn.q_proj, k_proj, v_proj           h.{i}.attn.c_attn, the three side by side
     blocks.{i}.attn.o_proj                           h.{i}.attn.c_proj
     blocks.{i}.mlp.up_proj, down_proj                h.{i}.mlp.c_fc, c_proj
     wte, wpe, ln_1, ln_2, ln_f                       the same, not transposed
 
-A language model puts `transformer.` before every name, and `lm_head.weight`, where a file has it, repeats wte.
+A language model's names start with `transformer.`, and `lm_head.weight`, if a file has it, repeats wte.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ import numpy as np
 
 from minilora.files.container import CheckpointError
 from minilora.hf.bpe import BPETokenizer, load_tokenizer
+from minilora.hf.layout import Layout
 from minilora.hf.safetensors_folder import StoredTensor, extra, read_json, stored_model, whole_folder
-from minilora.lora import LoraError, lora_config, lora_layers, lora_shapes
-from minilora.machine.backend import to_host
+from minilora.lora import LoraError, lora_layers
+from minilora.nn import Decoder
 from minilora.transformer import GPT, GPTConfig, shapes
 
-# Our layer -> GPT-2's, which holds q, k and v in this order.
+# Our layer -> GPT-2's; c_attn holds q, k and v in this order.
 LAYERS = {
     "attn.q_proj": "attn.c_attn",
     "attn.k_proj": "attn.c_attn",
@@ -37,7 +38,7 @@ LAYERS = {
     "mlp.down_proj": "mlp.c_proj",
 }
 
-# What the miniature computes, in the words of config.json, with the value that a missing key stands for.
+# What `transformer.GPT` computes, in the terms of config.json: also the values that missing keys stand for.
 FIXED = {
     "model_type": "gpt2",
     "activation_function": "gelu_new",
@@ -50,7 +51,7 @@ FIXED = {
 }
 SIZES = {"vocab_size": 50257, "n_positions": 1024, "n_layer": 12, "n_head": 12, "n_embd": 768}
 
-# The causal mask, which old files store with the weights, of 0 and 1 and of a large negative number.
+# The causal mask, which old files store with the weights: as zeros and ones, or as a large negative number.
 MASKS = re.compile(r"h\.\d+\.attn\.(masked_)?bias")
 
 FILES = ("config.json", "model.safetensors", "tokenizer.json", "vocab.json", "merges.txt")
@@ -65,38 +66,24 @@ def gpt2_name(name: str) -> str:
     return f"h.{index}.{LAYERS.get(layer, layer)}{rest}"
 
 
-def gpt2_layout(config: GPTConfig) -> dict[str, list[str]]:
-    """GPT-2's tensor names in the model's order -> our parameters that it holds one below the other."""
-    layout: dict[str, list[str]] = {}
-    for name in shapes(config):
-        layout.setdefault(gpt2_name(name), []).append(name)
-    return layout
-
-
-def check_is_gpt2(model: GPT) -> None:
-    """ValueError if the model has parts that neither GPT-2 nor a LoRA has, or lacks some."""
-    expected, lora = shapes(model.config), lora_config(model)
-    if lora is not None:
-        expected |= lora_shapes(expected, lora)
-    if odd := sorted(model.shapes().keys() ^ expected.keys()):
-        raise ValueError(f"GPT-2 and this model differ in {odd[0]}: remove what was added to the model first")
-
-
 def is_conv1d(name: str) -> bool:
-    """Whether GPT-2 stores the tensor of this name as (in, out)."""
+    """Whether GPT-2 stores this tensor as (in, out)."""
     return name.endswith(".weight") and any(f".{layer}." in name for layer in LAYERS.values())
+
+
+GPT2 = Layout("GPT-2", GPTConfig, "transformer.", "wte", gpt2_name, is_conv1d, default_targets=("c_attn",))
 
 
 # ------------------------------------------------------------------------------------------------ reading
 
 
 def load_gpt2(folder: str | Path, dtype: str = "float32") -> tuple[GPT, BPETokenizer | None]:
-    """The model in a Hugging Face GPT-2 folder, and its tokenizer, None where the folder has none.
+    """The model in a Hugging Face GPT-2 folder, and its tokenizer, or None if the folder has none.
 
-    Reads config.json; model.safetensors or its shards; tokenizer.json, or vocab.json and merges.txt. The model
-    computes in `dtype`, whatever the file stores. Tensors are read one by one: memory is the model's and one
-    tensor's. GPT-2's own dropout, which only its pre-training used, is left out.
-    CheckpointError if the folder is incomplete, damaged, or holds another model than the miniature can be.
+    Reads config.json; model.safetensors or its shards; tokenizer.json, or vocab.json and merges.txt. The model computes
+    in `dtype`, whatever the file stores. Tensors are read one by one, so memory peaks at the model plus one tensor.
+    GPT-2's own dropout, used only in its pre-training, is left out.
+    CheckpointError if the folder is incomplete, damaged, or holds a model that `transformer.GPT` cannot be.
     """
     folder = Path(folder)
     config = _model_config(folder, dtype)
@@ -107,20 +94,20 @@ def load_gpt2(folder: str | Path, dtype: str = "float32") -> tuple[GPT, BPEToken
     _check_tensors(config, stored, folder)
     model = GPT(config, seed=None)
     parameters = model.named_parameters()
-    for name, parts in gpt2_layout(config).items():
+    for name, parts in GPT2.parts(config).items():
         array = stored[name].read()
         pieces = np.split(array.T if is_conv1d(name) else array, len(parts))
         for part, piece in zip(parts, pieces, strict=True):
             parameters[part].data[...] = piece
         if name == "wte.weight" and head is not None and not np.array_equal(array, head.read()):
             raise CheckpointError(
-                f"{folder}: lm_head.weight is not wte.weight, and the miniature has no head of its own"
+                f"{folder}: lm_head.weight differs from wte.weight, and minilora's GPT-2 has no head of its own"
             )
     return model, tokenizer
 
 
 def _model_config(folder: Path, dtype: str) -> GPTConfig:
-    """The shape in config.json.  CheckpointError, by name, for a setting that the miniature cannot follow."""
+    """The shape in config.json.  CheckpointError for a setting that `transformer.GPT` does not have, naming it."""
     path = folder / "config.json"
     found = read_json(path)
     if "model_type" not in found:
@@ -151,7 +138,7 @@ def _check_tensors(config: GPTConfig, stored: dict[str, StoredTensor], folder: P
         raise CheckpointError(
             f"{folder}: config.json says blocks {config.n_layer}, the weights say {blocks}: they are not of one model"
         )
-    ours, layout = shapes(config), gpt2_layout(config)
+    ours, layout = shapes(config), GPT2.parts(config)
     if odd := sorted(set(layout) ^ set(stored)):
         fault = "lacks" if odd[0] in layout else "has more than GPT-2's language model:"
         raise CheckpointError(
@@ -171,35 +158,26 @@ def _check_tensors(config: GPTConfig, stored: dict[str, StoredTensor], folder: P
 # ------------------------------------------------------------------------------------------------ writing
 
 
-def save_gpt2(model: GPT, folder: str | Path, tokenizer: BPETokenizer | None = None) -> None:
+def save_gpt2(model: Decoder, folder: str | Path, tokenizer: BPETokenizer | None = None) -> None:
     """Write a folder that `transformers` loads as GPT2LMHeadModel, with the tokenizer if one is given.
 
     A LoRA goes into the weights: `merge(model)` it first, or write it beside them with `save_peft_adapter`.
-    LoraError if there is one that is not merged; ValueError if the model has parts that GPT-2 has not;
-    FileExistsError if the folder holds other files than these. The folder appears whole or not at all.
+    LoraError if it is not merged; ValueError if the model has parts that GPT-2 lacks; FileExistsError if the folder
+    holds any other files. The folder appears whole or not at all.
     """
     if any(not layer.merged for _, layer in lora_layers(model)):
         raise LoraError("the LoRA is not in the weights: call merge(model) first, or save_peft_adapter(model, folder)")
-    check_is_gpt2(model)
+    GPT2.check(model)
     with whole_folder(Path(folder), FILES) as new:
         (new / "config.json").write_text(json.dumps(_hf_config(model, tokenizer), indent=2) + "\n")
-        layout = gpt2_layout(model.config)
-        tensors = {f"transformer.{name}": stacked(model, name, parts) for name, parts in layout.items()}
-        extra("safetensors.numpy").save_file(tensors, new / "model.safetensors", metadata={"format": "pt"})
+        extra("safetensors.numpy").save_file(GPT2.tensors(model), new / "model.safetensors", metadata={"format": "pt"})
         if tokenizer is not None:
             tokenizer.save(new)
 
 
-def stacked(model: GPT, name: str, parts: list[str]) -> np.ndarray:
-    """GPT-2's tensor of this name, contiguous, from the parameters that make it."""
-    parameters = model.named_parameters()
-    array = np.concatenate([to_host(parameters[part].data) for part in parts])
-    return np.ascontiguousarray(array.T if is_conv1d(name) else array)
-
-
-def _hf_config(model: GPT, tokenizer: BPETokenizer | None) -> dict[str, Any]:
-    """config.json: dropout is 0, because the miniature trains its base without."""
-    c = model.config
+def _hf_config(model: Decoder, tokenizer: BPETokenizer | None) -> dict[str, Any]:
+    """config.json; dropout is 0, because minilora trains its base without."""
+    c: Any = model.config
     end = None if tokenizer is None else tokenizer.end_of_text
     return {
         **FIXED,

@@ -1,14 +1,14 @@
-"""LoRA adapters as PEFT keeps them: `adapter_config.json` beside `adapter_model.safetensors`, out and in.
+"""LoRA adapters as PEFT stores them: `adapter_config.json` beside `adapter_model.safetensors`, out and in.
 
-PEFT adapts the layers that GPT-2 has, and GPT-2 computes q, k and v in one, c_attn. The updates of separate
-q_proj, k_proj and v_proj stand one below the other there, and are one update of the summed rank:
+PEFT adapts the layers that GPT-2 has, and GPT-2 computes q, k and v in one layer, c_attn. There the updates of our
+q_proj, k_proj and v_proj are one below the other, and together they are one update of the summed rank:
 
     [ s_q B_q A_q ]       [ B_q   0   0  ] [ A_q ]
     [ s_k B_k A_k ]  =  s [  0   B_k  0  ] [ A_k ]        with alpha = s (r_q + r_k + r_v), so that alpha/r = s
     [ s_v B_v A_v ]       [  0    0  B_v ] [ A_v ]
 
-Nothing is approximated: a differing scaling goes into its B, and a layer without a LoRA has rows of zeros.
-The other way, one update B A of c_attn is three: each third of B's rows, all with the same A.
+Nothing is approximated: where the scalings differ, the difference goes into B; a layer without a LoRA gets zeros.
+In the other direction, one update B A of c_attn becomes three: each takes a third of B's rows, with the same A.
 """
 
 from __future__ import annotations
@@ -23,26 +23,29 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from minilora.files.architectures import architecture, shapes
 from minilora.files.container import CheckpointError
-from minilora.hf.gpt2 import check_is_gpt2, gpt2_layout, gpt2_name, stacked
+from minilora.hf.gpt2 import GPT2
+from minilora.hf.layout import Layout, rooted
+from minilora.hf.llama import LLAMA
 from minilora.hf.safetensors_folder import StoredTensor, extra, read_json, stored_tensors, whole_folder
-from minilora.lora import LoraConfig, LoraError, LoraLayer, add_lora, lora_config, lora_layers
+from minilora.lora import LoraConfig, LoraError, LoraLayer, add_lora, lora_config, lora_layers, matrices
 from minilora.machine.backend import array_module, to_host
-from minilora.nn import Embedding, Linear
-from minilora.transformer import GPT
+from minilora.nn import Decoder, Model
 
+LAYOUTS = {"gpt2": GPT2, "llama": LLAMA}  # by `files.architectures`
 FILES = ("adapter_config.json", "adapter_model.safetensors")
 PREFIX = "base_model.model."  # PEFT's own two wrappers around the model
 
-# Settings that are read; settings that say nothing about what the adapter computes; initialisations that leave
-# the base weights alone. Whatever else a file sets is refused by name.
+# Settings that we read; settings that do not change what the adapter computes; initialisations that leave the base's
+# weights as they are. Any other setting is refused by name.
 READ = {"r", "lora_alpha", "target_modules", "exclude_modules", "layers_to_transform", "rank_pattern", "alpha_pattern"}
 READ |= {"lora_dropout", "bias", "use_rslora", "peft_type", "init_lora_weights"}
 SILENT = {"auto_mapping", "base_model_name_or_path", "eva_config", "ensure_weight_tying", "fan_in_fan_out"}
 SILENT |= {"inference_mode", "layers_pattern", "megatron_core", "peft_version", "qalora_group_size", "revision"}
 SILENT |= {"task_type"}
-# What a missing key stands for, where PEFT and LoraConfig differ.
-DEFAULTS: dict[str, Any] = {"r": 8, "lora_alpha": 8, "target_modules": ["c_attn"]}
+# What a missing key means, where PEFT's defaults differ from LoraConfig's.
+DEFAULTS: dict[str, Any] = {"r": 8, "lora_alpha": 8}
 PLAIN_INITS = (True, False, "gaussian", "eva", "orthogonal")
 
 
@@ -54,8 +57,8 @@ class Update(NamedTuple):
     scaling: float
 
 
-def stack(updates: list[Update | None]) -> Update:
-    """The one update of layers that stand one below the other; None where a layer has none.
+def joined(updates: list[Update | None]) -> Update:
+    """One update for layers that are joined one below the other; None is a layer without an update.
 
     n updates of (d, k) and ranks r_i -> one of (n d, k) and rank sum r_i, as at the top of this file.
     """
@@ -72,11 +75,11 @@ def stack(updates: list[Update | None]) -> Update:
     return Update(A, B, scaling)
 
 
-def unstack(update: Update, n: int, keep_all: bool) -> list[Update | None]:
-    """The updates of the n layers that stand one below the other in one; the inverse of `stack`.
+def split(update: Update, n: int, keep_all: bool) -> list[Update | None]:
+    """The updates of the n layers that are joined one below the other; the inverse of `joined`.
 
-    Where each of the r components (column of B, row of A) serves one layer alone, as `stack` leaves them, each
-    layer gets its own, and a layer that has none gets None, unless `keep_all`. Otherwise all share the whole A.
+    If each of the r components (a column of B, a row of A) serves only one layer, as `joined` leaves them, each layer
+    gets its own, and a layer without any gets None, unless `keep_all`. Otherwise they all share the whole A.
     """
     blocks = np.split(update.B, n)
     serves = np.array([(block != 0).any(axis=0) for block in blocks])  # (n, r)
@@ -88,22 +91,25 @@ def unstack(update: Update, n: int, keep_all: bool) -> list[Update | None]:
     ]
 
 
-def adaptable_layers(model: GPT, root: str = "transformer.") -> dict[str, list[str]]:
-    """GPT-2's path of every layer that a LoRA can adapt -> our layers that stand in it.
+def layout_of(model: Decoder) -> Layout:
+    return LAYOUTS[architecture(model.config)]
 
-    wte stands in two, because PEFT adapts the table and the head that is tied to it one by one.
+
+def adaptable_layers(model: Decoder, root: str) -> dict[str, list[str]]:
+    """transformers' path of every layer that a LoRA can adapt -> our layers that stand in it.
+
+    A table with a head tied to it stands in two, because PEFT adapts the two one by one.
     """
-    layers: dict[str, list[str]] = {}
-    for path, module in model.named_modules():
-        if isinstance(module, (Linear, Embedding)):
-            layers.setdefault(root + gpt2_name(path), []).append(path)
-    return layers | {"lm_head": ["wte"]}
+    name, layers = layout_of(model).name, dict[str, list[str]]()
+    for path in matrices(shapes(model.config)):
+        layers.setdefault(rooted(root, name(path)), []).append(path)
+    return {"lm_head": ["wte"]} | layers
 
 
 def tensor_names(layer: str) -> tuple[str, str]:
     """PEFT's names for the A and B of a layer.
 
-    It sees a table of tokens as the transposed matrix, dW^T = s A^T B^T: the roles are swapped there, and both
+    It takes a table of embeddings for the transposed matrix, dW^T = s A^T B^T, so the roles are swapped there, and both
     are stored transposed (see `oriented`).
     """
     if is_table(layer):
@@ -112,19 +118,19 @@ def tensor_names(layer: str) -> tuple[str, str]:
 
 
 def oriented(layer: str, array: np.ndarray) -> np.ndarray:
-    """An A or B of ours as PEFT stores it, and the other way round."""
+    """An A or B of ours as PEFT stores it, or the other way round."""
     return array.T if is_table(layer) else array
 
 
 def is_table(layer: str) -> bool:
-    return layer.endswith(("wte", "wpe"))
+    return layer.endswith(("wte", "wpe", "embed_tokens"))
 
 
-def trained_biases(model: GPT, bias: str, adapted: Collection[str], root: str = "transformer.") -> dict[str, list[str]]:
-    """GPT-2's names of the biases that belong to an adapter -> our parameters that stand in each."""
+def trained_biases(model: Decoder, bias: str, adapted: Collection[str], root: str) -> dict[str, list[str]]:
+    """transformers' names of the biases that belong to an adapter -> our parameters that stand in each."""
     return {
         root + name: parts
-        for name, parts in gpt2_layout(model.config).items()
+        for name, parts in layout_of(model).parts(model.config).items()
         if name.endswith(".bias")
         and (bias == "all" or (bias == "lora_only" and root + name.removesuffix(".bias") in adapted))
     }
@@ -133,21 +139,22 @@ def trained_biases(model: GPT, bias: str, adapted: Collection[str], root: str = 
 # ------------------------------------------------------------------------------------------------ writing
 
 
-def save_peft_adapter(model: GPT, folder: str | Path, base_model: str | None = None) -> None:
-    """Write the model's LoRA as an adapter that `peft.PeftModel.from_pretrained(gpt2, folder)` loads.
+def save_peft_adapter(model: Decoder, folder: str | Path, base_model: str | None = None) -> None:
+    """Write the model's LoRA as an adapter that `peft.PeftModel.from_pretrained(base, folder)` loads.
 
-    On the same GPT2LMHeadModel it computes the same function. `base_model`, the base's name or folder, is noted
-    in the file for programs that find the base by it.
-    LoraError if the model has no LoRA; ValueError if it has other parts that GPT-2 has not; FileExistsError if the
-    folder holds other files than an adapter's.
+    On the same base in transformers it computes the same function. `base_model`, the base's name or folder, is recorded
+    for programs that look the base up.
+    LoraError if the model has no LoRA; ValueError if it has parts that its architecture lacks; FileExistsError if the
+    folder holds files that are not an adapter's.
     """
     config = lora_config(model)
     if config is None:
-        raise LoraError("the model has no LoRA to export: call add_lora(model, config), or save_gpt2 for all of it")
-    check_is_gpt2(model)
-    layers, adapted = adaptable_layers(model), dict(lora_layers(model))
+        raise LoraError("the model has no LoRA to export: call add_lora(model, config), or save all of it")
+    layout = layout_of(model)
+    layout.check(model)
+    layers, adapted = adaptable_layers(model, layout.root), dict(lora_layers(model))
     updates = {
-        name: stack([_update(adapted[path]) if path in adapted else None for path in paths])
+        name: joined([_update(adapted[path]) if path in adapted else None for path in paths])
         for name, paths in layers.items()
         if any(path in adapted for path in paths)
     }
@@ -155,16 +162,16 @@ def save_peft_adapter(model: GPT, folder: str | Path, base_model: str | None = N
     for name, update in updates.items():
         for tensor, array in zip(tensor_names(name), (update.A, update.B), strict=True):
             tensors[tensor] = oriented(name, array)
-    for name, parts in trained_biases(model, config.bias, updates).items():
+    for name, parts in trained_biases(model, config.bias, updates, layout.root).items():
         layer = name.removesuffix(".bias")
-        tensors[f"{layer}.base_layer.bias" if layer in updates else name] = stacked(model, name, parts)
+        tensors[f"{layer}.base_layer.bias" if layer in updates else name] = layout.stacked(model, name, parts)
     settings = {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
         "base_model_name_or_path": base_model,
         **_common_settings(config, updates, layers),
-        "fan_in_fan_out": True,  # Conv1D stores (in, out)
-        "ensure_weight_tying": "lm_head" in updates,
+        "fan_in_fan_out": any(layout.is_transposed(f"{layer}.weight") for layer in updates),
+        "ensure_weight_tying": "lm_head" in updates and layers["lm_head"] == ["wte"],
         "inference_mode": True,
     }
     with whole_folder(Path(folder), FILES) as new:
@@ -181,7 +188,7 @@ def _update(layer: LoraLayer) -> Update:
 
 
 def _common_settings(config: LoraConfig, updates: Mapping[str, Update], layers: Collection[str]) -> dict[str, Any]:
-    """What a LoraConfig of ours and one of PEFT's both say of these updates, which are among these layers."""
+    """The settings that a LoraConfig of ours and one of PEFT's share, for these updates of some of these layers."""
     ranks = {path: len(update.A) for path, update in updates.items()}
     alphas = {
         path: update.scaling * (math.sqrt(ranks[path]) if config.use_rslora else ranks[path])
@@ -203,13 +210,13 @@ def _common_settings(config: LoraConfig, updates: Mapping[str, Update], layers: 
 
 
 def _ending(path: str) -> str:
-    """The shortest ending that tells a layer from those of its block: attention and MLP both have a c_proj."""
+    """The shortest ending that identifies a layer within its block: attention and MLP both have a c_proj."""
     parts = path.split(".")
     return ".".join(parts[-2:] if parts[-1] == "c_proj" else parts[-1:])
 
 
 def _pattern(values: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """(the commonest value, the exceptions to it), by ending where all blocks agree, else path by path."""
+    """(the commonest value, the exceptions to it): by ending where all blocks agree, else by path."""
     commonest = Counter(values.values()).most_common(1)[0][0]
     of_ending: dict[str, set[Any]] = {}
     for path, value in values.items():
@@ -224,11 +231,11 @@ def _pattern(values: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
 # ------------------------------------------------------------------------------------------------ reading
 
 
-def load_peft_adapter(model: GPT, folder: str | Path) -> GPT:
+def load_peft_adapter(model: Model, folder: str | Path) -> Model:
     """Add the LoRA that PEFT saved in a folder to the model, and return the model.
 
-    Reads adapters of GPT-2's layers, ranks and alphas by pattern, rsLoRA and trained biases. An adapter of c_attn
-    becomes one each of q_proj, k_proj and v_proj (see `unstack`).
+    Reads ranks and alphas by pattern, rsLoRA and trained biases. An adapter of GPT-2's c_attn becomes one each of
+    q_proj, k_proj and v_proj (see `unstack`).
     CheckpointError, before any change, if the folder is incomplete or damaged, does not fit this model, or sets
     something that changes what is computed and that minilora lacks; LoraError if the model has a LoRA already.
     """
@@ -239,14 +246,15 @@ def load_peft_adapter(model: GPT, folder: str | Path) -> GPT:
         raise CheckpointError(f"{folder} is a file: name the folder that PEFT saved, with {' and '.join(FILES)} in it")
     settings_path, path = folder / "adapter_config.json", folder / "adapter_model.safetensors"
     settings, stored = _checked_settings(settings_path), _stored_adapter(path)
-    root = "transformer." if any(name.startswith("transformer.") for name in stored) else ""  # GPT2Model has none
+    layout = layout_of(model)
+    root = layout.root if any(name.startswith(layout.root) for name in stored) else ""  # GPT2Model has none
     layers = adaptable_layers(model, root)
-    plan = _planned(settings, layers, settings_path)
+    plan = _planned(settings, layers, layout, settings_path)
     arrays = _checked_tensors(model, stored, plan, root, path)
     updates: dict[str, Update] = {}
     for layer, (_, scaling) in plan.adapted.items():
         A, B = (oriented(layer, arrays[tensor]) for tensor in tensor_names(layer))
-        parts = unstack(Update(A, B, scaling), len(layers[layer]), keep_all=plan.config.bias == "lora_only")
+        parts = split(Update(A, B, scaling), len(layers[layer]), keep_all=plan.config.bias == "lora_only")
         updates |= {name: part for name, part in zip(layers[layer], parts, strict=True) if part is not None}
     values = {f"{name}.lora_{which}": getattr(u, which) for name, u in updates.items() for which in "AB"}
     for name, names in trained_biases(model, plan.config.bias, plan.adapted, root).items():
@@ -261,7 +269,7 @@ def load_peft_adapter(model: GPT, folder: str | Path) -> GPT:
 
 
 def _stored_adapter(path: Path) -> dict[str, StoredTensor]:
-    """The tensors of an adapter under the names of the model it adapts, PEFT's wrappers left out."""
+    """The tensors of an adapter, named as in the model it adapts, without the names of PEFT's wrappers."""
     if not path.exists() and path.with_suffix(".bin").exists():
         raise CheckpointError(
             f"{path.parent} holds {path.stem}.bin, a pickle, which minilora never opens: load it with PEFT and "
@@ -273,7 +281,7 @@ def _stored_adapter(path: Path) -> dict[str, StoredTensor]:
 
 
 def _checked_settings(path: Path) -> dict[str, Any]:
-    """adapter_config.json, once nothing in it is beyond plain LoRA.  CheckpointError, by name, for what is."""
+    """adapter_config.json, if nothing in it is beyond plain LoRA.  CheckpointError, naming the setting, if one is."""
     settings = read_json(path)
     if settings.get("peft_type") != "LORA":
         raise CheckpointError(f"{path}: peft_type is {settings.get('peft_type')!r}, and minilora reads 'LORA' only")
@@ -289,47 +297,48 @@ def _checked_settings(path: Path) -> dict[str, Any]:
 
 
 class _Plan(NamedTuple):
-    """What the settings ask of a model: the config in PEFT's terms, and (rank, scaling) of each layer it adapts."""
+    """What the settings mean for a model: the config in PEFT's terms, and (rank, scaling) of each adapted layer."""
 
     config: LoraConfig
     adapted: dict[str, tuple[int, float]]
 
 
-def _planned(settings: Mapping[str, Any], layers: Collection[str], path: Path) -> _Plan:
+def _planned(settings: Mapping[str, Any], layers: Mapping[str, list[str]], layout: Layout, path: Path) -> _Plan:
     """Apply the settings to these layers.  A LoraConfig of ours has PEFT's rules for names and patterns.
 
-    CheckpointError if a setting makes no sense, or no layer is adapted, or wte without the head or the reverse.
+    CheckpointError if a setting makes no sense, or no layer is adapted, or one of a table and a head tied to it.
     """
     names = ("r", "lora_alpha", "target_modules", "lora_dropout", "bias", "use_rslora", "rank_pattern", "alpha_pattern")
     given = {name: settings[name] for name in names if settings.get(name) is not None}
     try:
-        config = LoraConfig(**(DEFAULTS | given))
+        config = LoraConfig(**({"target_modules": layout.default_targets} | DEFAULTS | given))
         adapted = {
             layer: (config.rank(layer), config.scaling(layer))
             for layer in layers
             if _is_targeted(layer, settings, config)
         }
-        table = next(layer for layer in layers if layer.endswith("wte"))
-        if table in adapted and settings.get("ensure_weight_tying"):
+        table = next(layer for layer in layers if layer.endswith(layout.table))
+        tied = layers["lm_head"] == layers[table]
+        if tied and table in adapted and settings.get("ensure_weight_tying"):
             # The head then comes along with its table, and PEFT has taken its name off the list.
             adapted["lm_head"] = (config.rank("lm_head"), config.scaling("lm_head"))
     except (TypeError, ValueError, AttributeError, re.error) as error:
         raise CheckpointError(f"{path} is damaged: {error}. Fetch it again") from None
     if not adapted:
         raise CheckpointError(
-            f"{path} targets {settings.get('target_modules')!r}, and GPT-2 has none of these: "
+            f"{path} targets {settings.get('target_modules')!r}, and {layout.title} has none of these: "
             "the adapter belongs to another kind of model"
         )
-    if ("lm_head" in adapted) != (table in adapted):
+    if tied and ("lm_head" in adapted) != (table in adapted):
         raise CheckpointError(
-            f"{path} adapts one of wte and lm_head alone, and minilora's head is tied to its table: "
-            'train the adapter with target_modules=["wte", "lm_head"] and ensure_weight_tying=True'
+            f"{path} adapts one of {layout.table} and lm_head alone, and this model's head is tied to its table: "
+            f'train the adapter with target_modules=["{layout.table}", "lm_head"] and ensure_weight_tying=True'
         )
     return _Plan(config, adapted)
 
 
 def _is_targeted(layer: str, settings: Mapping[str, Any], config: LoraConfig) -> bool:
-    """PEFT's rule: targeted by name, and not excepted by name nor by the number of its block."""
+    """PEFT's rule: targeted by name, and excluded neither by name nor by the number of its block."""
     excluded, blocks = settings.get("exclude_modules"), settings.get("layers_to_transform")
     if excluded and LoraConfig(target_modules=excluded).targets(layer):
         return False
@@ -340,41 +349,42 @@ def _is_targeted(layer: str, settings: Mapping[str, Any], config: LoraConfig) ->
 
 
 def _checked_tensors(
-    model: GPT, stored: dict[str, StoredTensor], plan: _Plan, root: str, path: Path
+    model: Decoder, stored: dict[str, StoredTensor], plan: _Plan, root: str, path: Path
 ) -> dict[str, np.ndarray]:
-    """The tensors that the plan asks for.  CheckpointError unless just these are stored, in the model's shapes."""
+    """The tensors of the plan.  CheckpointError unless exactly these are stored, in the model's shapes."""
     layers, parameters = adaptable_layers(model, root), model.named_parameters()
+    table = f"{root}{layout_of(model).table}"
     expected: dict[str, tuple[int, ...]] = {}
     for layer, (r, _) in plan.adapted.items():
         d, k = parameters[f"{layers[layer][0]}.weight"].shape
-        shapes = [(r, k), (len(layers[layer]) * d, r)]
-        expected |= zip(tensor_names(layer), (s[::-1] if is_table(layer) else s for s in shapes), strict=True)
+        pair = [(r, k), (len(layers[layer]) * d, r)]
+        expected |= zip(tensor_names(layer), (s[::-1] if is_table(layer) else s for s in pair), strict=True)
     for name, parts in trained_biases(model, plan.config.bias, plan.adapted, root).items():
         expected[name] = (sum(parameters[part].size for part in parts),)
     # PEFT may store the frozen table beside its adapter: that is another way to say which base it belongs to.
-    for table in {f"{root}wte.weight", "lm_head.weight"} & set(stored):
-        if not np.array_equal(stored.pop(table).read(), to_host(model.wte.weight.data)):
-            raise CheckpointError(f"{path} brings a {table} that is not this model's: load the base it was trained on")
+    for name in {f"{table}.weight", "lm_head.weight"} & set(stored):
+        ours = parameters[f"{layers[name.removesuffix('.weight')][0]}.weight"]
+        if not np.array_equal(stored.pop(name).read(), to_host(ours.data)):
+            raise CheckpointError(f"{path} brings a {name} that is not this model's: load the base it was trained on")
     if odd := sorted(set(stored) ^ set(expected)):
         fault = "lacks" if odd[0] in expected else "holds, against its configuration,"
         raise CheckpointError(
-            f"{path} {fault} {odd[0]} ({len(odd)} such): it was written half, or belongs to another model than this"
+            f"{path} {fault} {odd[0]} ({len(odd)} such): it is incomplete, or belongs to a different model"
         )
     for name, shape in expected.items():
         if stored[name].shape != shape:
             raise CheckpointError(
                 f"{path}: {name} has shape {stored[name].shape}, expected {shape} by its configuration and this model: "
-                "it belongs to another model, or to another adapter_config.json"
+                "it belongs to a different model, or a different adapter_config.json"
             )
     arrays = {name: stored[name].read() for name in expected}
-    if "lm_head" in plan.adapted:
-        table = f"{root}wte"
+    if "lm_head" in plan.adapted and layers["lm_head"] == layers[table]:
         pairs = zip(tensor_names("lm_head"), tensor_names(table), strict=True)
         if plan.adapted["lm_head"] != plan.adapted[table] or not all(
             np.array_equal(arrays[head], oriented(table, arrays[name])) for head, name in pairs
         ):
             raise CheckpointError(
-                f"{path} adapts wte and lm_head differently, and minilora's head is tied to its table: "
+                f"{path} adapts {table} and lm_head differently, and this model's head is tied to its table: "
                 "train the adapter with ensure_weight_tying=True"
             )
     return arrays

@@ -1,8 +1,8 @@
-"""Folders as Hugging Face keeps them: JSON beside safetensors, checked before they are believed, written whole.
+"""Folders as Hugging Face stores them: JSON beside safetensors, validated before use, written whole or not at all.
 
-A .safetensors file is 8 bytes with the length of a JSON header, the header (name -> dtype, shape and place of
-each tensor), then the tensors' bytes, row by row and little-endian. The `safetensors` library checks and writes
-such files. The bytes are read here, one tensor at a time: its NumPy side knows no bfloat16 and reads through a
+A .safetensors file is 8 bytes with the length of a JSON header, the header (name -> dtype, shape and place of each
+tensor), then the tensors' bytes, row by row and little-endian. The `safetensors` library validates and writes such
+files. We read the bytes ourselves, one tensor at a time: its NumPy interface has no bfloat16, and it reads through a
 memory map, which would count the file a second time.
 """
 
@@ -23,7 +23,7 @@ import numpy as np
 
 from minilora.files.container import CheckpointError
 
-# bfloat16 is the upper half of a float32: NumPy has no name for it, so its bits come in as whole numbers.
+# bfloat16 is the upper half of a float32. NumPy has no such dtype, so we read its bits as whole numbers.
 DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 
 
@@ -49,7 +49,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 class StoredTensor(NamedTuple):
-    """Where a tensor lies: its file, its first byte there, its dtype in safetensors' words, and its shape."""
+    """Where a tensor is: its file, its first byte there, its dtype in safetensors' terms, and its shape."""
 
     path: Path
     offset: int
@@ -82,18 +82,16 @@ class StoredTensor(NamedTuple):
 def stored_tensors(path: Path) -> dict[str, StoredTensor]:
     """Name -> place of every tensor in one .safetensors file; only the header is read.
 
-    CheckpointError if the file is missing, cut off or something else.
+    CheckpointError if the file is missing, cut off or not a safetensors file.
     """
     safetensors = extra("safetensors")
     try:
-        # Opening checks that the header is honest: every byte of the file belongs to exactly one tensor, whose
-        # dtype and shape ask for just so many.
+        # Opening validates the header: every byte of the file belongs to exactly one tensor, and its dtype and shape
+        # need exactly these bytes.
         with safetensors.safe_open(path, framework="numpy"):
             pass
     except FileNotFoundError:
-        raise CheckpointError(
-            f"{path.parent} lacks {path.name}: it was written or fetched half, get it whole"
-        ) from None
+        raise CheckpointError(f"{path.parent} lacks {path.name}: the folder is incomplete, fetch it again") from None
     except safetensors.SafetensorError as error:
         raise CheckpointError(f"{path} is damaged or no safetensors file ({error}): fetch it again") from None
     with open(path, "rb") as file:
@@ -131,11 +129,11 @@ def stored_model(folder: Path) -> dict[str, StoredTensor]:
 
 @contextmanager
 def whole_folder(folder: Path, files: Collection[str]) -> Iterator[Path]:
-    """A temporary folder to write `files` into, which becomes `folder` once the block has ended without an error.
+    """A temporary folder to write `files` into, which becomes `folder` when the block ends without an error.
 
-    A process killed at any point leaves the old folder or the new one, under its own name or the other's with
-    `.tmp` behind it. An existing folder is replaced if it is empty or holds only such files; FileExistsError,
-    before anything is written, if it holds others.
+    A process killed at any point leaves the old folder or the new one, perhaps under a name that ends with `.tmp`. An
+    existing folder is replaced if it is empty or holds only such files; FileExistsError, before anything is written, if
+    it holds others.
     """
     folder = folder.resolve()
     if folder.exists() and (others := sorted(set(os.listdir(folder)) - set(files))):

@@ -9,13 +9,13 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
 from minilora.machine.backend import Array, Scalar
 from minilora.machine.blas import keep_freed_memory, short_turns, single_threaded_blas
-from minilora.machine.processes import all_reduce, process_share
+from minilora.machine.processes import Comm, all_reduce, process_share
 
 # Of a piece's (tokens, width) arrays: half a megabyte in float32, so that a few of them fit a core's cache, and
 # still large enough that a product is worth its call.
@@ -31,7 +31,7 @@ def sum_over_pieces(
     xp: ModuleType,
     workers: int = 1,
     rng: np.random.Generator | None = None,
-    comm: Any = None,
+    comm: Comm | None = None,
 ) -> tuple[Scalar, dict[str, Array]]:
     """The sums, over all rows of a batch, of what piece(rows, rng, grads) returns and of the gradients that it adds.
 
@@ -72,12 +72,15 @@ def pieces_for(B: int, T: int, C: int, xp: ModuleType) -> list[slice]:
 
 
 def piece_slices(B: int, T: int, C: int) -> list[slice]:
-    """B rows of T tokens cut into slices of about ELEMENTS_PER_PIECE, and at least two of them.
+    """B rows of T tokens cut into equal slices of at most about ELEMENTS_PER_PIECE: an even number of them, so that two
+    threads get the same.
 
     The shape alone decides, so the pieces are the same for every number of workers.
     """
     rows = max(1, min(B // 2, ELEMENTS_PER_PIECE // (T * C)))
-    return [slice(i, min(i + rows, B)) for i in range(0, B, rows)]
+    n = -(-B // rows)
+    n = min(B, n + n % 2)
+    return [slice(a, b) for a, b in pairwise(B * i // n for i in range(n + 1))]
 
 
 def piece_seeds(rng: np.random.Generator, B: int, T: int, C: int) -> list[int]:
@@ -93,7 +96,7 @@ def share_out(pieces: range, workers: int, work: Callable[[range], Result]) -> l
     """
     if len(pieces) <= 1:
         return [work(pieces)]
-    workers = max(1, min(workers, len(pieces)))
+    workers = min(workers, len(pieces))
     shares = [pieces[a:b] for a, b in pairwise(len(pieces) * w // workers for w in range(workers + 1))]
     with single_threaded_blas(), short_turns():
         threads = _threads(workers - 1, os.getpid()) if workers > 1 else None

@@ -11,11 +11,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from minilora.machine.backend import Array, Scalar, array_module, to_host
+
+
+class Comm(Protocol):
+    """What is used of an MPI communicator (`mpi4py.MPI.Comm`)."""
+
+    rank: int
+    size: int
+
+    def Allreduce(self, sendbuf: np.ndarray, recvbuf: np.ndarray) -> None: ...
 
 
 def world() -> Any:
@@ -29,13 +38,13 @@ def world() -> Any:
         ) from None
 
 
-def process_share(pieces: int, comm: Any) -> range:
+def process_share(pieces: int, comm: Comm) -> range:
     """This process's share of a batch's pieces; it may be empty."""
     return range(pieces * comm.rank // comm.size, pieces * (comm.rank + 1) // comm.size)
 
 
 def all_reduce(
-    comm: Any, loss: Scalar, grads: Mapping[str, Array], trained: Mapping[str, Array]
+    comm: Comm, loss: Scalar, grads: Mapping[str, Array], trained: Mapping[str, Array]
 ) -> tuple[float, dict[str, Array]]:
     """The sums of loss and gradients over all processes, the same in each.
 

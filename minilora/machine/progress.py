@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -9,26 +12,29 @@ from typing import TextIO
 
 
 class Progress:
-    """Report `update(done, note)` calls on the way to `total`.
+    """Shows how far a run of `total` steps is.
 
-    Writes to `stream` (stderr), on a terminal ten times a second, else every `plain_every` seconds and at the end.
+    It writes to `stream` (stderr): ten times a second on a terminal, otherwise every `plain_every` seconds and at the
+    end; nothing if not `shown`. If the stream cannot be written (a full disk, a closed pipe), the run goes on without.
     """
 
-    def __init__(self, total: int, label: str, stream: TextIO | None = None, plain_every: float = 10.0) -> None:
-        self.total, self.label = total, label
+    def __init__(
+        self, total: int, label: str, stream: TextIO | None = None, plain_every: float = 10.0, shown: bool = True
+    ) -> None:
+        self.total, self.label, self.shown = total, label, shown
         self.stream = sys.stderr if stream is None else stream
-        self.live = self.stream.isatty()
+        self.live = shown and self.stream.isatty()
         self.every = 0.1 if self.live else plain_every
         self.start = self.last = time.perf_counter()
         self.first_done: int | None = None
         self.width = 0
 
     def update(self, done: int, note: str | Callable[[], str] = "") -> None:
-        """Say that `done` of `total` are behind us, with a `note`: a function is called only if the line is written."""
+        """Show that `done` of `total` steps are finished. If `note` is a function, it is called only when needed."""
         now = time.perf_counter()
         if self.first_done is None:  # a resumed run starts in the middle
             self.first_done = done - 1
-        if done < self.total and now - self.last < self.every:
+        if not self.shown or (done < self.total and now - self.last < self.every):
             return
         self.last = now
         note = note if isinstance(note, str) else note()
@@ -39,18 +45,29 @@ class Progress:
         self._write(line, end=done >= self.total)
 
     def close(self) -> None:
-        """Leave the line as it is and go to the next: for a run that stops before its total."""
+        """End the line, in case the run stops before its total."""
         if self.live and self.width:
-            self.stream.write("\n")
+            self._put("\n")
             self.width = 0
 
     def _write(self, line: str, end: bool) -> None:
-        if self.live:
-            self.stream.write("\r" + line.ljust(self.width) + ("\n" if end else ""))
-            self.width = 0 if end else len(line)
-        else:
-            self.stream.write(line + "\n")
-        self.stream.flush()
+        if not self.live:
+            return self._put(line + "\n")
+        room = self._columns() - 1  # a longer line would wrap, and could not be rewritten
+        line = line[:room]
+        self._put("\r" + line.ljust(min(self.width, room)) + ("\n" if end else ""))
+        self.width = 0 if end else len(line)
+
+    def _put(self, text: str) -> None:
+        with contextlib.suppress(OSError):
+            self.stream.write(text)
+            self.stream.flush()
+
+    def _columns(self) -> int:
+        try:
+            return os.get_terminal_size(self.stream.fileno()).columns
+        except (OSError, ValueError):  # there is no file behind the stream, or it has no size
+            return shutil.get_terminal_size().columns
 
 
 def format_seconds(seconds: float) -> str:

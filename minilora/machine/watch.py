@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -23,9 +23,14 @@ class Watch:
     there until `look`; meanwhile the GPU itself decides whether a step is good and which weights to keep.
     """
 
-    def __init__(self, weights: Mapping[str, Array], losses: list[float], xp: ModuleType) -> None:
-        """weights: the arrays that train, by name; losses: the list to which each step's loss is appended."""
-        self.weights, self.losses, self.xp = weights, losses, xp
+    def __init__(self, weights: Mapping[str, Array], losses: list[float], xp: ModuleType, of: str = "") -> None:
+        """
+        weights  the arrays that train, by name
+        losses   the list to which each step's loss is appended
+        xp       the library that owns losses and norms
+        of       what trains, for the message, if there are several
+        """
+        self.weights, self.losses, self.xp, self.of = weights, losses, xp, of
         self.kept: dict[str, Array] = {}
         self.good: Any = True  # whether all steps so far were
         self.unseen: list[Scalar] = []  # loss, norm, loss, norm, ...
@@ -51,13 +56,24 @@ class Watch:
         self.unseen = []
         for loss, norm in zip(numbers[::2], numbers[1::2], strict=True):
             if not (math.isfinite(loss) and math.isfinite(norm)):
-                for name, w in self.kept.items():
-                    self.weights[name][...] = w
-                raise NonFiniteLossError(
-                    f"step {len(self.losses)}: the loss is {loss} and the gradients' norm {norm}. The model holds the "
-                    "weights of the last step where both were finite. Try a lower learning rate, or a lower clip"
+                self._put_back(
+                    f"step {len(self.losses)}{self.of}: the loss is {loss} and the gradients' norm {norm}. The model "
+                    "holds the weights of the last step where both were finite"
                 )
             self.losses.append(loss)
+
+    def after_update(self, loss: float) -> None:
+        """NonFiniteLossError, with the weights before it put back, if the latest update leads to such a loss."""
+        if not math.isfinite(loss):
+            self._put_back(
+                f"step {len(self.losses) - 1}{self.of}: its update leads to a loss of {loss}. The model holds the "
+                "weights from before it"
+            )
+
+    def _put_back(self, found: str) -> NoReturn:
+        for name, w in self.kept.items():
+            self.weights[name][...] = w
+        raise NonFiniteLossError(f"{found}. Try a lower learning rate, or a lower clip")
 
     def latest(self) -> float:
         """The loss of the latest step."""

@@ -1,22 +1,23 @@
 """Bottleneck adapters (Houlsby et al. 2019, section 2): small layers in series with the base's own.
 
-    adapter(z) = z + up(gelu(down(z)))          down: d -> m with bias, up: m -> d with bias, m << d
+    bottleneck(z) = z + up(gelu(down(z)))       down: d -> m with bias, up: m -> d with bias, m << d
 
-Unlike LoRA's branch, which runs beside W0 and can be merged into it, an adapter waits for its input and leaves a
-nonlinearity behind: it cannot be folded into any weight, and costs time at inference (Hu et al. 2021, table 1).
+LoRA's branch runs beside W0 and can be merged into it. A bottleneck has to wait for its input, and its nonlinearity
+cannot be folded into any weight, so it costs time at inference (Hu et al. 2021, table 1). The papers call it an
+adapter, as the methods' names still do; elsewhere in minilora an adapter is LoRA's A and B.
 
-    Adapter-H   Houlsby et al. 2019: two a block, on what attention and what the MLP are about to add to x
-    Adapter-P   Pfeiffer et al. 2021: one a block, on what the MLP is about to add
-    Adapter-L   Lin et al. 2020: one a block, on the block's output, behind a LayerNorm of its own:
+    Adapter-H   Houlsby et al. 2019: two per block, on what attention and what the MLP are about to add to x
+    Adapter-P   Pfeiffer et al. 2021: one per block, on what the MLP is about to add
+    Adapter-L   Lin et al. 2020: one per block, on the block's output, after a LayerNorm of its own:
                 x + up(gelu(down(ln(x))))
-    Adapter-D   Rücklé et al. 2020 (AdapterDrop): here Adapter-L, without those of the lowest `drop` blocks; backward
-                then ends at the lowest adapter, and inference passes the dropped ones by
+    Adapter-D   Rücklé et al. 2020 (AdapterDrop): here Adapter-L without those of the lowest `drop` blocks; backward
+                then ends at the lowest bottleneck, and inference skips the dropped ones
 
-|Theta| = L_Adpt (2 d m + m + d) + 2 L_LN d for L_Adpt adapters and L_LN LayerNorms of their own (section 5.1, which
-writes r for the bottleneck m).
+|Theta| = L_Adpt (2 d m + m + d) + 2 L_LN d for L_Adpt bottlenecks and L_LN LayerNorms of their own (section 5.1, which
+writes r for the width m).
 Houlsby et al. draw both matrices with a standard deviation of 0.01, for a map near the identity. Here up is zero, as
-LoRA's B is: the adapted model starts as the base exactly, and gradients reach `up` at once and `down` behind it.
-The sources differ in the nonlinearity; this is the transformer's own, for all of them.
+LoRA's B is: the adapted model starts as the base exactly; the first gradient reaches `up`, and from the next step on
+`down` as well. The sources differ in the nonlinearity; here all of them have the transformer's own, GELU.
 """
 
 from __future__ import annotations
@@ -29,37 +30,36 @@ import numpy as np
 from minilora import ops
 from minilora.machine.backend import Array
 from minilora.methods.method import Method, whole_number
-from minilora.nn import Block, Gradients, LayerNorm, Linear, Module, Parameter, normal
-from minilora.transformer import GPT, MLP, CausalSelfAttention, GPTConfig
+from minilora.nn import Cache, Config, Decoder, Gradients, LayerNorm, Linear, Module, Parameter, Rng, Wrapper, normal
 
 
-class AdapterCache(NamedTuple):
-    """What the adapter's backward reads: its layers' own caches, the GELU's input h, output a and phi (..., m)."""
+class BottleneckCache(NamedTuple):
+    """What the bottleneck's backward reads: its layers' own caches, the GELU's input h, output a and phi (..., m)."""
 
-    ln: Any
-    down: Any
-    up: Any
+    ln: Cache
+    down: Cache
+    up: Cache
     h: Array
     a: Array
     phi: Array
 
 
-class Adapter(Module):
+class Bottleneck(Module):
     """y = z + up(gelu(down(n))) with n = ln(z), or n = z where `ln` is None."""
 
     def __init__(self, down: Linear, up: Linear, ln: LayerNorm | None = None) -> None:
         self.ln, self.down, self.up = ln, down, up
 
-    def forward(self, z: Array, rng: Any = None) -> tuple[Array, AdapterCache]:
+    def forward(self, z: Array, rng: Rng = None) -> tuple[Array, BottleneckCache]:
         """z (..., d) -> y (..., d)."""
         n, ln = (z, None) if self.ln is None else self.ln.forward(z, rng)
         h, down = self.down.forward(n, rng)
         a, phi = ops.gelu(h)
         y, up = self.up.forward(a, rng)
         y += z
-        return y, AdapterCache(ln, down, up, h, a, phi)
+        return y, BottleneckCache(ln, down, up, h, a, phi)
 
-    def backward(self, dy: Array, cache: AdapterCache, grads: Gradients, need_dx: bool = True) -> Array | None:
+    def backward(self, dy: Array, cache: BottleneckCache, grads: Gradients, need_dx: bool = True) -> Array | None:
         """dy (..., d) -> dz (..., d): what comes back through the bottleneck, and dy itself past it."""
         need_dz = need_dx or (self.ln is not None and self.ln.trainable)
         da = self.up.backward(dy, cache.up, grads, need_dx=need_dz or self.down.trainable)
@@ -74,97 +74,60 @@ class Adapter(Module):
         return dz
 
 
-class Adapted(Module):
-    """A layer with an adapter on its output.  It is the layer still: its parameters keep their names."""
+class BottleneckAfter(Wrapper):
+    """A layer (attention, the MLP or a whole block) with a bottleneck on its output."""
 
-    adapter: Adapter
+    def __init__(self, base: Module, bottleneck: Bottleneck) -> None:
+        self.base = base
+        self.adapter = bottleneck  # named as the paper names it, and as files do
 
-    def forward(self, x: Array, *context: Any, **settings: Any) -> tuple[Array, Any]:
-        """The layer's own forward, whatever it takes besides x (..., d), and then the adapter's."""
-        z, layer = super().forward(x, *context, **settings)  # type: ignore[misc]
-        y, adapter = self.adapter.forward(z)
-        return y, (layer, adapter)
+    def forward(self, x: Array, *context: Any, **settings: Any) -> tuple[Array, tuple[Cache, BottleneckCache]]:
+        """The base's own forward, whatever it takes besides x (..., d), and then the bottleneck's."""
+        z, base = self.base.forward(x, *context, **settings)
+        y, bottleneck = self.adapter.forward(z)
+        return y, (base, bottleneck)
 
-    def backward(self, dy: Array, cache: Any, grads: Gradients, need_dx: bool = True) -> Array | None:
-        """dy (..., d) -> dx (..., d).  The layer is entered only if it, or something below it, trains."""
-        layer, adapter = cache
-        enter = need_dx or any(child.trainable for _, child in self.children() if child is not self.adapter)
-        dz = self.adapter.backward(dy, adapter, grads, enter)
-        return None if dz is None or not enter else super().backward(dz, layer, grads, need_dx)  # type: ignore[misc]
-
-
-class AdaptedAttention(Adapted, CausalSelfAttention):
-    """Attention with an adapter on what it adds to x."""
-
-
-class AdaptedMLP(Adapted, MLP):
-    """The MLP with an adapter on what it adds to x."""
+    def backward(
+        self, dy: Array, cache: tuple[Cache, BottleneckCache], grads: Gradients, need_dx: bool = True
+    ) -> Array | None:
+        """dy (..., d) -> dx (..., d).  The base is entered only if it, or something below it, trains."""
+        base, bottleneck = cache
+        enter = need_dx or self.base.trainable
+        dz = self.adapter.backward(dy, bottleneck, grads, enter)
+        return None if dz is None or not enter else self.base.backward(dz, base, grads, need_dx)
 
 
-class AdaptedBlock(Adapted, Block):
-    """A block with an adapter on its output."""
-
-
-_ADAPTED: dict[type, type[Adapted]] = {CausalSelfAttention: AdaptedAttention, MLP: AdaptedMLP, Block: AdaptedBlock}
-
-
-def _adapt(model: GPT, paths: list[str], seed: int, m: int, layer_norm: bool) -> None:
-    """Freeze the model and put a new adapter behind the layer at each path."""
-    model.freeze()
-    rng = np.random.default_rng(seed)
-    for path in paths:
-        layer = model.get_submodule(path)
-        adapted = _ADAPTED[type(layer)].__new__(_ADAPTED[type(layer)])
-        vars(adapted).update(vars(layer))
-        adapted.adapter = _new_adapter(model, rng, m, layer_norm)
-        model.set_submodule(path, adapted)
-
-
-def _new_adapter(model: GPT, rng: np.random.Generator, m: int, layer_norm: bool) -> Adapter:
-    """down drawn with std 1/sqrt(d), so that down(z) has the scale of z; up zero, so that adapter(z) = z."""
-    d, dtype = model.config.n_embd, model.config.dtype
+def _new(model: Decoder, rng: np.random.Generator, m: int, layer_norm: bool) -> Bottleneck:
+    """down drawn with std 1/sqrt(d), so that down(z) has the scale of z; up zero, so that it starts as y = z."""
+    d, dtype = model.width, model.dtype
     down = Linear(Parameter(normal(rng, (m, d), 1 / math.sqrt(d), dtype)), Parameter(np.zeros(m, dtype)))
     up = Linear(Parameter(np.zeros((d, m), dtype)), Parameter(np.zeros(d, dtype)))
-    adapter = Adapter(down, up, LayerNorm(d, dtype) if layer_norm else None)
-    xp = model.xp
-    for parameter in adapter.named_parameters().values():
-        parameter.data = xp.asarray(parameter.data)
-    return adapter
+    return Bottleneck(down, up, LayerNorm(d, dtype) if layer_norm else None).to(model.xp.__name__)
 
 
-def _parameters(config: GPTConfig, adapters: int, m: int, layer_norms: int) -> int:
-    """L_Adpt (2 d m + m + d) + 2 L_LN d."""
-    m, d = whole_number("m, the bottleneck's width,", m, 1), config.n_embd
-    return adapters * (2 * d * m + m + d) + 2 * layer_norms * d
+def _method(name: str, label: str, source: str, parts: tuple[str, ...], drop: int | None = None) -> Method:
+    """The method that puts a bottleneck after each of these parts of each block: ".attn", ".mlp", or "" for all of it,
+    where it has a LayerNorm.  `drop` is the option's default, None if there is no such option."""
+    layer_norm = parts == ("",)
+
+    def places(layers: int, drop: int) -> list[str]:
+        drop = whole_number("drop, the blocks without a bottleneck,", drop, 0, layers - 1)
+        return [f"blocks.{i}{part}" for i in range(drop, layers) for part in parts]
+
+    def change(model: Decoder, seed: int, m: int, drop: int = 0) -> None:
+        model.freeze()
+        rng, layers = np.random.default_rng(seed), dict(model.named_modules())
+        paths = places(model.layers, drop)
+        model.replace({path: BottleneckAfter(layers[path], _new(model, rng, m, layer_norm)) for path in paths})
+
+    def count(config: Config, m: int, drop: int = 0) -> int:
+        m, d = whole_number("m, the bottleneck's width,", m, 1), config.width
+        return len(places(config.layers, drop)) * (2 * d * m + m + d + (2 * d if layer_norm else 0))
+
+    return Method(name, label, source, change, count, {"m": 8} if drop is None else {"m": 8, "drop": drop})
 
 
-def _apply_h(model: GPT, seed: int, m: int) -> None:
-    blocks = range(model.config.n_layer)
-    _adapt(model, [f"blocks.{i}.{part}" for i in blocks for part in ("attn", "mlp")], seed, m, layer_norm=False)
-
-
-def _count_h(config: GPTConfig, m: int) -> int:
-    return _parameters(config, 2 * config.n_layer, m, 0)
-
-
-def _apply_p(model: GPT, seed: int, m: int) -> None:
-    _adapt(model, [f"blocks.{i}.mlp" for i in range(model.config.n_layer)], seed, m, layer_norm=False)
-
-
-def _count_p(config: GPTConfig, m: int) -> int:
-    return _parameters(config, config.n_layer, m, 0)
-
-
-def _apply_l(model: GPT, seed: int, m: int, drop: int = 0) -> None:
-    _adapt(model, [f"blocks.{i}" for i in range(drop, model.config.n_layer)], seed, m, layer_norm=True)
-
-
-def _count_l(config: GPTConfig, m: int, drop: int = 0) -> int:
-    kept = config.n_layer - whole_number("drop, the blocks without an adapter,", drop, 0, config.n_layer - 1)
-    return _parameters(config, kept, m, kept)
-
-
-ADAPTER_H = Method("adapter_h", "Adapter-H", "Houlsby et al. 2019", _apply_h, _count_h, {"m": 8})
-ADAPTER_L = Method("adapter_l", "Adapter-L", "Lin et al. 2020", _apply_l, _count_l, {"m": 8})
-ADAPTER_P = Method("adapter_p", "Adapter-P", "Pfeiffer et al. 2021", _apply_p, _count_p, {"m": 8})
-ADAPTER_D = Method("adapter_d", "Adapter-D", "Rücklé et al. 2020", _apply_l, _count_l, {"m": 8, "drop": 2})
+ADAPTER_H = _method("adapter_h", "Adapter-H", "Houlsby et al. 2019", (".attn", ".mlp"))
+ADAPTER_L = _method("adapter_l", "Adapter-L", "Lin et al. 2020", ("",))
+ADAPTER_P = _method("adapter_p", "Adapter-P", "Pfeiffer et al. 2021", (".mlp",))
+ADAPTER_D = _method("adapter_d", "Adapter-D", "Rücklé et al. 2020", ("",), drop=2)

@@ -1,4 +1,4 @@
-"""What a method trained, in a file: the method, its options and just those parameters (see `container`)."""
+"""What a method trained, in a file: the method, its options and only those parameters (see `files.container`)."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from minilora.files.container import CheckpointError, read_file, refusing, write
 from minilora.files.header import base_hash, config_of, describe
 from minilora.lora import LoraError, is_merged, resolved_config
 from minilora.machine.backend import array_module, to_host
-from minilora.methods.method import Method, Model, method_of
-from minilora.nn import Decoder
+from minilora.methods.method import Method, method_of
+from minilora.methods.registry import METHODS
+from minilora.nn import Config, Decoder, Model, difference
 
 
 def save_trained(model: Decoder, path: str | Path) -> None:
-    """Write the parameters that the model's method trains, and the hash of the frozen rest, which they belong to.
+    """Write the parameters that the model's method trains, and the hash of the frozen base they belong to.
 
     ValueError if the model has no method; LoraError while a LoRA is merged.
     """
@@ -33,32 +34,27 @@ def save_trained(model: Decoder, path: str | Path) -> None:
         "options": options,
         "base_sha256": base_hash(model, list(trained)),
     }
-    write_file(path, "method", header, trained)
+    write_file(path, "method", header, trained, _read)
 
 
-def load_trained(model: Model, path: str | Path, known: Mapping[str, Method], allow_nonfinite: bool = False) -> Model:
-    """`methods.load_trained`, for the methods `known`."""
-    header, tensors = read_file(path, "method", allow_nonfinite)
+def load_trained(model: Model, path: str | Path, allow_nonfinite: bool = False) -> Model:
+    """Read what `save_trained` wrote into the model, applying its method if the model is plain; returns the model.
+
+    CheckpointError, before any change, if the file is damaged, of another kind, for a different base (by the hash of
+    what the method leaves frozen), or of a method or options that the model does not have; LoraError while merged.
+    """
     if is_merged(model):
-        raise LoraError("the LoRA is merged: call unmerge(model) before you load another")
+        raise LoraError("the LoRA is merged: call unmerge(model) before you load what was trained")
+    config, method, options, base_sha256, tensors = _read(path, allow_nonfinite)
     with refusing(path):
-        method, options = known[header["method"]], _plain(header["options"])
-        if (config := config_of(header)) != model.config:
+        if config != model.config:
             raise CheckpointError(f"{path} is for a base of {config}, this one is {model.config}")
         applied = method_of(model)
         if applied is not None and _recorded(model) != (method.name, options):
             raise CheckpointError(f"{path} holds {method.name} {options}, the model has {applied}: use a fresh base")
-        # The count comes first, so that no file makes us build what it does not hold.
-        if method.count(model.config, **options) != sum(array.size for array in tensors.values()):
-            raise CheckpointError(f"{path}: its tensors are not those of {method.name} {options}: make it again")
-        expected = _trained_shapes(model.config, method, options)
-        found = {name: (array.shape, array.dtype.name) for name, array in tensors.items()}
-        if odd := sorted(name for name in found.keys() | expected if found.get(name) != expected.get(name)):
-            name = odd[0]
-            raise CheckpointError(f"{path}: {name} is {found.get(name)}, this model needs {expected.get(name)}")
-        if header["base_sha256"] != base_hash(model, list(tensors)):
+        if base_sha256 != base_hash(model, list(tensors)):
             raise CheckpointError(
-                f"{path} was trained on another base (the weights' hash differs): load that base first"
+                f"{path} was trained on a different base (the weights' hash differs): load that base first"
             )
     if applied is None:
         method.apply(model, **options)
@@ -66,6 +62,22 @@ def load_trained(model: Model, path: str | Path, known: Mapping[str, Method], al
     for name, array in tensors.items():
         parameters[name].data[...] = array_module(parameters[name].data).asarray(array)
     return model
+
+
+def _read(
+    path: str | Path, allow_nonfinite: bool = False
+) -> tuple[Config, Method, dict[str, Any], str, dict[str, np.ndarray]]:
+    """The config, the method, its options, the base's hash and the tensors in a file, once they are known to fit."""
+    header, tensors = read_file(path, "method", allow_nonfinite)
+    with refusing(path):
+        method, options, config = METHODS[header["method"]], _plain(header["options"]), config_of(header)
+        # The count comes first, so that no file makes us build what it does not hold.
+        if method.count(config, **options) != sum(array.size for array in tensors.values()):
+            raise CheckpointError(f"{path}: its tensors are not those of {method.name} {options}: make it again")
+        found = {name: (array.shape, array.dtype.name) for name, array in tensors.items()}
+        if odd := difference(found, _trained(config, method, options)):
+            raise CheckpointError(f"{path}: {odd}")
+    return config, method, options, header["base_sha256"], tensors
 
 
 def _recorded(model: Decoder) -> tuple[str, dict[str, Any]]:
@@ -81,15 +93,15 @@ def _recorded(model: Decoder) -> tuple[str, dict[str, Any]]:
 
 
 def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options in a header, lists as tuples.  A hostile regular expression could run for ever: names alone pass."""
-    if not all(re.fullmatch(r"[\w.]+", name) for name in options.get("target_modules", [])) or any(
-        isinstance(value, str) for key, value in options.items() if key == "target_modules"
-    ):
+    """The options in a header, lists as tuples.  ValueError unless layers are named one by one: a hostile regular
+    expression could run for ever."""
+    targets = options.get("target_modules", [])
+    if isinstance(targets, str) or not all(re.fullmatch(r"[\w.]+", name) for name in targets):
         raise ValueError("its target_modules must name layers one by one")
     return {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
 
 
-def _trained_shapes(config: Any, method: Method, options: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
+def _trained(config: Config, method: Method, options: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
     """Name -> (shape, dtype) of what the method would train, found out on a model of zeros."""
     twin = method.apply(build(config), **options)
     return {name: (p.shape, np.dtype(p.data.dtype).name) for name, p in twin.named_parameters().items() if p.trainable}

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 from minilora.files.architectures import shapes
 from minilora.methods.method import Method
-from minilora.nn import Decoder
+from minilora.nn import Config, Decoder
 
 TOP = 2
 
@@ -23,7 +22,7 @@ def _method(name: str, label: str, source: str, trains: Callable[[str, int], boo
         for name, parameter in model.named_parameters().items():
             parameter.trainable = trains(name, model.layers)
 
-    def count(config: Any) -> int:
+    def count(config: Config) -> int:
         return sum(math.prod(shape) for name, shape in shapes(config).items() if trains(name, config.layers))
 
     return Method(name, label, source, change, count)

@@ -1,23 +1,24 @@
-"""Trainable rows among the tokens' own: prefix-embedding and prefix-layer tuning (Hu et al. 2021, section 5.1).
+"""Prefix tuning: trainable rows beside the tokens' own, in the first layer or in every layer (Hu et al. 2021,
+section 5.1).
 
-l_p special tokens stand before the text (prefix) and l_i between prompt and answer (infix). Nothing else trains.
+l_p special tokens come before the text (prefix) and l_i between prompt and answer (infix). Nothing else trains.
 
     PreEmbed   their activations after the embedding layer are parameters: |Theta| = d (l_p + l_i)
-    PreLayer   so are those after every layer that another layer reads, in the place of what the layer below computed
-               there: |Theta| = L d (l_p + l_i). (After the embeddings and all layers but the last: L times.)
+    PreLayer   so are their activations after every later layer that another layer reads; they replace what the layer
+               below computed there: |Theta| = L d (l_p + l_i). (After the embeddings and all layers but the last.)
 
-Rows.       Special tokens have no positions: a position's embedding would be one more constant added to a trainable
-            row. The text keeps its positions 0, 1, ..., those that it was pre-trained at. But the rows that attention
-            sees, and for which a key/value cache has room, stay block_size in all: l_p + l_i of them are no longer
-            there for the text (the paper's objection in section 3), and `model.max_tokens` says how many are.
-Infix.      Where a prompt ends is for the task to say: `boundary` is the token that ends it, and the infix goes right
-            before the `occurrence`-th of these in a row. (Before, so that the boundary's own row, which predicts the
-            answer's first token, sees it.) A row without it has its infix behind it, where no token sees it.
+Rows.       Special tokens get no position embedding, which would only be a constant added to a trainable row. The text
+            keeps the positions 0, 1, ... that it was pre-trained with. But attention still sees at most as many rows as
+            before: special tokens use up l_p + l_i of them (the paper's objection in section 3), and `model.max_tokens`
+            is what they leave for the text.
+Infix.      Only the task knows where a prompt ends: `boundary` is the token that ends it, and the infix goes right
+            before a row's `occurrence`-th boundary, so that the boundary itself, which predicts the answer's first
+            token, sees it. In a row without one the infix comes last, where no token sees it.
 Logits.     Those of the tokens, (B, T, V): what special tokens predict is dropped.
-Start.      The activations of a text that the model itself writes: words' activations are a better start than noise
-            (Li and Liang 2021, section 7). No start leaves the model what it was.
+Start.      The activations of a text that the model itself writes: activations of words are a better start than noise
+            (Li and Liang 2021, section 7). Any start changes what the model computes.
 
-Both replace `model.stack`, the way through the blocks, and no other module.
+Both methods replace `model.stack`, which runs x through the blocks, and no other module.
 """
 
 from __future__ import annotations
@@ -29,12 +30,11 @@ import numpy as np
 from minilora.generate import generate
 from minilora.machine.backend import Array, array_module, to_host
 from minilora.methods.method import Method, whole_number
-from minilora.nn import Gradients, LayerKV, Parameter, Past, Stack, accumulate
-from minilora.transformer import GPT, GPTConfig
+from minilora.nn import BlockCache, Config, Decoder, Gradients, LayerKV, Parameter, Past, Rng, Stack, accumulate
 
 
 class Layout(NamedTuple):
-    """Where rows stand in the sequences of l_p + T + l_i rows: indices (B, l_p), (B, l_i) and (B, T)."""
+    """Which of a sequence's l_p + T + l_i rows are which: indices (B, l_p), (B, l_i) and (B, T)."""
 
     prefix: Array
     infix: Array
@@ -53,10 +53,10 @@ class Layout(NamedTuple):
 
 
 class PrefixCache(NamedTuple):
-    """What the stack's backward reads."""
+    """What the backward of `PrefixStack` reads."""
 
     layout: Layout
-    blocks: Any
+    blocks: list[BlockCache | None]
 
 
 class PrefixPast(Past):
@@ -69,10 +69,10 @@ class PrefixPast(Past):
 
 
 class PrefixStack(Stack):
-    """The blocks, with special rows beside the tokens'.
+    """Runs x through the blocks in order, with special rows beside the tokens'.
 
-    prefix (n, l_p, C) and infix (n, l_i, C) hold the rows that enter block i, for i < n: n = 1 for PreEmbed, whose
-    rows the blocks then carry on, and n_layer for PreLayer.
+    prefix[i] (l_p, C) and infix[i] (l_i, C) are the special rows that enter block i, for i < n: n is 1 for PreEmbed,
+    where the blocks carry the rows on, and the number of blocks for PreLayer.
     """
 
     def __init__(self, prefix: Parameter, infix: Parameter, boundary: int | None, occurrence: int) -> None:
@@ -83,10 +83,10 @@ class PrefixStack(Stack):
         return PrefixPast(layers)
 
     def forward(
-        self, x: Array, blocks: list[Any], tokens: Array, rng: Any, past: Past | None, keep: bool, need_dx: bool
-    ) -> tuple[Array, Any]:
-        """x (B, T, C), embedded from tokens (B, T) -> x (B, T, C), that of the tokens' rows."""
-        if isinstance(past, PrefixPast):
+        self, x: Array, blocks: list[Any], tokens: Array, rng: Rng, past: Any, keep: bool, need_dx: bool
+    ) -> tuple[Array, PrefixCache | None]:
+        """x (B, T, C), embedded from tokens (B, T) -> x (B, T, C), the tokens' rows."""
+        if past is not None:
             return self._forward_cached(x, blocks, tokens, rng, past), None
         infix_at = self._infix_at(tokens, array_module(tokens).zeros(len(tokens), int))
         layout = Layout.around(self.prefix.shape[1], self.infix.shape[1], infix_at, x.shape[1])
@@ -94,9 +94,9 @@ class PrefixStack(Stack):
         return y, PrefixCache(layout, caches)
 
     def _through(
-        self, x: Array, blocks: list[Any], at: Layout, rng: Any, past: list[LayerKV] | None, keep: bool, need_dx: bool
-    ) -> tuple[Array, list[Any]]:
-        """The tokens' rows into their places, the special rows into theirs, and all through the blocks."""
+        self, x: Array, blocks: list[Any], at: Layout, rng: Rng, past: list[LayerKV] | None, keep: bool, need_dx: bool
+    ) -> tuple[Array, list[BlockCache | None]]:
+        """Put the tokens' rows and the special rows into their places, and run them all through the blocks."""
         xp, (B, T, C) = array_module(x), x.shape
         row = xp.arange(B)[:, None]
         z = xp.empty((B, at.prefix.shape[1] + at.infix.shape[1] + T, C), x.dtype)
@@ -117,17 +117,17 @@ class PrefixStack(Stack):
     ) -> Array | None:
         """dx (B, T, C) after the blocks -> dx (B, T, C) before them.
 
-        A special row starts with no gradient, since nothing reads it after the last block. Before a block whose
-        special rows are parameters, its gradient there, summed over the batch, is theirs, and goes no deeper: what
-        the block below computed there was dropped.
+        A special row starts without a gradient, since nothing reads it after the last block. Before a block whose
+        special rows are parameters, the gradient in those rows, summed over the batch, is the parameters'. It goes no
+        deeper: what the block below computed in those rows was dropped.
         """
         if dx is None:
             return None
         at = cache.layout
         xp, (B, T, C) = array_module(dx), dx.shape
         row = xp.arange(B)[:, None]
-        dz: Array | None = xp.zeros((B, T + self.prefix.shape[1] + self.infix.shape[1], C), dx.dtype)
-        dz[row, at.tokens] = dx  # type: ignore[index]
+        dz: Any = xp.zeros((B, T + self.prefix.shape[1] + self.infix.shape[1], C), dx.dtype)
+        dz[row, at.tokens] = dx
         need = [need_dx or self.trainable]  # need[i]: something before block i, its special rows included, trains
         for block in blocks[:-1]:
             need.append(need[-1] or block.trainable)
@@ -142,15 +142,15 @@ class PrefixStack(Stack):
         for parameter, gradient in ((self.prefix, d_prefix), (self.infix, d_infix)):
             if parameter.trainable:
                 accumulate(grads, parameter, gradient)
-        return dz[row, at.tokens] if need_dx else None  # type: ignore[index]
+        return dz[row, at.tokens] if need_dx else None
 
     # ----------------------------------------------------------------------- with a key/value cache
 
-    def _forward_cached(self, x: Array, blocks: list[Any], tokens: Array, rng: Any, past: PrefixPast) -> Array:
-        """Only new rows: the prefix before the first tokens of all, a row's infix when its boundary comes.
+    def _forward_cached(self, x: Array, blocks: list[Any], tokens: Array, rng: Rng, past: PrefixPast) -> Array:
+        """Only the new rows: the prefix goes before the first tokens, a row's infix before its boundary.
 
-        Rows that meet their boundaries at different steps have different numbers of keys in between, so the batch
-        goes through in groups of equal layout: all at once again as soon as all have met it.
+        Rows that meet their boundaries at different steps have different numbers of keys until all have met theirs, so
+        the batch is run in groups of equal layout.
         """
         xp, T, n = array_module(x), x.shape[1], past.length
         met = past.seen >= self.occurrence
@@ -168,15 +168,13 @@ class PrefixStack(Stack):
         return y
 
     def _through_cached(
-        self, x: Array, blocks: list[Any], layout: Layout, rng: Any, past: PrefixPast, rows: Array, start: int
+        self, x: Array, blocks: list[Any], layout: Layout, rng: Rng, past: PrefixPast, rows: Array, start: int
     ) -> Array:
-        """`_through` for some rows of the batch, each with `start` keys in the cache so far."""
+        """`_through` for some sequences of the batch, each with `start` keys in the cache so far."""
         end = start + layout.prefix.shape[1] + layout.infix.shape[1] + x.shape[1]
-        # All rows: a view, written to as it is. Some: a copy, of which the new keys and values go back.
+        # All of them: a view, so that writing to it writes to the cache. Some: a copy, whose new part is written back.
         chosen: Any = slice(None) if len(rows) == len(past.seen) else rows
-        layers = [LayerKV(layer.keys[chosen, :, :end], layer.values[chosen, :, :end]) for layer in past.layers]
-        for layer in layers:
-            layer.length = start
+        layers = [LayerKV(layer.keys[chosen, :, :end], layer.values[chosen, :, :end], start) for layer in past.layers]
         y, _ = self._through(x, blocks, layout, rng, layers, keep=False, need_dx=False)
         if chosen is rows:
             for layer, part in zip(past.layers, layers, strict=True):
@@ -185,8 +183,8 @@ class PrefixStack(Stack):
         return y
 
     def _infix_at(self, tokens: Array, seen: Array) -> Array:
-        """The token (B,) before which each row's infix goes: its `occurrence`-th boundary, `seen` (B,) of which
-        stood in earlier tokens; T, behind them all, where it is not among these."""
+        """The token (B,) before which each row's infix goes: its `occurrence`-th boundary, `seen` (B,) of which came in
+        earlier tokens; T, after all tokens, if it is not among these."""
         xp, (B, T) = array_module(tokens), tokens.shape
         if self.boundary is None:
             return xp.full(B, T)
@@ -194,20 +192,20 @@ class PrefixStack(Stack):
         return xp.where(reached.any(axis=1), reached.argmax(axis=1), T)
 
 
-def _apply(model: GPT, seed: int, layers: int, l_p: int, l_i: int, boundary: int | None, occurrence: int) -> None:
-    """Freeze the model and put a PrefixStack with rows for `layers` blocks around its blocks."""
+def _apply(model: Decoder, seed: int, layers: int, l_p: int, l_i: int, boundary: int | None, occurrence: int) -> None:
+    """Freeze the model and give it a PrefixStack with special rows for `layers` blocks."""
     rows = _written_activations(model, l_p + l_i, layers, np.random.default_rng(seed))
     model.freeze()
     prefix, infix = Parameter(rows[:, :l_p].copy()), Parameter(rows[:, l_p:].copy())
-    model.set_submodule("stack", PrefixStack(prefix, infix, boundary, occurrence))
+    model.replace({"stack": PrefixStack(prefix, infix, boundary, occurrence)})
     model.max_tokens -= l_p + l_i
 
 
-def _written_activations(model: GPT, length: int, layers: int, rng: np.random.Generator) -> Array:
-    """What enters the first `layers` blocks where the model writes a text of this length: (layers, length, C)."""
-    tokens = generate(model, rng.integers(model.config.vocab_size, size=1), length - 1, seed=rng)
+def _written_activations(model: Decoder, length: int, layers: int, rng: np.random.Generator) -> Array:
+    """What enters the first `layers` blocks while the model reads a text of its own: (layers, length, C)."""
+    tokens = generate(model, rng.integers(model.vocab_size, size=1), length - 1, seed=rng)
     xp = model.xp
-    x = model.wte.forward(xp.asarray(tokens)[None])[0] + model.wpe.forward(xp.arange(length))[0]
+    x, _ = model.embed(xp.asarray(tokens)[None], 0, None)
     entering = [x]
     for block in model.blocks[: layers - 1]:
         x, _ = block.forward(x)
@@ -215,13 +213,13 @@ def _written_activations(model: GPT, length: int, layers: int, rng: np.random.Ge
     return xp.concatenate(entering)
 
 
-def _special_tokens(config: GPTConfig, l_p: int, l_i: int, boundary: int | None, occurrence: int) -> int:
-    """l_p + l_i.  ValueError if the text has no room beside them, or nothing says where the infix goes."""
+def _special_tokens(config: Config, l_p: int, l_i: int, boundary: int | None, occurrence: int) -> int:
+    """l_p + l_i.  ValueError if they leave no room for the text, or there is no boundary for the infix."""
     total = whole_number("l_p", l_p, 0) + whole_number("l_i", l_i, 0)
-    if not 0 < total < config.block_size:
+    if not 0 < total < config.max_tokens:
         raise ValueError(
-            f"l_p={l_p} and l_i={l_i} make {total} special tokens: give 1 to {config.block_size - 1}, "
-            f"so that a token fits into block_size={config.block_size} beside them"
+            f"l_p={l_p} and l_i={l_i} make {total} special tokens: give 1 to {config.max_tokens - 1}, "
+            f"so that a token fits into the model's {config.max_tokens} beside them"
         )
     whole_number("occurrence", occurrence, 1)
     if boundary is not None:
@@ -233,24 +231,21 @@ def _special_tokens(config: GPTConfig, l_p: int, l_i: int, boundary: int | None,
     return total
 
 
-def apply_embed(model: GPT, seed: int, **options: Any) -> None:
-    _apply(model, seed, 1, **options)
+def _method(name: str, label: str, source: str, every_layer: bool) -> Method:
+    """Special tokens whose rows are parameters before the first block, or before every block."""
+
+    def layers_with_rows(layers: int) -> int:
+        return layers if every_layer else 1
+
+    def change(model: Decoder, seed: int, **options: Any) -> None:
+        _apply(model, seed, layers_with_rows(model.layers), **options)
+
+    def count(config: Config, **options: Any) -> int:
+        """d (l_p + l_i), or L times that."""
+        return layers_with_rows(config.layers) * config.width * _special_tokens(config, **options)
+
+    return Method(name, label, source, change, count, {"l_p": 8, "l_i": 0, "boundary": None, "occurrence": 1})
 
 
-def apply_layer(model: GPT, seed: int, **options: Any) -> None:
-    _apply(model, seed, model.config.n_layer, **options)
-
-
-def count_embed(config: GPTConfig, **options: Any) -> int:
-    """d (l_p + l_i)."""
-    return config.n_embd * _special_tokens(config, **options)
-
-
-def count_layer(config: GPTConfig, **options: Any) -> int:
-    """L d (l_p + l_i)."""
-    return config.n_layer * config.n_embd * _special_tokens(config, **options)
-
-
-OPTIONS = {"l_p": 8, "l_i": 0, "boundary": None, "occurrence": 1}
-PRE_EMBED = Method("pre_embed", "PreEmbed", "Li and Liang 2021, section 7.2", apply_embed, count_embed, OPTIONS)
-PRE_LAYER = Method("pre_layer", "PreLayer", "Li and Liang 2021, section 4", apply_layer, count_layer, OPTIONS)
+PRE_EMBED = _method("pre_embed", "PreEmbed", "Li and Liang 2021, section 7.2", every_layer=False)
+PRE_LAYER = _method("pre_layer", "PreLayer", "Li and Liang 2021, section 4", every_layer=True)

@@ -1,4 +1,4 @@
-"""Parameter counts that Hu et al. 2021 print, beside what section 5.1's formulas give for the same models.
+"""Parameter counts that Hu et al. 2021 print, beside what the formulas of section 5.1 give for the same models.
 
 for row in published_counts():
     print(row.model, row.label, row.options, row.printed, row.count)
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from minilora.methods.method import Method
+from minilora.methods.registry import METHODS
 from minilora.transformer import GPTConfig
 
 MODELS = {
@@ -19,8 +19,8 @@ MODELS = {
     "GPT-3": GPTConfig(vocab_size=50257, block_size=2048, n_layer=96, n_head=96, n_embd=12288),
 }
 
-# model, method, options, millions as printed, where. The tables give counts, not widths or ranks: each here is the
-# whole number that reproduces the count, or comes closest; GPT-2's r = 4 is the paper's own (table 11).
+# model, method, options, millions as printed, where. The tables give counts, not widths or ranks: the options here are
+# the whole numbers that reproduce the count, or come closest; GPT-2's r = 4 is the paper's own (table 11).
 _PRINTED: tuple[tuple[str, str, dict[str, Any], float, str], ...] = (
     ("GPT-2 M", "full", {}, 354.92, "table 3"),
     ("GPT-2 M", "adapter_l", {"m": 6}, 0.37, "table 3"),
@@ -67,14 +67,14 @@ class Published:
         return round(self.millions, digits) == self.printed
 
 
-def published_counts(known: dict[str, Method]) -> Iterator[Published]:
-    """`methods.published_counts`, for the methods `known`."""
+def published_counts() -> Iterator[Published]:
+    """The paper's printed counts of GPT-2 M, GPT-2 L and GPT-3, each with what the formula gives."""
     for model, name, options, printed, table in _PRINTED:
         infix = {"boundary": 0} if options.get("l_i") else {}  # any token: it does not count
-        count = known[name].count(MODELS[model], **options, **infix)
-        yield Published(model, name, known[name].label, options, table, printed, count)
+        count = METHODS[name].count(MODELS[model], **options, **infix)
+        yield Published(model, name, METHODS[name].label, options, table, printed, count)
 
 
 def checkpoint_bytes(count: int, bits: int = 16) -> int:
-    """What so many parameters take on disk: the paper's 35 MB for GPT-3 at r = 4 in half precision (section 4.2)."""
+    """The size on disk of `count` parameters: the paper's 35 MB for GPT-3 at r = 4 in half precision (section 4.2)."""
     return count * bits // 8

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
-from minilora.machine.backend import array_module, to_host
-from minilora.nn import Gradients, Module, Parameter
+from minilora.machine.backend import Array, array_module, to_host
+from minilora.machine.watch import Watch
+from minilora.nn import Decoder, Gradients, Module, Parameter
 from minilora.optim import Adam, clip_grad_norm
-from minilora.train import loss_and_grads
-from minilora.transformer import GPT
+from minilora.text import Data
+from minilora.train import as_data, batch_loss, check_counts, loss_and_grads
 
 
 class RandomSubspace:
@@ -52,8 +53,8 @@ class Coordinates(Module):
 
 
 def fit_in_subspace(
-    model: GPT,
-    data: Any,
+    model: Decoder,
+    data: Data | Array,
     m: int,
     *,
     steps: int,
@@ -65,9 +66,11 @@ def fit_in_subspace(
 ) -> list[float]:
     """Train the model, in place, within theta0 + P z for a random P (D, m) over all D trainable parameters.
 
-    Adam on z alone, whose gradient is P^T dL/dtheta; batches, clipping and `lr` as in `fit`. Returns each step's
-    loss, in nats per token.
+    Adam on z alone, whose gradient is P^T dL/dtheta; batches, clipping, `lr` and NonFiniteLossError as in `fit`.
+    Returns each step's loss, in nats per token.
     """
+    check_counts(steps=steps, batch_size=batch_size)
+    data = as_data(data, model)
     parameters = {name: p for name, p in model.named_parameters().items() if p.trainable}
     theta0 = {name: to_host(p.data).astype(np.float64) for name, p in parameters.items()}
     D = sum(array.size for array in theta0.values())
@@ -76,19 +79,20 @@ def fit_in_subspace(
     optimizer = Adam(coordinates)
     rng = np.random.default_rng(seed)
     losses: list[float] = []
+    watch = Watch({name: p.data for name, p in parameters.items()}, losses, np)
     for step in range(steps):
         batch = data.sample(rng, batch_size)
         loss, grads = loss_and_grads(model, batch.tokens, batch.targets, batch.weights, workers, rng)
         flat = np.concatenate([to_host(grads[name]).ravel() for name in parameters])
         step_grads: Gradients = {"z": subspace.project(flat)}
-        if clip is not None:
-            clip_grad_norm(step_grads, clip)
+        watch.step(float(loss), clip_grad_norm(step_grads, math.inf if clip is None else clip))
         optimizer.lr = lr(step) if callable(lr) else lr
         optimizer.step(step_grads)
-        losses.append(loss)
         offset = subspace.expand(coordinates.z.data)
         for name, parameter in parameters.items():
             part, offset = offset[: parameter.size], offset[parameter.size :]
             xp = array_module(parameter.data)
             parameter.data[...] = xp.asarray(theta0[name] + part.reshape(parameter.shape), dtype=parameter.data.dtype)
+    if steps:
+        watch.after_update(batch_loss(model, batch, workers))
     return losses

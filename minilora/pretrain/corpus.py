@@ -6,14 +6,14 @@ import ast
 import re
 import sysconfig
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from minilora.pretrain.records import Document, Generator, copied, documents
-from minilora.text import Batch, ByteTokenizer, TextData, python_docs, split
+from minilora.text import Batch, ByteTokenizer, Data, TextData, python_docs, split
 
 BLOCK_SIZE = 320  # bytes per window
 RECORD_BYTES = 3_000_000
@@ -62,7 +62,7 @@ class RecordData:
 class Mixture:
     """Batches whose rows come from several data sets, in random numbers according to their shares."""
 
-    def __init__(self, parts: list[TextData | RecordData], shares: list[float]) -> None:
+    def __init__(self, parts: Sequence[Data], shares: list[float]) -> None:
         self.parts, self.shares = parts, shares
 
     def sample(self, rng: np.random.Generator, batch_size: int) -> Batch:

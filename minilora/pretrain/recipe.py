@@ -89,7 +89,7 @@ def run_stage(
         workers=workers,
         checkpoint=checkpoint,
         checkpoint_every=250,
-        resume=resume,
+        resume=resume and checkpoint.exists(),
         label=f"pretraining, {stage.name}",
     )
 
@@ -118,12 +118,7 @@ repository's. The training data contain no module of `python_source()`, the down
 
 
 def card(
-    parts: Corpus,
-    results: list[FitResult],
-    losses: dict[str, float],
-    limit: int | None,
-    seed: int,
-    workers: int,
+    parts: Corpus, results: list[FitResult], losses: dict[str, float], limit: int | None, seed: int, workers: int
 ) -> str:
     """The model card, as Markdown: the data, the training, its time and its losses."""
     loss = losses["documentation"]

@@ -1,4 +1,4 @@
-"""Miniature downstream tasks: a prompt in, an answer out, the loss on the answer alone.
+"""Miniature downstream tasks: a prompt in, an answer out, a loss only on the answer.
 
     task = tasks.load("sql")
     ml.fit(model, tasks.TaskData(task.train), steps=300, lr=2e-3)

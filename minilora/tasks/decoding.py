@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from minilora.machine.backend import to_host
+from minilora.nn import Decoder
 from minilora.tasks.task import END, Example
 from minilora.text import ByteTokenizer
-from minilora.transformer import GPT
 
 
-def answer(model: GPT, examples: Sequence[Example], max_new: int | None = None, batch_size: int = 64) -> list[str]:
+def answer(model: Decoder, examples: Sequence[Example], max_new: int | None = None, batch_size: int = 64) -> list[str]:
     """The model's answer to each prompt: the likeliest byte at each step, up to END.
 
     An answer without END stops after `max_new` bytes, or at the model's `max_tokens`. `batch_size` prompts of similar
@@ -37,7 +37,7 @@ def answer(model: GPT, examples: Sequence[Example], max_new: int | None = None, 
     return answers
 
 
-def _continue(model: GPT, prompts: list[np.ndarray], max_new: int) -> list[np.ndarray]:
+def _continue(model: Decoder, prompts: list[np.ndarray], max_new: int) -> list[np.ndarray]:
     """The continuation of each prompt: at most `max_new` tokens; what follows the first END means nothing.
 
     All rows are at the same position t. A row that is still inside its prompt takes the prompt's next byte; a row past

@@ -20,11 +20,7 @@ from minilora.tasks.baselines import majority
 from minilora.tasks.task import PROMPT_END, Example, Scores, Task, pick
 
 LABELS = {"entailment": "yes", "neutral": "maybe", "contradiction": "no"}
-KINDS = {
-    "animal": ("dog", "cat", "horse"),
-    "adult": ("man", "woman", "farmer"),
-    "child": ("boy", "girl", "pupil"),
-}
+KINDS = {"animal": ("dog", "cat", "horse"), "adult": ("man", "woman", "farmer"), "child": ("boy", "girl", "pupil")}
 ASPECTS = {  # mutually exclusive: nobody does two of these at once, or is in two places
     "doing": ("sleeping", "running", "eating", "waiting"),
     "place": ("garden", "kitchen", "street", "forest"),

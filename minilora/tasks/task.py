@@ -6,13 +6,13 @@ which the model must write too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from minilora.text import Batch, ByteTokenizer
+from minilora.text import ByteTokenizer, RowData
 
 PROMPT_END = ">"  # the last byte of a prompt, and nowhere else in it, so that an infix finds its place
 END = "\n"  # the end of an answer: one byte, and common in any text
@@ -71,43 +71,22 @@ class Task:
         return {name: self.score(self.test, guess(self.train, self.test)) for name, guess in self.guesses.items()}
 
 
-class TaskData:
-    """Batches of whole examples, with the methods that `fit` and `evaluate` ask of any data set (see `TextData`).
+class TaskData(RowData):
+    """Batches of whole examples: a byte of an answer or its END weighs 1, one of a prompt or the padding 0.
 
-    Rows are padded to the longest in their batch. A target weighs 1 in an answer and its END, 0 in the prompt and the
-    padding.  ValueError if there are no examples, or one does not fit into `block_size` bytes.
+    ValueError if there are no examples or one does not fit into `block_size` bytes.
     """
 
     def __init__(self, examples: Sequence[Example], block_size: int = BLOCK_SIZE) -> None:
-        if not examples:
-            raise ValueError("there are no examples: give at least one")
-        if len(longest := max(examples, key=len)) > block_size:
+        if examples and len(longest := max(examples, key=len)) > block_size:
             raise ValueError(
                 f"an example takes {len(longest)} bytes and block_size is {block_size}: leave it out, or use a model "
                 f"with a longer block ({longest.prompt[:40]!r}...)"
             )
         encode = ByteTokenizer().encode
-        self.rows = [encode(example.prompt + example.answer + END) for example in examples]
-        self.prompt_lengths = [len(encode(example.prompt)) for example in examples]
-
-    def _batch(self, chosen: Sequence[int] | np.ndarray) -> Batch:
-        longest = max(len(self.rows[i]) for i in chosen)
-        padded = np.zeros((len(chosen), longest), dtype=np.int64)
-        weights = np.zeros((len(chosen), longest), dtype=np.float32)
-        for row, i in enumerate(chosen):
-            padded[row, : len(self.rows[i])] = self.rows[i]
-            weights[row, self.prompt_lengths[i] : len(self.rows[i])] = 1
-        return Batch(padded[:, :-1], padded[:, 1:], weights[:, 1:])
-
-    def sample(self, rng: np.random.Generator, batch_size: int) -> Batch:
-        """`batch_size` examples at random, with replacement."""
-        return self._batch(rng.integers(len(self.rows), size=batch_size))
-
-    def batches(self, batch_size: int) -> Iterator[Batch]:
-        """Every example once, sorted by length, so that there is little padding."""
-        order = sorted(range(len(self.rows)), key=lambda i: len(self.rows[i]))
-        for i in range(0, len(order), batch_size):
-            yield self._batch(order[i : i + batch_size])
+        rows = [encode(example.prompt + example.answer + END) for example in examples]
+        prompts = [len(encode(example.prompt)) for example in examples]
+        super().__init__(rows, [np.arange(len(row)) >= n for row, n in zip(rows, prompts, strict=True)])
 
 
 def pick(rng: np.random.Generator, words: Sequence[str]) -> str:

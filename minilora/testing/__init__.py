@@ -15,8 +15,9 @@ An implementation is up to four plain functions on NumPy arrays, for a batch of 
 
     x, dx (n, k)     W0, W (d, k)     A, dA (r, k)     B, dB (d, r)     y, dy (n, d)     scaling: s, a float
 
-They are called with positional arguments, must accept every shape, and must leave their inputs alone. An
-implementation that works in place, or on a layer object, needs a wrapper of a line or two.
+They are called with positional arguments, must accept every shape, any order in memory and a negative scaling, and
+must leave their inputs alone. An implementation that works in place, or on a layer object, needs a wrapper of a line
+or two. `check_lora` says how to check a layer with a bias, one that knows it is merged, and inputs (B, T, k).
 
 In reading order: `case`, `bounds`, `laws`, `verdict`, `smallest`, `strategies`, `check`. This room uses no other
 module of minilora. `check_lora` and the strategies need hypothesis, which is imported when you first use one.

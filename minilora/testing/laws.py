@@ -15,7 +15,7 @@ from minilora.testing.bounds import (
     unmerge_drift_bound,
 )
 from minilora.testing.case import Array, Implementation, LoraCase
-from minilora.testing.verdict import call, compare, gradient_slips, output_slips, reference, slips, update
+from minilora.testing.verdict import call, compare, gradient_slips, gradients, output_slips, reference, slips, update
 
 
 def zero_init_is_identity(case: LoraCase, forward: Implementation, base_forward: Implementation | None = None) -> None:
@@ -25,19 +25,22 @@ def zero_init_is_identity(case: LoraCase, forward: Implementation, base_forward:
     LoRA, is given.
     """
     case = case.replace(B=np.zeros_like(case.B))
-    y = call(case, "forward", forward, x=case.x, **case.layer)
+    y = _forward(case, forward)
     expected, bound = reference(case)
     if base_forward is not None:
-        expected = call(case, "base_forward", base_forward, x=case.x, W0=case.W0)
+        expected = call(case, "base_forward", base_forward, x=case.x, W0=case.W0, **case.bias)
         bound = np.zeros(y.shape)
     compare("zero-init identity", "with B = 0, forward(...) is not x W0^T", case, y, expected, bound)
 
 
 def forward_is_equation_3(case: LoraCase, forward: Implementation) -> None:
     """forward computes h = W0 x + s B A x (equation 3), within `forward_error_bound`."""
-    y = call(case, "forward", forward, x=case.x, **case.layer)
-    statement = "forward(...) is not x W0^T + s (x A^T) B^T"
-    compare("forward is equation 3", statement, case, y, *reference(case), output_slips(case))
+    statement = "forward(...) is not x W0^T + s (x A^T) B^T" + (" + b" if case.bias else "")
+    compare("forward is equation 3", statement, case, _forward(case, forward), *reference(case), output_slips(case))
+
+
+def _forward(case: LoraCase, forward: Implementation) -> Array:
+    return call(case, "forward", forward, x=case.x, **case.layer, **case.bias)
 
 
 def update_has_rank_r(case: LoraCase, merge: Implementation) -> None:
@@ -59,11 +62,21 @@ def update_has_rank_r(case: LoraCase, merge: Implementation) -> None:
 
 def merged_equals_unmerged(case: LoraCase, forward: Implementation, merge: Implementation) -> None:
     """x W^T with the merged W equals forward's result without merging, within `merge_error_bound`."""
-    unmerged = call(case, "forward", forward, x=case.x, **case.layer)
-    merged = case.x @ call(case, "merge", merge, **case.layer).T
-    bound = merge_error_bound(case.x, **case.layer)
-    statement = "x @ merge(...).T is not forward(x, ...)"
-    compare("merged equals unmerged", statement, case, merged, unmerged, bound, output_slips(case))
+    merged = case.x @ call(case, "merge", merge, **case.layer).T + (0 if case.b is None else case.b)
+    bound = merge_error_bound(case.unbiased.x, **case.unbiased.layer)
+    statement = f"x @ merge(...).T{' + b' if case.bias else ''} is not forward(x, ...)"
+    compare("merged equals unmerged", statement, case, merged, _forward(case, forward), bound, output_slips(case))
+
+
+def merged_layer_equals_unmerged(
+    case: LoraCase, forward: Implementation, merge: Implementation, merged_forward: Implementation
+) -> None:
+    """The layer's own forward after merging returns what it returned before: the branch is not added again."""
+    W = call(case, "merge", merge, **case.layer)
+    merged = call(case, "merged_forward", merged_forward, x=case.x, W=W, **case.adapter, **case.bias)
+    bound = merge_error_bound(case.unbiased.x, **case.unbiased.layer)
+    statement, likely = "merged_forward(x, merge(...), ...) is not forward(x, ...)", output_slips(case)
+    compare("merged equals unmerged", statement, case, merged, _forward(case, forward), bound, likely)
 
 
 def unmerge_restores(
@@ -93,12 +106,27 @@ def gradients_match_finite_differences(case: LoraCase, forward: Implementation, 
     `_central_differences`.
     """
     case = case.astype(np.float64)
-    gradients = call(case, "backward", backward, dy=case.dy, x=case.x, **case.layer)
-    for name, gradient, rounding in zip(("x", "A", "B"), gradients, backward_bounds(case), strict=True):
+    found = call(case, "backward", backward, dy=case.dy, x=case.x, **case.layer, **case.bias)
+    for name, gradient, rounding in zip(("x", "A", "B"), found, backward_bounds(case), strict=True):
         expected, bound = _central_differences(case, forward, name)
         statement = f"d{name} of backward(...) is not the finite difference of sum(dy * forward(...))"
-        law, slips = "gradients match finite differences", gradient_slips(case, name)
-        compare(law, statement, case, gradient, expected, bound + rounding, slips)
+        law, likely = "gradients match finite differences", gradient_slips(case, name)
+        compare(law, statement, case, gradient, expected, bound + rounding, likely)
+
+
+def gradients_match_equation_3(case: LoraCase, backward: Implementation) -> None:
+    """dx = dy W0 + s dy B A, dA = s B^T dy^T x, dB = s dy^T x A^T in the case's own precision and size.
+
+    These are the derivatives of equation 3, which `forward_is_equation_3` holds forward to; finite differences would
+    need two calls per entry, and float64. Within `backward_bounds`.
+    """
+    found = call(case, "backward", backward, dy=case.dy, x=case.x, **case.layer, **case.bias)
+    bounds = zip(backward_bounds(case), backward_bounds(case.astype(np.float64)), strict=True)
+    low_rank, base = gradients(case)
+    for name, gradient, (bound, ours) in zip(("x", "A", "B"), found, bounds, strict=True):
+        statement = f"d{name} of backward(...) is not the derivative of sum(dy * forward(...))"
+        law, expected = "gradients match equation 3", low_rank[name] + base[name]
+        compare(law, statement, case, gradient, expected, bound + ours, gradient_slips(case, name))
 
 
 def _central_differences(case: LoraCase, forward: Implementation, name: str) -> tuple[Array, Array]:
@@ -120,9 +148,9 @@ def _central_differences(case: LoraCase, forward: Implementation, name: str) -> 
             moved[index] += step
             at = case.replace(**{name: moved})
             ends.append(moved[index])
-            losses.append(np.sum(case.dy * call(at, "forward", forward, x=at.x, **at.layer)))
+            losses.append(np.sum(case.dy * _forward(at, forward)))
         slopes[index] = (losses[0] - losses[1]) / (ends[0] - ends[1])
-    widest = case.replace(**{name: np.abs(P) + h})
+    widest = case.replace(**{name: np.abs(P) + h}).unbiased
     y_error = forward_error_bound(widest.x, **widest.layer, more=case.dy.size + 3)
     loss_error = np.sum(np.abs(case.dy) * y_error) + case.dy.size * eta
     return slopes, np.full(P.shape, loss_error / h + eta)

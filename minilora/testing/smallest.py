@@ -17,11 +17,7 @@ F = TypeVar("F")
 
 
 def smallest(
-    case: C,
-    failure: F,
-    simpler: Callable[[C], Iterator[C]],
-    fails: Callable[[C], F | None],
-    tries: float = math.inf,
+    case: C, failure: F, simpler: Callable[[C], Iterator[C]], fails: Callable[[C], F | None], tries: float = math.inf
 ) -> tuple[C, F]:
     """A failing case whose simplifications all pass (or none found to fail within `tries`), and its failure."""
     while True:
@@ -35,10 +31,10 @@ def smallest(
             return case, failure
 
 
-def without(arrays: Mapping[str, Any], axes: Mapping[str, str], axis: str, i: int) -> dict[str, np.ndarray]:
-    """The arrays without index i of an axis."""
+def without(arrays: Mapping[str, Any], axes: Mapping[str, str], axis: str, part: int | slice) -> dict[str, np.ndarray]:
+    """The arrays without some indices of an axis."""
     places = {name: names.split().index(axis) for name, names in axes.items() if axis in names.split()}
-    return {name: np.delete(arrays[name], i, place) for name, place in places.items()}
+    return {name: np.delete(arrays[name], part, place) for name, place in places.items()}
 
 
 def simpler_entries(array: np.ndarray) -> Iterator[np.ndarray]:

@@ -1,4 +1,4 @@
-"""How cases are generated, with hypothesis: strategies for your own tests, and the cases that `check_lora` tries."""
+"""How cases are generated: hypothesis strategies for your own tests, and the cases that `check_lora` tries."""
 
 from __future__ import annotations
 
@@ -14,7 +14,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays, from_dtype
 from numpy.typing import DTypeLike
 
-from minilora.testing.case import Array, LoraCase
+from minilora.testing.case import LAYOUTS, Array, LoraCase
+
+# n, d, k, r of the larger cases: on either side of the blocks that fast kernels work in, one side or several at a time.
+LARGE = (
+    (3, 5, 17, 2), (2, 33, 4, 3), (65, 3, 2, 2), (4, 6, 8, 17), (33, 34, 31, 5), (18, 20, 22, 40), (2, 70, 66, 4),
+    (5, 129, 20, 1), (1, 16, 130, 33), (260, 2, 3, 2), (2, 260, 3, 2), (2, 3, 260, 2),
+)  # fmt: skip
 
 
 def dtypes() -> st.SearchStrategy[type[np.floating]]:
@@ -34,8 +40,11 @@ def ranks(d: int, k: int) -> st.SearchStrategy[int]:
 
 
 def alphas() -> st.SearchStrategy[float]:
-    """alpha: the powers of two that people use, and anything from 1/8 to 64. The simplest is 2, not 1."""
-    return st.sampled_from((2.0, 1.0, 4.0, 8.0, 16.0, 32.0)) | st.floats(0.125, 64.0)
+    """alpha: 3, the powers of two that people use, and any size from 1/8 to 64 with either sign.
+
+    The simplest is 3: with r = 1 it tells s from 1, 2 s, s^2 and 1 / s.
+    """
+    return st.sampled_from((3.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)) | st.floats(0.125, 64.0) | st.floats(-64.0, -0.125)
 
 
 @st.composite
@@ -62,7 +71,7 @@ def adapters(d: int, k: int, r: int, dtype: DTypeLike = np.float32) -> st.Search
 def lora_cases(draw: st.DrawFn, max_side: int = 4, dtype: DTypeLike | None = None) -> LoraCase:
     """A `LoraCase` with everything above free to vary, except the dtype if one is given.
 
-    It shrinks to n = d = k = r = 1, scaling 2, float64, and entries 0 and 1.
+    It shrinks to n = d = k = r = 1, scaling 3, float64, and entries 0 and 1.
     """
     dtype = draw(dtypes()) if dtype is None else dtype
     n, d, k = draw(shapes(max_side))
@@ -72,8 +81,8 @@ def lora_cases(draw: st.DrawFn, max_side: int = 4, dtype: DTypeLike | None = Non
 
 
 @cache
-def drawn_cases(count: int) -> tuple[LoraCase, ...]:
-    """`count` cases, always the same.  They are kept, because drawing takes longer than checking."""
+def small_cases(count: int, dtypes: tuple[str, ...]) -> tuple[LoraCase, ...]:
+    """`count` drawn cases, always the same.  They are kept, because drawing takes longer than checking."""
     cases: list[LoraCase] = []
 
     @settings(
@@ -84,12 +93,28 @@ def drawn_cases(count: int) -> tuple[LoraCase, ...]:
         phases=(Phase.generate,),  # `smallest` does the shrinking
         suppress_health_check=list(HealthCheck),
     )
-    @given(lora_cases())
+    @given(st.sampled_from(dtypes).flatmap(lambda dtype: lora_cases(dtype=dtype)))
     def draw(case: LoraCase) -> None:
-        cases.append(case)
+        cases.append(case.replace(layout=LAYOUTS[len(cases) % len(LAYOUTS)]))
 
     with _no_hypothesis_folder():
         draw()
+    return tuple(cases)
+
+
+@cache
+def large_cases(dtypes: tuple[str, ...]) -> tuple[LoraCase, ...]:
+    """A case of each LARGE size in each precision, always the same: entries in [-1, 1], most columns scaled."""
+    rng, cases = np.random.RandomState(0), []
+    for i, (n, d, k, r) in enumerate(LARGE):
+        for dtype in dtypes:
+            decades = 0 if dtype == "float16" else i % 3
+            x, W0, A, B, dy = (
+                (rng.uniform(-1, 1, shape) * 10.0 ** rng.randint(-decades, decades + 1, shape[1])).astype(dtype)
+                for shape in ((n, k), (d, k), (r, k), (d, r), (n, d))
+            )
+            alpha, layout = (3.0, 16.0, -1.5)[i % 3], LAYOUTS[i % len(LAYOUTS)]
+            cases.append(LoraCase(x, W0, A, B, dy, alpha, layout=layout))
     return tuple(cases)
 
 

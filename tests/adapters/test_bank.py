@@ -1,4 +1,4 @@
-"""One base, many adapters: the visible model is always W0 + the sum of the active, and no bit of W0 ever moves."""
+"""One base, many adapters: the visible model is always W0 + the sum of the active, and no bit of W0 ever changes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from minilora import GPT, Adam, CheckpointError, LoraConfig, LoraError, add_lora, generate, loss_and_grads, merge
+from minilora import (
+    GPT,
+    Adam,
+    CheckpointError,
+    LoraConfig,
+    LoraError,
+    add_lora,
+    generate,
+    loss_and_grads,
+    merge,
+    methods,
+)
 from minilora.adapters.bank import AdapterBank
 from minilora.adapters.folder import AdapterFolder
 from minilora.files.adapter import load_adapter, read_adapter, save_adapter, write_adapter
@@ -77,7 +88,7 @@ def assert_within(logits: np.ndarray, expected: Bounded) -> None:
 
 
 class BankMachine(RuleBasedStateMachine):
-    """Any sequence of the verbs. Beside the bank runs a record in plain arrays, which is what it must be equal to."""
+    """Any sequence of the verbs. A record in plain arrays is kept beside the bank, and both must stay equal."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -181,7 +192,7 @@ class BankMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.tensors)
     @rule(data=st.data())
     def train_a_step(self, data):
-        """One step of one adapter in its own view, whatever is visible; only its own arrays may move."""
+        """One step of one adapter in its own view, whichever is visible; only its own arrays may change."""
         name = data.draw(st.sampled_from([*self.tensors]))
         view = self.bank.view(name)
         if self.has_children(name):
@@ -270,7 +281,7 @@ def test_a_mixed_batch_generates_what_each_row_would_alone():
 
 
 def test_rows_of_whole_numbers_are_equal_to_the_bit():
-    """Sums of small whole numbers do not round, so here even the bits of a mixed batch are those of each row alone."""
+    """Sums of small whole numbers do not round, so here a mixed batch equals each row on its own even in its bits."""
     model = gpt()
     for name, parameter in model.named_parameters().items():
         parameter.data[...] = np.random.default_rng(len(name)).integers(-3, 4, parameter.shape)
@@ -379,7 +390,7 @@ def test_an_adapter_file_belongs_to_its_base_and_its_parent(tmp_path):
     bank = full_bank()
     for name in "abd":
         bank.save_adapter(name, tmp_path / f"{name}.npz")
-    with pytest.raises(CheckpointError, match="trained on another base"):
+    with pytest.raises(CheckpointError, match="trained on a different base"):
         AdapterBank(gpt(seed=1)).load_adapter("a", tmp_path / "a.npz")
     other = AdapterBank(gpt())
     with pytest.raises(ValueError, match="no adapter 'b'"):
@@ -390,7 +401,7 @@ def test_an_adapter_file_belongs_to_its_base_and_its_parent(tmp_path):
     moved = AdapterBank(gpt())
     moved.load_adapter("b", tmp_path / "b.npz")
     moved.adapter("b").tensors["wte.lora_A"][0, 0] += 1
-    with pytest.raises(CheckpointError, match="another version of its parent 'b'"):
+    with pytest.raises(CheckpointError, match="a different version of its parent 'b'"):
         moved.load_adapter("d", tmp_path / "d.npz")
     with pytest.raises(CheckpointError, match="on top of the adapter 'b'"):
         load_adapter(gpt(), tmp_path / "d.npz")
@@ -463,3 +474,34 @@ def test_a_folder_refuses_adapters_that_are_their_own_ancestors(folder):
     write_adapter(replace(read_adapter(folder / "b.npz"), parent="e"), folder / "b.npz")
     with pytest.raises(CheckpointError, match="among its own ancestors"):
         AdapterFolder(gpt(), folder, max_bytes=10**6).view("e")
+
+
+# ------------------------------------------------------------------------------ what is shared stays as it was
+
+
+def test_a_view_takes_no_lora_and_no_method():
+    base = gpt()
+    bank = AdapterBank(base)
+    bank.add_adapter("a", LoraConfig(r=2))
+    before = bits(bank.base)
+    for view in (bank.view("a"), bank.mixed(["a", None])):
+        with pytest.raises(LoraError, match="add_adapter"):
+            add_lora(view, LoraConfig(r=2))
+        with pytest.raises(ValueError, match="fresh base"):
+            methods.apply(view, "bitfit")
+    add_lora(bank.model, LoraConfig(r=2))  # of the base by itself: a model of its own over shared arrays
+    bank.model.unfreeze()
+    assert bits(bank.base) == before and not any(p.trainable for p in bank.base.parameters)
+    assert not any("lora" in name for name in bank.view().named_parameters())
+
+
+def test_a_bank_whose_base_was_trained_on_writes_no_adapter(tmp_path):
+    base = gpt()
+    bank = AdapterBank(base)
+    bank.add_adapter("a", LoraConfig(r=2))
+    bank.save_adapter("a", tmp_path / "a.npz")
+    before = (tmp_path / "a.npz").read_bytes()
+    base.ln_f.bias.data += 1
+    with pytest.raises(LoraError, match="make an AdapterBank from a copy"):
+        bank.save_adapter("a", tmp_path / "a.npz")
+    assert (tmp_path / "a.npz").read_bytes() == before

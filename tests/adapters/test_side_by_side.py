@@ -1,4 +1,4 @@
-"""Adapters trained side by side end where each would have ended alone."""
+"""Adapters trained side by side end as if each had been trained separately."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_training_ends_where_each_would_end_alone(equal):
 
 
 def products(monkeypatch, run) -> dict[int, list[int]]:
-    """id of a weight's memory -> the number of rows in each product with it that `run` makes on the way up."""
+    """The address of a weight's memory -> the number of rows in each product with it that `run`'s forward makes."""
     rows: dict[int, list[int]] = {}
     linear = ops.linear
 
@@ -97,7 +97,7 @@ def products(monkeypatch, run) -> dict[int, list[int]]:
 
 @pytest.mark.parametrize("equal", [False, True])
 def test_frozen_products_are_shared(monkeypatch, equal):
-    """One product a layer for all three adapters; and of equal streams, one copy only below where they go apart."""
+    """One product per layer for all three adapters; equal streams are computed once until they diverge."""
     bank, streams = bank_of(UPPER), batches(equal)
     streams = {name: Batch(*(array[:2] for array in stream)) for name, stream in streams.items()}
     rows = products(monkeypatch, lambda: loss_and_grads_side_by_side(bank, streams))
@@ -108,7 +108,7 @@ def test_frozen_products_are_shared(monkeypatch, equal):
         return rows[bank.base.get_submodule(path).weight.data.__array_interface__["data"][0]]
 
     once, thrice = [B // pieces * T] * pieces, [3 * B // pieces * T] * pieces
-    # "c" stands on "root", which goes apart in the first block; its q, k and v still have equal inputs.
+    # "c" builds on "root", so it diverges in the first block; its q, k and v still have equal inputs.
     assert seen("blocks.0.attn.q_proj") == (once if equal else thrice)
     assert seen("blocks.0.attn.v_proj") == (once if equal else thrice)
     assert seen("blocks.0.mlp.up_proj") == thrice
@@ -121,7 +121,7 @@ def test_frozen_products_are_shared(monkeypatch, equal):
     assert seen("blocks.1.mlp.up_proj") == twice
 
 
-def test_what_cannot_be_trained_side_by_side_is_refused():
+def test_what_cannot_train_side_by_side_is_refused():
     bank, streams = bank_of(CONFIGS), batches(equal=False)
     with pytest.raises(ValueError, match="give all of them one"):
         loss_and_grads_side_by_side(bank, {**streams, "b": Batch(*batch(B=4))})
@@ -140,3 +140,32 @@ def test_a_loss_that_is_not_finite_names_its_adapter_and_moves_nothing():
         fit_side_by_side(bank, dict.fromkeys(CONFIGS, text), steps=1, batch_size=4, progress=False)
     after = {n: a for name in CONFIGS for n, a in bank.adapter(name).tensors.items()}
     assert all(np.array_equal(after[n], a, equal_nan=True) for n, a in before.items())
+
+
+def test_a_last_update_that_ruins_an_adapter_is_found_and_taken_back():
+    bank = bank_of(CONFIGS)
+    before = {n: a.copy() for n, a in bank.adapter("b").tensors.items()}
+    text = np.random.default_rng(0).integers(TINY.vocab_size, size=60)
+    lr = {"a": 0.01, "b": 1e300, "c": 0.01}
+    with (
+        pytest.raises(NonFiniteLossError, match="step 0, adapter 'b': its update leads to a loss of"),
+        np.errstate(all="ignore"),
+    ):
+        fit_side_by_side(bank, dict.fromkeys(CONFIGS, text), steps=1, lr=lr, batch_size=4, progress=False)
+    assert all(np.array_equal(a, before[n]) for n, a in bank.adapter("b").tensors.items())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"steps": -1}, "steps is -1"),
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"lr": -1}, "lr is -1"),
+        ({"lr": {"a": 0.1}}, "lr lacks 'b'"),
+        ({"clip": 0}, "give a number above 0"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(options, message):
+    text = np.random.default_rng(0).integers(TINY.vocab_size, size=60)
+    with pytest.raises(ValueError, match=message):
+        fit_side_by_side(bank_of(CONFIGS), dict.fromkeys(CONFIGS, text), **{"steps": 1, "progress": False, **options})

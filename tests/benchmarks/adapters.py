@@ -1,6 +1,6 @@
 """`python -m tests.benchmarks.adapters`: what many adapters on one base cost, as ratios within one run.
 
-Matrix products run on one thread here: with more, what they would measure is how they share the machine.
+Matrix products run on one thread here: with more, we would measure how they share the machine.
 """
 
 from __future__ import annotations

@@ -8,19 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from minilora.plots import LORA, OTHER
+from minilora.plots import LORA, OTHER, save_figure, subplots
 from tests.benchmarks.report import Rows
 
 
 def growth_figure(rows: Rows, path: Path) -> None:
     """A panel for each axis of the section `growth`, on log axes, beside a line of slope 1."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # draws without a display
-    from matplotlib.figure import Figure
-
     axes_of_rows = list(dict.fromkeys(row["axis"] for row in rows))
-    figure = Figure(figsize=(10, 2.8), layout="constrained")
-    FigureCanvasAgg(figure)
-    panels = figure.subplots(1, len(axes_of_rows), sharey=True)
+    figure, panels = subplots(1, len(axes_of_rows), figsize=(10, 2.8), sharey=True)
     panels[0].set(ylabel="ms a step", ylim=(min(row["ms"] for row in rows) / 1.5, max(row["ms"] for row in rows) * 1.5))
     for axes, axis in zip(panels, axes_of_rows, strict=True):
         x, y = np.array([(row["value"], row["ms"]) for row in rows if row["axis"] == axis]).T
@@ -33,10 +28,8 @@ def growth_figure(rows: Rows, path: Path) -> None:
         axes.yaxis.set_major_formatter("{x:.0f}")
         axes.set(title=f"last slope {slope:.2f}")
         axes.set_xlabel({"T": "T, at 2048 tokens a batch", "r": "rank r"}.get(axis, axis))
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
     axes.legend()
-    figure.savefig(path, format="png", dpi=150)
+    save_figure(figure, path)
 
 
 if __name__ == "__main__":

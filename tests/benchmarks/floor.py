@@ -1,7 +1,7 @@
-"""The floor: the matrix products of a LoRA step and nothing else, on two threads over half the batch each.
+"""The floor: only the matrix products of a LoRA step, on two threads with half the batch each.
 
-No NumPy implementation of the same step can be faster than this. The products are those that minilora's step
-does, attention in the same blocks of queries, so that skipping masked work lowers the floor as well.
+No NumPy implementation of the same step can be faster than this. The products are those of minilora's step,
+with attention in the same blocks of queries, so skipping masked work lowers the floor too.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def products(shape: Shape, B: int) -> Callable[[], None]:
 
 
 def floor_step(shape: Shape) -> Callable[[], None]:
-    """Runs the products of the whole batch, each worker's share on a thread of its own."""
+    """Runs the products of the whole batch, each worker's share on its own thread."""
     share = products(shape, shape.batch_size // WORKERS)
 
     def step() -> None:

@@ -3,56 +3,41 @@
     python -m tests.benchmarks.gpu                # all shapes, up to GPT-2 small's
     python -m tests.benchmarks.gpu --only S,M --seconds 2
 
-A step is forward, backward and Adam, and is waited for. `of its rate`: 6 operations a parameter and token (2 forward,
+A step is forward, backward and Adam, until they are done. `of its rate`: 6 operations a parameter and token (2 forward,
 4 backward; LoRA skips the 2 of dW) over the time, as part of what the device does in a product of two 4096 x 4096
-float32 matrices. `peak MiB` is what the memory pool took from the device. Transfers are counted on the stand-in
-of the tests, since CuPy counts none: arrays that go in and out in one step.
+float32 matrices. `peak MiB` is what the memory pool took from the device. Transfers (arrays copied in and out in one
+step) are counted on the tests' stand-in, since CuPy counts none.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
-import statistics
 import sys
-import time
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-import minilora as ml
 from minilora.machine.backend import DeviceError, load_cupy, synchronize
+from minilora.machine.timing import interleaved
 from tests.benchmarks.report import markdown
-from tests.benchmarks.shapes import SHAPES, WORKERS, Shape, our_model
+from tests.benchmarks.shapes import SHAPES, Shape, our_model, step_of
 from tests.machine import strict_array
 
 ALL = {**SHAPES, "GPT-2 small": Shape(50257, 1024, 12, 12, 768, 4)}
 
 
-def step_of(model: ml.GPT, shape: Shape, workers: int = 1) -> Callable[[], None]:
-    """A training step of the model, wherever it is."""
-    tokens, optimizer = shape.tokens(), ml.Adam(model, lr=1e-4)
-
-    def step() -> None:
-        _, grads = ml.loss_and_grads(model, tokens[:, :-1], tokens[:, 1:], workers=workers)
-        optimizer.step(grads)
-
-    return step
-
-
 def seconds_of(run: Callable[[], object], wait: Callable[[], None], seconds: float) -> float:
-    """Median time of a call that is waited for, over about `seconds`, three calls at least, behind one untimed."""
-    run()
-    wait()
-    times: list[float] = []
-    while len(times) < 3 or sum(times) < seconds:
-        start = time.perf_counter()
+    """Median time of a call that is waited for, over about `seconds`, at least three calls, after one untimed."""
+
+    def waited() -> None:
         run()
         wait()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
+
+    waited()
+    return interleaved({"call": waited}, rounds=3, seconds=seconds)["call"]
 
 
 def matmul_rate(xp: ModuleType, n: int = 4096, seconds: float = 1.0) -> float:
@@ -65,7 +50,7 @@ def transfers_of_a_step(shape: Shape, lora: bool) -> tuple[int, int]:
     """Arrays to the device and back in one step: the same code on the stand-in, at two rows of a small shape."""
     small = Shape(16, 8, shape.n_layer, 2, 8, 2)
     with strict_array.installed():
-        step = step_of(our_model(small, lora).to("cupy"), small)
+        step = step_of(our_model(small, lora).to("cupy"), small, workers=1)
         strict_array.transfers.reset()
         step()
         return strict_array.transfers.to_device, strict_array.transfers.to_host
@@ -79,9 +64,9 @@ def step_row(
     pool = xp.get_default_memory_pool()
     pool.free_all_blocks()
     device = copy.deepcopy(model).to("cupy")
-    gpu = seconds_of(step_of(device, shape), lambda: synchronize(device.wte.weight.data), seconds)
+    gpu = seconds_of(step_of(device, shape, workers=1), lambda: synchronize(device.wte.weight.data), seconds)
     peak = pool.total_bytes()
-    host = seconds_of(step_of(model, shape, WORKERS), lambda: None, seconds) if cpu else None
+    host = seconds_of(step_of(model, shape), lambda: None, seconds) if cpu else None
     tokens = shape.batch_size * shape.block_size
     operations = (4 if lora else 6) * shape.config.parameter_count * tokens
     arrays_in, arrays_out = transfers_of_a_step(shape, lora)

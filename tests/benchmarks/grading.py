@@ -1,7 +1,7 @@
 """`python -m tests.benchmarks.grading`: what it costs to grade a class of 30, six of them hostile in all 27 files.
 
-CPU seconds are the grader's and its workers' together: unlike seconds by the clock they hardly depend on what else
-the machine is doing, and divided by the number of cores they are the least that an idle machine needs.
+CPU seconds are those of the grader and its workers together: unlike wall time, they hardly depend on what else the
+machine is doing, and divided by the number of cores they are the least that an idle machine needs.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from minilora.exercises import grading, spec
-from minilora.exercises.checking import ERROR, FAILED, PASSED
+from minilora.exercises import grading, marks, spec
+from minilora.exercises.checking import ERROR, FAILED, NOT_STARTED, PASSED
+from minilora.exercises.handins import collect
 from minilora.exercises.sandbox import LIMITS
 
 SOLUTIONS = Path(__file__).parents[2] / "tutorials" / "exercises" / "solutions"
@@ -35,7 +36,7 @@ HOSTILE = {
     "endless printing": ("while True: print('passed' * 100)", "stopped after printing"),
     "edits the checks": (f"open({str(Path(spec.__file__))!r}, 'a').write('broken')", "may not use files"),
 }
-EXPECTED = {"wrong": {FAILED, ERROR}, "half": {PASSED, grading.NOT_STARTED}, "right": {PASSED}}
+EXPECTED = {"wrong": {FAILED, ERROR}, "half": {PASSED, NOT_STARTED}, "right": {PASSED}}
 DOUBLED = "\n\n{name} = lambda *args, right={name}: twice(right(*args))\n"
 TWICE = """
 
@@ -51,7 +52,7 @@ def twice(value):
 def hand_in(folder: Path) -> None:
     """Write the 30 submissions, each into a folder "NUMBER KIND".
 
-    Six are hostile, six twice too large in every answer, six have solved half, twelve have solved everything.
+    Six are hostile, six have wrong numbers everywhere, six have solved half, twelve have solved everything.
     """
     for i in range(CLASS):
         kind = (*HOSTILE, *["wrong"] * 6, *["half"] * 6, *["right"] * 12)[i]
@@ -60,6 +61,7 @@ def hand_in(folder: Path) -> None:
         for count, name in enumerate(spec.names()):
             file = f"{name}.py"
             right = next(SOLUTIONS.rglob(file) if i % 2 else SOLUTIONS.glob(file)).read_text("utf-8")
+            right += f"\n# student {i}\n"  # equal files would run once
             functions = list(spec.load(name).functions)
             if kind in HOSTILE:
                 text = "import numpy as np\n" + "".join(f"def {f}(*args):\n    {HOSTILE[kind][0]}\n" for f in functions)
@@ -73,10 +75,10 @@ def hand_in(folder: Path) -> None:
 
 
 def as_expected(result: grading.Result) -> bool:
-    kind = result.student[3:]
+    kind, outcome = result.student[3:], result.outcome
     if kind in HOSTILE:
-        return result.status == ERROR and HOSTILE[kind][1] in result.detail
-    return result.status in EXPECTED[kind]
+        return outcome.status == ERROR and HOSTILE[kind][1] in outcome.detail
+    return outcome.status in EXPECTED[kind]
 
 
 def cpu_seconds() -> float:
@@ -95,9 +97,10 @@ def main() -> None:
         folder.mkdir()
         hand_in(folder)
         cpu, clock = cpu_seconds(), time.monotonic()
-        results = grading.grade(folder, Path(temporary) / "log.jsonl", jobs, LIMITS)
+        log = grading.Log(Path(temporary) / "log", b"key")
+        results, _ = grading.grade(collect(folder), spec.names(), log, jobs, LIMITS)
         cpu, clock = cpu_seconds() - cpu, time.monotonic() - clock
-    print(grading.table(results))
+    print(marks.table(marks.marked(results, marks.weights(""), {})))
     wrong = [result for result in results if not as_expected(result)]
     for result in wrong:
         print(f"UNEXPECTED {result}")
@@ -105,11 +108,11 @@ def main() -> None:
         raise SystemExit("the checks were edited")
     by_kind: Counter[str] = Counter()
     for result in results:
-        by_kind[result.student[3:]] += result.seconds  # type: ignore[assignment]
+        by_kind[result.student[3:]] += result.outcome.seconds  # type: ignore[assignment]
     for kind, seconds in by_kind.items():
         print(f"{kind:<20}{seconds:8.1f} s with its processes")
-    honest = max((r for r in results if r.student.endswith("right")), key=lambda r: r.seconds)
-    print(f"slowest right answer: {honest.exercise}, {honest.seconds:.2f} s by the clock")
+    honest = max((r for r in results if r.student.endswith("right")), key=lambda r: r.outcome.seconds)
+    print(f"slowest right answer: {honest.exercise}, {honest.outcome.seconds:.2f} s by the clock")
     print(f"CPU {cpu:.1f} s, by the clock {clock:.1f} s with {jobs} jobs on {os.cpu_count()} cores")
     if wrong:
         raise SystemExit(f"{len(wrong)} unexpected results")

@@ -1,4 +1,4 @@
-"""Where a step's time goes, and what each measure against it buys."""
+"""Where a step's time goes, and what each optimization gains."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from tests.benchmarks.timing import interleaved
 
 
 def profile(seconds: float) -> Rows:
-    """CPU time of a LoRA step on one thread, in % of the step.  Matrix products alone are the floor: the functions
-    below do them, and what they take beyond is passes over memory and Python."""
+    """CPU time of a LoRA step on one thread, in % of the step.  Matrix products are the floor: the functions
+    below compute them, and the rest of their time is passes over memory and Python."""
     columns = {name: _shares(shape, seconds / len(SHAPES)) for name, shape in SHAPES.items()}
     return [
         {"function": function, **{name: shares[function] for name, shares in columns.items()}}
@@ -101,7 +101,7 @@ MEASURES: dict[str, Callable[[], AbstractContextManager[Any]]] = {
 
 
 def without(seconds: float) -> Rows:
-    """What each measure buys: time of a LoRA step on two workers without it / with it."""
+    """What each optimization gains: time of a LoRA step on two workers without it / with it."""
     rows: Rows = [{"measure": measure} for measure in ("a second worker", *MEASURES)]
     for name, shape in SHAPES.items():
         step = our_step(shape, True)

@@ -1,6 +1,6 @@
-"""The other side: transformers' GPT-2 with SDPA attention, PEFT's LoRA and torch's AdamW, eager, float32.
+"""What we compare with: transformers' GPT-2 with SDPA attention, PEFT's LoRA and torch's AdamW, eager, float32.
 
-GPT-2 in transformers has one fused c_attn for q, k and v, so PEFT's r = 8 sits on that, as its users have it.
+GPT-2 in transformers has one fused c_attn for q, k and v, so PEFT's r = 8 adapts that layer, as its users do.
 """
 
 from __future__ import annotations

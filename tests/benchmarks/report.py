@@ -1,4 +1,4 @@
-"""Run sections, print a table each, write JSON: what `python -m tests.benchmarks` and its like have in common."""
+"""Run sections, print one table per section, write JSON: shared by the benchmarks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 Rows = list[dict[str, Any]]
-Section = Callable[[float], Rows]  # seconds to spend -> rows; its docstring stands above the table
+Section = Callable[[float], Rows]  # seconds to spend -> rows; its docstring goes above the table
 
 
 def markdown(rows: Rows) -> str:

@@ -1,4 +1,4 @@
-"""What is measured, one function a section; each returns rows (a list of dicts) for the table and the JSON."""
+"""What is measured, one function per section; each returns rows (a list of dicts) for the table and the JSON."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def train_step(seconds: float) -> Rows:
 
 
 def generation(seconds: float) -> Rows:
-    """Greedy generation with a key/value cache: batch 1, prompt of 1, until 128 tokens stand, shape L."""
+    """Greedy generation with a key/value cache: batch 1, prompt of 1, up to 128 tokens, shape L."""
     shape = SHAPES["L"]
     model, prompt = our_model(shape, lora=False), np.array([1])
     candidates: dict[str, Callable[[], object]] = {"ours": lambda: ml.generate(model, prompt, temperature=0)}
@@ -68,7 +68,7 @@ def generation(seconds: float) -> Rows:
 
 
 def merged_forward(seconds: float) -> Rows:
-    """The paper's claim of no latency: `evaluate` on one batch by the base, the merged and the unmerged model."""
+    """The paper's claim of no added latency: `evaluate` on one batch by the base, the merged and the unmerged model."""
     return [{"shape": name, **_merged_forward(shape, seconds)} for name, shape in SHAPES.items()]
 
 
@@ -90,7 +90,7 @@ def _merged_forward(shape: Shape, seconds: float) -> dict[str, float]:
 
 
 def state_bytes(seconds: float) -> Rows:
-    """Gradients and Adam's state: 3 arrays a trainable parameter, 3 x 4 bytes x r (d + k) a LoRA matrix."""
+    """Gradients and Adam's state: 3 arrays per trainable parameter, 3 x 4 bytes x r (d + k) per LoRA."""
     rows = []
     for name, shape in SHAPES.items():
         formula = 3 * 4 * LORA.r * 2 * shape.n_embd * 2 * shape.n_layer
@@ -106,7 +106,7 @@ def state_bytes(seconds: float) -> Rows:
 
 
 def activation_bytes(seconds: float) -> Rows:
-    """Bytes a token that one block's cache holds for backward, a part at a time, and the whole model's."""
+    """Bytes per token that one block's cache keeps for backward, part by part, and the whole model's."""
     rows = []
     for name, shape in SHAPES.items():
         for lora in (True, False):
@@ -143,8 +143,8 @@ RANKS = (1, 4, 16, 64)
 
 
 def growth(seconds: float) -> Rows:
-    """Time of a LoRA step against T (at a constant number of tokens), width, layers and r; the slope is that on log
-    axes, from the row above: time grows as value ** slope."""
+    """Time of a LoRA step against T (at a constant number of tokens), width, layers and r. The slope is on log axes,
+    from the row above: time grows as value ** slope."""
     rows: Rows = []
     for axis, shapes in GROWTH.items():
         values = [{"T": s.block_size, "width": s.n_embd, "layers": s.n_layer}[axis] for s in shapes]

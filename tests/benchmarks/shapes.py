@@ -42,9 +42,13 @@ def our_model(shape: Shape, lora: bool) -> ml.GPT:
 
 
 def our_step(shape: Shape, lora: bool, workers: int = WORKERS) -> Callable[[], None]:
-    """One training step: forward, backward and Adam, of LoRA or of full fine-tuning."""
-    model, tokens = our_model(shape, lora), shape.tokens()
-    optimizer = ml.Adam(model, lr=1e-4)
+    """One training step of LoRA or of full fine-tuning."""
+    return step_of(our_model(shape, lora), shape, workers)
+
+
+def step_of(model: ml.GPT, shape: Shape, workers: int = WORKERS) -> Callable[[], None]:
+    """One training step of the model, wherever it is: forward, backward and Adam."""
+    tokens, optimizer = shape.tokens(), ml.Adam(model, lr=1e-4)
 
     def step() -> None:
         _, grads = ml.loss_and_grads(model, tokens[:, :-1], tokens[:, 1:], workers=workers)

@@ -1,4 +1,4 @@
-"""How the benchmarks time: long turns behind untimed calls, in wall time, since a step runs on several threads."""
+"""How the benchmarks time: long turns after untimed calls, in wall time, since a step runs on several threads."""
 
 from __future__ import annotations
 

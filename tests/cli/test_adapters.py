@@ -1,4 +1,4 @@
-"""`minilora adapters`: tables for people, JSON for programs, one line and exit code 2 for what cannot be."""
+"""`minilora adapters`: tables for people, JSON for programs, one line and exit code 2 for mistakes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from minilora.files.adapter import read_adapter
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A base, two adapters of it and the child of one, an adapter of the shipped base, and a damaged file."""
+    """A base, two adapters for it, a child of one of them, an adapter for the shipped base, and a damaged file."""
     folder = tmp_path_factory.mktemp("adapters")
     base = GPT(GPTConfig(vocab_size=256, block_size=16, n_layer=1, n_head=2, n_embd=8))
     save_model(base, folder / "base.model")
@@ -35,7 +35,7 @@ def folder(tmp_path_factory):
 
 
 def run(capsys, *arguments) -> str:
-    """What the command prints; it must succeed."""
+    """The output of the command, which must succeed."""
     assert main(["adapters", *map(str, arguments)]) == 0
     captured = capsys.readouterr()
     assert captured.err == ""
@@ -71,6 +71,37 @@ def test_merge_writes_the_sum_into_a_plain_model(folder, tmp_path, capsys):
         np.testing.assert_array_equal(array, expected[name])
 
 
+def test_files_may_share_their_names_and_a_parent_may_be_renamed(folder, tmp_path, capsys):
+    """Adapters in folders of their runs are all called adapter.npz; `child` was trained on top of an `a`."""
+    files = []
+    for name in ("a", "child", "b"):
+        files.append(tmp_path / f"run {name}" / "adapter.npz")
+        files[-1].parent.mkdir()
+        files[-1].write_bytes((folder / f"{name}.npz").read_bytes())
+    merged = [tmp_path / "merged.npz", tmp_path / "same.npz"]
+    run(capsys, "merge", *files, "--base", folder / "base.model", "--out", merged[0])
+    named = [folder / f"{name}.npz" for name in ("a", "child", "b")]
+    run(capsys, "merge", *named, "--base", folder / "base.model", "--out", merged[1])
+    assert merged[0].read_bytes() == merged[1].read_bytes()
+    states = [row["state"] for row in rows(capsys, "verify", "--base", folder / "base.model", *files)]
+    assert states == ["ok"] * 3
+    assert (
+        main(
+            [
+                "adapters",
+                "merge",
+                *map(str, [files[1], files[2]]),
+                "--base",
+                str(folder / "base.model"),
+                "--out",
+                str(tmp_path / "m"),
+            ]
+        )
+        == 2
+    )
+    assert "on top of 'a': give that adapter's file before it" in capsys.readouterr().err
+
+
 def test_merge_takes_the_shipped_base_by_default(folder, tmp_path, capsys):
     run(capsys, "merge", folder / "shipped.npz", "--out", tmp_path / "merged.npz")
     assert load_model(tmp_path / "merged.npz").config == load_base()[0].config
@@ -95,7 +126,7 @@ def test_compress_says_what_each_layer_lost(folder, tmp_path, capsys):
     assert read_adapter(tmp_path / "small.npz").lora == smaller.lora
 
 
-def test_verify_tells_whole_files_of_this_base_from_others(folder, capsys):
+def test_verify_accepts_only_intact_files_made_for_the_base(folder, capsys):
     whole = [folder / f"{name}.npz" for name in ("a", "b", "child", "shipped")]
     assert [row["state"] for row in rows(capsys, "verify", *whole)] == ["ok"] * 4
     assert main(["adapters", "verify", "--json", *map(str, [*whole, folder / "cut.npz"])]) == 2
@@ -124,7 +155,7 @@ def test_verify_tells_whole_files_of_this_base_from_others(folder, capsys):
         (["compress", "a.npz", "--r", "1", "--out", "none/s"], "there is no folder"),
     ],
 )
-def test_what_cannot_be_is_one_line_and_exit_code_2(arguments, message, folder, monkeypatch, capsys):
+def test_a_mistake_is_one_line_and_exit_code_2(arguments, message, folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     try:
         code = main(["adapters", *arguments])

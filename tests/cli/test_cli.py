@@ -1,4 +1,4 @@
-"""The command line as its users meet it: what works, and one line and exit code 2 for what cannot."""
+"""The command line as its users meet it: what works, and one line and exit code 2 for mistakes."""
 
 import argparse
 import io
@@ -19,7 +19,7 @@ from minilora.pretrain import corpus
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """A text, an adapter that two steps on it made, and what no command can use."""
+    """A text, an adapter after two steps of training on it, and files that no command can use."""
     folder = tmp_path_factory.mktemp("cli")
     (folder / "text.txt").write_text("It was the best of times, it was the worst of times. Ça va? " * 20, "utf-8")
     (folder / "empty.txt").write_bytes(b"")
@@ -60,7 +60,7 @@ def test_traceback_shows_where_an_error_comes_from(files):
 
 
 def commands(parser=None, above=()):
-    """The words of every command, and the function that it runs."""
+    """Every command, and the function that it runs."""
     parser = parser or cli.parser()
     found = {" ".join(above): parser.get_default("run")} if parser.get_default("run") else {}
     for action in parser._actions:
@@ -116,7 +116,7 @@ def test_train_starts_from_the_base_it_is_given(files, tmp_path):
     assert (path, layer.r, layer.scaling) == ("blocks.0.mlp.up_proj", 2, 3.0)
 
 
-def test_info_tells_what_each_kind_of_file_holds(files, capsys):
+def test_info_describes_each_kind_of_file(files, capsys):
     assert main(["info"]) == 0
     assert main(["info", str(files / "a.npz")]) == 0
     base, adapter = capsys.readouterr().out.split(str(files / "a.npz"))
@@ -189,7 +189,7 @@ def test_a_mistake_gets_one_line_that_names_it(line, named, files, monkeypatch, 
     before = {path.name: path.read_bytes() for path in files.iterdir()}
     try:
         code = main(line.split())
-    except SystemExit as exit:  # argparse's own way out
+    except SystemExit as exit:  # argparse exits by itself
         code = exit.code
     out, err = capsys.readouterr()
     assert (code, out) == (2, "")
@@ -197,7 +197,7 @@ def test_a_mistake_gets_one_line_that_names_it(line, named, files, monkeypatch, 
     assert {path.name: path.read_bytes() for path in files.iterdir()} == before
 
 
-def test_ctrl_c_is_no_traceback_and_keeps_the_old_file(files, tmp_path, monkeypatch, capsys):
+def test_ctrl_c_prints_no_traceback_and_keeps_the_old_file(files, tmp_path, monkeypatch, capsys):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
@@ -226,7 +226,7 @@ def test_a_diverging_run_is_an_error_and_writes_nothing(files, tmp_path, capsys)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_console_of_few_characters_shows_question_marks(monkeypatch):
+def test_a_console_with_a_small_character_set_shows_question_marks(monkeypatch):
     console = io.TextIOWrapper(io.BytesIO(), encoding="cp1252", errors="strict")
     monkeypatch.setattr(sys, "stdout", console)
     assert main(["generate", "--prompt", "dW = \N{GREEK CAPITAL LETTER DELTA}W", "--tokens", "1"]) == 0
@@ -241,11 +241,112 @@ def test_works_as_a_process_from_any_folder_and_into_a_pipe(tmp_path):
     assert b"wte.weight" in result.stdout
 
 
-def test_a_reader_that_leaves_early_is_no_error(tmp_path):
-    reader, writer = os.pipe()
-    os.close(reader)
+@pytest.fixture
+def shell(files):
+    """shell(LINE): run a shell line in the files' folder, `minilora` being this one; (exit code, stdout, stderr)."""
     environment = {**os.environ, "PYTHONPATH": str(Path(ml.__file__).parents[1])}
-    command = [sys.executable, "-m", "minilora", "info"]
-    result = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, cwd=tmp_path, env=environment, timeout=120)
-    os.close(writer)
-    assert result.stderr == b""
+
+    def shell(line: str) -> tuple[int, str, str]:
+        script = f'minilora() {{ "{sys.executable}" -m minilora "$@"; }}; {line}'
+        done = subprocess.run(["bash", "-c", script], cwd=files, env=environment, capture_output=True, timeout=120)
+        return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+    return shell
+
+
+needs_bash = pytest.mark.skipif(os.name != "posix", reason="closes and fills streams with a POSIX shell")
+TRAIN = "minilora train --data text.txt --steps 2 --block-size 8 --batch-size 2"
+
+
+@needs_bash
+@pytest.mark.parametrize(
+    ("line", "code", "error"),
+    [
+        ("minilora info >&-", 0, ""),
+        ("minilora info nothing.npz >&-", 2, "minilora: error: nothing.npz: No such file or directory\n"),
+        ("minilora info 2>&-", 0, ""),
+        ("minilora info nothing.npz 2>&-", 2, ""),
+        ("minilora nonsense 2>&-", 2, ""),
+        (f"{TRAIN} --out closed.npz >&- 2>&- && rm closed.npz", 0, ""),
+        ("minilora info > /dev/full", 2, "minilora: error: No space left on device\n"),
+        ("minilora --help > /dev/full", 0, ""),
+        ("minilora info nothing.npz 2> /dev/full", 2, ""),
+        ("minilora nonsense 2> /dev/full", 2, ""),
+        (f"{TRAIN} --out full.npz 2> /dev/full && rm full.npz", 0, ""),
+        (f"{TRAIN} --out reader.npz 2> >(true) && rm reader.npz", 0, ""),
+        ("set -o pipefail; minilora info | head -1", 141, ""),
+    ],
+)
+def test_streams_that_are_closed_full_or_not_read(shell, line, code, error):
+    if "/dev/full" in line and not os.path.exists("/dev/full"):
+        pytest.skip("no /dev/full here")
+    found = shell(line)
+    assert (found[0], found[2]) == (code, error)
+
+
+def test_ctrl_c_while_modules_are_loading_is_one_line(tmp_path):
+    (tmp_path / "numpy.py").write_text("raise KeyboardInterrupt")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(Path(ml.__file__).parents[1])])}
+    done = subprocess.run([sys.executable, "-m", "minilora"], env=environment, capture_output=True, timeout=120)
+    assert done.returncode != 0 and done.stderr.decode().split() == ["minilora:", "interrupted"]
+    other = subprocess.run([sys.executable, "-c", "import minilora"], env=environment, capture_output=True, timeout=120)
+    assert b"Traceback" in other.stderr, "other programs keep theirs"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "train --data text.txt --steps 9999 --out {}",
+        "demo --out {}",
+        "pretrain --out {}",
+        "merge --adapter a.npz --out {}",
+        "adapters sum a.npz --out {}",
+        "adapters compress a.npz --r 1 --out {}",
+        "adapters merge a.npz --out {}",
+        "import peft --adapter . --out {}",
+        "export gpt2 --out {}",
+        "export peft --adapter a.npz --out {}",
+        "grade . --csv {}",
+        "data sql --out {}",
+    ],
+)
+def test_an_output_that_cannot_be_written_is_found_before_the_work(line, files, monkeypatch, capsys):
+    monkeypatch.chdir(files)
+    before = sorted(files.iterdir())
+    assert main(line.format("x" * 250 + ".npz").split()) == 2, "longer than a file's name may be while it is written"
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "cannot be written" in error
+    assert sorted(files.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "value"),
+    [
+        (["generate", "--prompt", "-x"], "prompt", "-x"),
+        (["generate", "--prompt", "--and so on"], "prompt", "--and so on"),
+        (["generate", "--prompt", "x", "--temperature", "-1e0"], "temperature", -1.0),
+        (["adapters", "sum", "a.npz", "b.npz", "--weights", "-0.5,1", "--out", "c"], "weights", [-0.5, 1.0]),
+        (["adapters", "sum", "a.npz", "--weights", "-1", "--out", "c"], "weights", [-1.0]),
+        (["train", "--data", "-", "--out", "-a.npz"], "out", Path("-a.npz")),
+        (["train", "--data", "t", "--alpha", "-2e-1"], "alpha", -0.2),
+        (["train", "--data", "t", "--targets", "q_proj, v_proj"], "targets", ("q_proj", "v_proj")),
+        (["info", "--", "-a.npz"], "file", Path("-a.npz")),
+    ],
+)
+def test_values_may_begin_with_a_dash_and_lists_have_spaces(line, name, value):
+    assert getattr(cli.parser().parse_args(line), name) == value
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        (["generate", "--prompt", "--seed", "3"], "expected one argument"),
+        (["train", "--data", "t", "--targets", "q_proj,,v_proj"], "not a list of names"),
+        (["generate", "--prompt", "caf\udce9"], "not UTF-8"),
+    ],
+)
+def test_values_that_are_missing_or_wrong_are_named(line, named, capsys):
+    with pytest.raises(SystemExit):
+        cli.parser().parse_args(line)
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and named in error

@@ -20,7 +20,7 @@ TRAIN = ["--steps=2", "--block-size=8", "--batch-size=2", "--threads=1", "--r=2"
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """A GPT-2 folder, an adapter of it trained by the command line, and folders that no command can use."""
+    """A GPT-2 folder, an adapter that the command line trained on it, and folders that no command can use."""
     folder = tmp_path_factory.mktemp("cli")
     sizes = SIZES | {"vocab_size": 300}
     write_gpt2(folder / "gpt2", gpt2_tensors(sizes=sizes), **sizes)
@@ -34,7 +34,7 @@ def files(tmp_path_factory):
 
 
 def run(files, *arguments):
-    """The exit code of `minilora ARGUMENTS`, those with a @ in front being files."""
+    """The exit code of `minilora ARGUMENTS`; those that begin with @ are files."""
     return cli.main([str(files / a[1:]) if a.startswith("@") else a for a in arguments])
 
 
@@ -42,7 +42,7 @@ def adapted(files):
     return ml.load_adapter(load_gpt2(files / "gpt2")[0], files / "a.npz")
 
 
-def test_training_speaks_of_tokens(files, capsys, tmp_path):
+def test_training_reports_loss_per_token(files, capsys, tmp_path):
     arguments = ["train", "--base", "@gpt2", "--data", "@text.txt", "--out", str(tmp_path / "b.npz"), *TRAIN]
     assert run(files, *arguments) == 0
     assert "nats per token" in capsys.readouterr().out
@@ -98,7 +98,9 @@ def test_the_shipped_base_becomes_a_gpt2(files, capsys, tmp_path):
         ("train --base @gpt2 --data @text.txt --out @b.npz", "--block-size 128 is more"),
         ("export peft --base @gpt2 --adapter @nothing.npz --out @out", "nothing.npz"),
         ("export peft --adapter @a.npz --out @out", "this model has"),
-        ("export peft --base @gpt2 --adapter @a.npz --out @gpt2", "which would be lost"),
+        ("export peft --base @gpt2 --adapter @a.npz --out @gpt2", "a folder that this command reads"),
+        ("export peft --base @gpt2 --adapter @a.npz --out @mute", "which would be lost"),
+        ("merge --base @gpt2 --adapter @a.npz --out @gpt2", "a folder that this command reads"),
         ("export gpt2 --base @gpt2 --out @text.txt", "text.txt"),
         ("import peft --base @gpt2 --adapter @empty --out @b.npz", "has no adapter_config.json"),
         ("import peft --base @gpt2 --adapter @gpt2 --out @b.npz", "has no adapter_config.json"),

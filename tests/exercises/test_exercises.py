@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -327,6 +328,8 @@ def test_watching_checks_what_is_saved_until_ctrl_c(started):
         [sys.executable, "-um", "minilora", "check", "--watch"], stdout=subprocess.PIPE, text=True
     )
     signal.signal(signal.SIGINT, ours)
+    patience = threading.Timer(90, watching.kill)  # a line that never comes fails the test; it does not hang it
+    patience.start()
     lines = iter(watching.stdout.readline, "")
     assert any("Ctrl-C stops" in line for line in lines)
     (started / f"{FIRST}.py").write_text(RIGHT)
@@ -335,4 +338,5 @@ def test_watching_checks_what_is_saved_until_ctrl_c(started):
     time.sleep(0.2)
     watching.send_signal(signal.SIGINT)
     assert "stopped watching" in watching.communicate(timeout=60)[0]
+    patience.cancel()
     assert watching.returncode == 0

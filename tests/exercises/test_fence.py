@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from minilora.cli.main import main
 from minilora.exercises import fence, grading, sandbox
 from minilora.exercises.checking import ERROR, FAILED, PASSED, check_source
 from minilora.exercises.handins import Collected, HandIn
@@ -154,6 +155,62 @@ def test_a_left_over_import_gets_a_plain_sentence(module):
     assert (verdict.status, verdict.detail) == (ERROR, f"line 1: ModuleNotFoundError: {sentence}")
 
 
+# ------------------------------------------------------------------------------------------ who and where
+
+
+def test_roots_process_has_no_capabilities_and_cannot_gain_any():
+    with sandbox.Sandbox("hand_in.py", b"def f():\n    return 1\n") as student:
+        assert student.call("f") == 1
+        status = Path(f"/proc/{student._process.pid}/status").read_text()
+    fields = dict(line.split(":\t") for line in status.splitlines() if ":\t" in line)
+    assert {fields[name] for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")} == {"0" * 16}
+    assert (fields["NoNewPrivs"], fields["Seccomp"]) == ("1", "2")
+
+
+@pytest.mark.parametrize(
+    "missing, sentence",
+    [
+        ({"_place": lambda: None}, "no fence here: hand-ins run with all your rights"),
+        ({"_has_landlock": lambda: False}, "half a fence here: this kernel has no Landlock"),
+    ],
+)
+def test_where_there_is_no_fence_one_line_says_so_and_names_the_recipe(
+    missing, sentence, tmp_path, monkeypatch, capsys
+):
+    for name, function in missing.items():
+        monkeypatch.setattr(fence, name, function)
+    (tmp_path / "ann").mkdir()
+    (tmp_path / "ann" / f"{FIRST}.py").write_bytes(RIGHT)
+    assert main(["grade", str(tmp_path), "--only", "1", "--csv", str(tmp_path / "g.csv")]) == 0
+    warning = capsys.readouterr().err.splitlines()[0]
+    assert sentence in warning and "in_containers.sh grades each student in a container of their own" in warning
+
+
+def test_without_landlock_the_filter_still_holds(monkeypatch):
+    half = "fence._has_landlock = lambda: False; worker.main"
+    monkeypatch.setattr(sandbox, "START", sandbox.START.replace("worker.main", half))
+    source = b"""
+def tried():
+    import os
+    refused = []
+    for attempt in (os.fork, lambda: open("/tmp/mark", "w"), lambda: os.kill(1, 0)):
+        try:
+            attempt()
+        except PermissionError:
+            refused.append(True)
+    return refused, len(open("/etc/passwd").read()) > 0
+"""
+    with sandbox.Sandbox("hand_in.py", source) as student:
+        assert student.call("tried") == ([True] * 3, True)
+
+
+def test_a_fence_that_cannot_be_put_up_is_no_students_fault(monkeypatch):
+    broken = "fence._allow_calls = lambda *a: 1 / 0; worker.main"
+    monkeypatch.setattr(sandbox, "START", sandbox.START.replace("worker.main", broken))
+    with pytest.raises(RuntimeError, match=r"did not start.*ZeroDivisionError"), sandbox.Sandbox("x.py", b""):
+        pass
+
+
 # ------------------------------------------------------------------------------------------------------- the filter
 
 
@@ -208,6 +265,7 @@ def test_every_other_call_is_refused_by_the_kernel():
     """
     script = """
 import ctypes, errno, os, sys
+from minilora.cli.main import main
 from minilora.exercises import fence
 allowed = {numbers[fence._place()] for numbers in [*fence.CALLS.values(), *(n for n, _ in fence.OPENING.values())]}
 fence.enclose([])

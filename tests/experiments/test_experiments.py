@@ -1,6 +1,6 @@
-"""The reproduction: runs, their plan, their pool, and what is said of their results.
+"""The reproduction: runs, their plan, their pool, and the report.
 
-Training here is a step or two; what experiments make of results is tested on results that are drawn.
+Training here takes a step or two; tables, claims and figures are tested on made-up results.
 """
 
 import itertools
@@ -19,18 +19,10 @@ import pytest
 import minilora as ml
 from minilora import methods
 from minilora.cli import main as cli
+from minilora.cli.main import main
 from minilora.experiments import EXPERIMENTS
 from minilora.experiments.engine import pool, report
-from minilora.experiments.engine.experiment import (
-    METRICS,
-    Claim,
-    Results,
-    Score,
-    gain,
-    markdown,
-    not_worse,
-    verdict,
-)
+from minilora.experiments.engine.experiment import METRICS, Claim, Results, Score, gain, markdown, not_worse, verdict
 from minilora.experiments.engine.plan import (
     QUICK,
     RATES,
@@ -63,20 +55,20 @@ def numbers(result):
     return {name: result[name] for name in ("losses", "valid_loss", "test_loss", "test", "trainable")}
 
 
-def test_the_same_config_gives_the_same_numbers_and_another_seed_others(tiny):
+def test_equal_configs_give_equal_numbers_and_another_seed_gives_others(tiny):
     assert numbers(run(TINY)) == numbers(tiny)
     other = run(replace(TINY, seed=1))
     assert other["losses"] != tiny["losses"] and other["trainable"] == tiny["trainable"]
 
 
-def test_a_result_holds_what_was_asked_and_what_was_found(tiny):
+def test_a_result_holds_the_config_and_the_numbers(tiny):
     assert tiny["config"] == asdict(TINY)
     assert tiny["trainable"] == methods.count("lora", ml.load_base()[0].config, **TINY.options) == 4 * 2 * 2 * 2 * 128
     assert len(tiny["losses"]) == 2 and 0 <= tiny["test"]["accuracy"] <= 1
     assert {path.rpartition(".")[2] for path in tiny["lora"]} == {"q_proj", "v_proj"}
 
 
-def test_no_step_leaves_the_base_and_a_run_in_a_subspace_trains_m_numbers(tiny):
+def test_zero_steps_give_the_base_and_a_subspace_run_trains_m_numbers(tiny):
     base = run(replace(TINY, method="full", options={}, steps=0))
     assert base["losses"] == [] and base["valid_loss"] != tiny["valid_loss"]
     assert base["valid_loss"] == run(replace(TINY, steps=0))["valid_loss"], "B = 0"
@@ -86,18 +78,18 @@ def test_no_step_leaves_the_base_and_a_run_in_a_subspace_trains_m_numbers(tiny):
     )
 
 
-def test_without_answers_only_the_losses_are_found(tiny):
+def test_without_answers_there_are_only_losses(tiny):
     result = run(replace(TINY, answers=False))
     assert result["test"] == {} and result["test_loss"] == tiny["test_loss"]
 
 
-def test_a_run_that_diverges_says_so_and_has_no_scores():
+def test_a_run_that_diverges_has_the_error_and_no_scores():
     with np.errstate(all="ignore"):
         result = run(replace(TINY, method="full", options={}, lr=1e30, steps=4))
     assert "step" in result["diverged"] and result["valid_loss"] is None and result["test"] == {}
 
 
-def test_every_field_of_a_config_and_nothing_else_decides_its_key():
+def test_a_config_s_key_depends_on_every_field_and_nothing_else():
     changes = {"task": "sql", "method": "full", "lr": 2e-2, "options": lora(3), "seed": 1, "steps": 3, "batch_size": 3}
     changes |= {"train": 13, "valid": 3, "test": 3, "answers": False}
     assert changes.keys() == asdict(TINY).keys()
@@ -106,25 +98,47 @@ def test_every_field_of_a_config_and_nothing_else_decides_its_key():
     assert RunConfig(**json.loads(TINY.text)).key == TINY.key
 
 
-def test_a_store_gives_back_what_it_got_and_nothing_half_written(tiny, tmp_path):
+def test_a_store_returns_what_was_put_and_nothing_half_written(tiny, tmp_path):
     store = Store(tmp_path)
     assert store.get(TINY) is None
     matrices = tiny["lora"]
-    store.put(TINY, dict(tiny))
+    store.put(TINY, tiny | {"made_by": {}})
     assert numbers(store.get(TINY)) == numbers(tiny)
     for path, (A, B) in store.lora(TINY).items():
         assert np.array_equal(A, matrices[path][0]) and np.array_equal(B, matrices[path][1])
     file = tmp_path / f"{TINY.key}.json"
     file.write_text(file.read_text()[:-40])
-    assert store.get(TINY) is None, "a file that was cut off is no result"
+    assert store.get(TINY) is None, "a truncated file is not a result"
     assert store.get(replace(TINY, seed=1)) is None
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "7", "null", '{"a": 1}', "\xff", '{"config": {}}'])
+def test_foreign_and_half_written_files_count_as_not_there(text, tmp_path, capsys):
+    """A run that is found so is made again; an experiment is reported as not run, by the page and by a lesson."""
+    file = tmp_path / f"{TINY.key}.json"
+    file.write_bytes(text.encode("latin-1"))
+    assert Store(tmp_path).get(TINY) is None
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "table5.json").write_bytes(text.encode("latin-1"))
+    assert "Nothing has been run yet" in report.page(EXPERIMENTS.values(), tmp_path)
+    assert report.tell(EXPERIMENTS["table5"], tmp_path) is None
+    assert main(["reproduce", "counts", "--quick", "--out", str(tmp_path)]) == 0
+
+
+def test_a_half_written_result_and_lost_matrices_name_the_cure(tiny, tmp_path):
+    store = Store(tmp_path)
+    store.put(TINY, dict(tiny))
+    assert store.get(TINY) is None, "without made_by it is not whole"
+    (tmp_path / f"{TINY.key}.npz").write_bytes(b"PK")
+    with pytest.raises(ValueError, match=f"delete {TINY.key}.json beside it and run the same command again"):
+        store.lora(TINY)
 
 
 # ----------------------------------------------------------------------------------------------- the plan
 
 
-def drawn(config: RunConfig, valid_loss: float | None = None) -> dict:
-    """A result as a run gives it, with numbers drawn from the config."""
+def made_up(config: RunConfig, valid_loss: float | None = None) -> dict:
+    """A result as `run` would return it, with random numbers seeded by the config."""
     rng = np.random.default_rng(zlib.crc32(config.text.encode()))
     trained = config.options.get("m") if config.method == "subspace" else None
     shape = ml.GPTConfig(block_size=320)
@@ -142,16 +156,16 @@ def drawn(config: RunConfig, valid_loss: float | None = None) -> dict:
 
 
 def finish(plan: Plan) -> list[RunConfig]:
-    """Give every run of a plan a drawn result; the runs in their order."""
+    """Give every run of a plan a made-up result; returns the runs in order."""
     done = []
     while config := plan.take():
-        plan.results[config.text] = drawn(config)
+        plan.results[config.text] = made_up(config)
         done.append(config)
     assert not plan.jobs
     return done
 
 
-def test_a_search_goes_first_and_its_best_rate_serves_every_size_and_seed():
+def test_a_search_comes_first_and_its_best_rate_serves_every_size_and_seed():
     scale = Scale()
     other_rank = Setting("nli", "lora", lora(64))
     plan = Plan([other_rank, reference("nli", "lora"), other_rank], scale)
@@ -161,13 +175,13 @@ def test_a_search_goes_first_and_its_best_rate_serves_every_size_and_seed():
         assert plan.rate(Group("nli", "lora")) is None
         config = plan.take()
         assert (config.lr, config.seed, config.options) == (lr, 0, REFERENCE["lora"][1])
-        plan.results[config.text] = drawn(config, loss)
+        plan.results[config.text] = made_up(config, loss)
     rest = finish(plan)
     assert {config.lr for config in rest} == {rates[1]}
     assert [(c.options["r"], c.seed) for c in rest] == [(64, 0), (64, 1), (64, 2), (4, 1), (4, 2)]
 
 
-def test_a_search_goes_on_while_its_best_rate_is_at_an_end():
+def test_a_search_continues_while_its_best_rate_is_at_an_end():
     assert beyond({0.003: 3.0, 0.01: 2.0, 0.03: 1.0}) == 0.1
     assert beyond({0.003: 1.0, 0.01: 2.0, 0.03: None}) == 0.001
     assert beyond({0.003: 2.0, 0.01: 1.0, 0.03: 3.0}) is None
@@ -176,10 +190,10 @@ def test_a_search_goes_on_while_its_best_rate_is_at_an_end():
         assert plan.rate(Group("sql", "lora", 100)) is None
         config = plan.take()
         assert config.train == 100
-        plan.results[config.text] = drawn(config, loss)
+        plan.results[config.text] = made_up(config, loss)
     further = plan.take()
     assert further.lr == 0.3 and plan.take() is None, "seed 1 waits for the rate"
-    plan.results[further.text] = drawn(further, 0.7)
+    plan.results[further.text] = made_up(further, 0.7)
     last = plan.take()
     assert (last.lr, last.seed) == (0.1, 1) and plan.take() is None
 
@@ -189,23 +203,23 @@ def test_a_search_ends():
     tried = []
     while config := plan.take():
         tried.append(config.lr)
-        plan.results[config.text] = drawn(config, 1 / len(tried))
+        plan.results[config.text] = made_up(config, 1 / len(tried))
     assert tried == [0.003, 0.01, 0.03, 0.1, 0.3, 1.0]
 
 
-def test_what_waits_lets_the_next_pass():
+def test_a_run_that_waits_for_a_search_does_not_hold_up_the_next():
     plan = Plan([reference("nli", "lora"), Setting("nli", "full", lr=0.1, seeds=1)], Scale())
     taken = [plan.take() for _ in range(len(RATES["lora"]) + 1)]
     assert [c.method for c in taken] == ["lora"] * len(RATES["lora"]) + ["full"]
     assert plan.take() is None and len(plan.jobs) == 2
 
 
-def test_a_rate_is_chosen_by_validation_and_never_one_that_diverged():
+def test_the_lowest_validation_loss_wins_and_a_diverged_run_never_does():
     assert chosen_rate({0.1: 2.0, 0.2: 1.0, 0.3: None}) == 0.2
     assert chosen_rate({0.2: None, 0.1: None}) == 0.1
 
 
-def test_every_family_has_a_search_and_references_that_fit_the_base():
+def test_every_family_has_rates_and_a_reference_that_fits_the_base():
     config = ml.load_base()[0].config
     assert RATES.keys() == REFERENCE.keys()
     for family, (method, options) in REFERENCE.items():
@@ -220,7 +234,7 @@ def test_what_is_on_disk_is_not_run_again(tmp_path):
     searched = finish(Plan([reference("nli", "lora")], scale))
     assert len(searched) >= len(RATES["lora"])
     for config in searched:
-        store.put(config, drawn(config) | {"lora": {}})
+        store.put(config, made_up(config) | {"lora": {}})
     assert plan.take_known(store) == len(searched)
     (left,) = finish(plan)
     assert left.options["r"] == 1
@@ -242,13 +256,13 @@ TINY_SCALE = Scale(seeds=1, steps=2, batch_size=2, train=12, valid=2, test=2)
 
 
 def tiny_runs(folder: Path) -> dict[str, dict]:
-    """Two ranks, and a search of three rates or a few more: tiny runs in two processes."""
+    """Tiny runs in two processes: two ranks, and a search of three rates or more."""
     plan = Plan([reference("nli", "lora"), *(Setting("nli", "lora", lora(r)) for r in (1, 2))], TINY_SCALE)
     pool.execute(plan, Store(folder), processes=2, progress=False, finished=lambda: None)
     return plan.results
 
 
-def test_killed_half_way_it_goes_on_and_ends_with_the_same_numbers(tmp_path):
+def test_after_a_kill_the_runs_continue_and_end_with_the_same_numbers(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
     folder = tmp_path / "runs"
@@ -265,14 +279,14 @@ def test_killed_half_way_it_goes_on_and_ends_with_the_same_numbers(tmp_path):
     searched.results = results
     wanted = len(searched.search(Group("nli", "lora"))) + 2
     assert wanted >= 5 and 1 <= len(first) < len(results) == wanted
-    assert all(path.stat().st_mtime_ns == made for path, made in first.items()), "what was done is not done again"
+    assert all(path.stat().st_mtime_ns == made for path, made in first.items()), "finished runs are not made again"
     fresh = [run(RunConfig(**result["config"])) for result in results.values() if result["config"]["seed"] == 0][:2]
     for again in fresh:
         config = RunConfig(**again["config"])
         assert numbers(again) == numbers(results[config.text])
 
 
-def test_a_result_says_what_made_it(tmp_path):
+def test_a_result_records_its_provenance(tmp_path):
     result = run_and_keep(TINY, tmp_path)
     assert result["made_by"]["numpy"] == np.__version__ and result["made_by"]["minilora"] == ml.__version__
     assert "lora" not in result and run_and_keep(TINY, tmp_path) == json.loads(json.dumps(result))
@@ -287,7 +301,7 @@ def test_scores_are_means_and_sample_deviations_over_seeds():
     plan = Plan([setting], scale)
     for seed, accuracy in enumerate((0.5, 0.6, 0.8)):
         config = setting.config(scale, 0.1, seed)
-        plan.results[config.text] = drawn(config) | {"test": {"accuracy": accuracy}}
+        plan.results[config.text] = made_up(config) | {"test": {"accuracy": accuracy}}
     results = Results(plan)
     score = results.score(setting)
     assert score.n == 3 and score.mean == pytest.approx(1.9 / 3) and score.std == pytest.approx(0.1527525, rel=1e-6)
@@ -296,15 +310,15 @@ def test_scores_are_means_and_sample_deviations_over_seeds():
     assert results.cell(reference("nli", "full")) == "–"
 
 
-def test_a_diverged_setting_is_shown_as_such():
+def test_a_diverged_setting_is_shown_as_diverged():
     setting = Setting("nli", "lora", lora(1), lr=0.1)
     plan = Plan([setting], Scale(seeds=1))
     config = plan.take()
-    plan.results[config.text] = drawn(config) | {"valid_loss": None, "test_loss": None, "test": {}}
+    plan.results[config.text] = made_up(config) | {"valid_loss": None, "test_loss": None, "test": {}}
     assert Results(plan).cell(setting) == "diverged"
 
 
-def test_better_knows_which_way_a_metric_goes():
+def test_comparisons_know_whether_higher_is_better():
     low, high = Score(0.50, 0.03, 3), Score(0.52, 0.01, 3)
     assert gain(high, low, "accuracy") == pytest.approx(0.02) and gain(high, low, "loss") == pytest.approx(-0.02)
     pooled = (0.03**2 / 2 + 0.01**2 / 2) ** 0.5  # 0.0224
@@ -318,7 +332,7 @@ def test_a_verdict_counts_claims():
     assert [verdict(c) for c in ([yes, yes], [yes, no], [no])] == ["agrees", "agrees in part", "does not agree"]
 
 
-def test_regret_is_what_the_middle_ranks_rate_costs_elsewhere():
+def test_regret_is_the_cost_of_the_middle_rank_s_rate_at_other_ranks():
     curves = {1: {0.1: 3.0, 0.2: 2.0}, 8: {0.1: 1.0, 0.2: 1.5}, 64: {0.1: 1.25, 0.2: 1.0}}
     assert lr_transfer.regret(curves) == 1.0
 
@@ -332,14 +346,14 @@ def test_a_table_is_markdown():
 
 @pytest.fixture(scope="module")
 def reported(tmp_path_factory):
-    """Every experiment's report on drawn results, at two seeds."""
+    """Every experiment reported on made-up results, with two seeds."""
     out = tmp_path_factory.mktemp("out")
     store, scale = Store(out / "runs"), Scale(seeds=2, steps=8, train=50, repeats=1)
     plan = Plan([s for e in EXPERIMENTS.values() for s in e.settings(scale)], scale)
     rng = np.random.default_rng(0)
     for config in finish(plan):
         matrices = {}
-        if config.method == "lora" and config.task == "sql":  # the matrices that are looked at
+        if config.method == "lora" and config.task == "sql":  # the matrices that experiments analyse
             r = config.options["r"]
             for i, target in itertools.product(range(4), ("q_proj", "v_proj")):
                 pair = rng.standard_normal((r, 128)), rng.standard_normal((128, r))
@@ -366,7 +380,7 @@ def test_every_experiment_reports_from_its_file_alone(reported, name):
         assert (out / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_lesson_can_tell_a_result_or_how_to_get_it(reported, tmp_path, capsys):
+def test_tell_prints_a_result_or_how_to_get_it(reported, tmp_path, capsys):
     out, _ = reported
     results = report.tell(EXPERIMENTS["table6"], out)
     said = capsys.readouterr().out
@@ -387,7 +401,7 @@ def test_the_page_has_every_verdict_and_every_rate_tried(reported):
     path = out / "results" / "table5.json"
     said = json.loads(path.read_text())
     path.write_text(json.dumps(said | {"runs": said["runs"][:-1]}))
-    assert "| not run |" in report.page(EXPERIMENTS.values(), out), "a file of an earlier version, which lacks a run"
+    assert "| not run |" in report.page(EXPERIMENTS.values(), out), "a file by an earlier version, which lacks a run"
     assert report.tell(EXPERIMENTS["table5"], out) is None
     path.unlink()
     assert f"| {EXPERIMENTS['table5'].title} | not run |" in report.page(EXPERIMENTS.values(), out)
@@ -395,17 +409,18 @@ def test_the_page_has_every_verdict_and_every_rate_tried(reported):
 
 def test_the_committed_page_is_made_from_the_committed_results():
     committed = (ROOT / "tutorials" / report.PAGE).read_text(encoding="utf-8")
-    assert committed == report.page(EXPERIMENTS.values(), ROOT / "tutorials")
+    cure = "run: from minilora.experiments import *; write_page(EXPERIMENTS.values(), Path('tutorials'))"
+    assert committed == report.page(EXPERIMENTS.values(), ROOT / "tutorials"), cure
 
 
-def test_a_quick_page_says_that_it_means_nothing(tmp_path):
+def test_a_quick_page_warns_that_its_numbers_mean_nothing(tmp_path):
     plan = Plan(EXPERIMENTS["table5"].settings(QUICK), QUICK)
     finish(plan)
     report.save(EXPERIMENTS["table5"], Results(plan), Store(tmp_path / "runs"), tmp_path, "quick")
     assert "ignore its numbers" in report.page(EXPERIMENTS.values(), tmp_path)
 
 
-def test_the_counts_are_the_papers_where_they_can_be():
+def test_the_counts_equal_the_paper_s_where_they_can():
     table = EXPERIMENTS["counts"].table(Results(Plan([], QUICK)))
     assert "| GPT-3 | LoRA | r = 8 | 37,748,736 | 37.7M | table 4 | yes |" in table
     assert "| GPT-3 | LoRA | r = 1 | 4,718,592 | 4.7M | table 4 | yes |" in table
@@ -416,7 +431,7 @@ def test_the_counts_are_the_papers_where_they_can_be():
 # --------------------------------------------------------------------------------------------- the command
 
 
-def test_the_command_lists_what_there_is_and_refuses_what_there_is_not(capsys, tmp_path):
+def test_the_command_lists_experiments_and_refuses_unknown_ones(capsys, tmp_path):
     assert cli.main(["reproduce"]) == 0
     listed = capsys.readouterr().out
     assert all(name in listed for name in EXPERIMENTS)

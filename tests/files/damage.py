@@ -1,7 +1,7 @@
-"""Ways to damage a minilora file, from a flipped bit to a header written by an enemy.
+"""Ways to damage a minilora file, from a flipped bit to a header written by an attacker.
 
-Each way is a function from a generator and two honest files, as bytes, to the bytes of a damaged one. `WAYS` are
-drawn at random by the fuzz test; `crafted` yields what chance would not find.
+Each way is a function from a generator and two honest files, as bytes, to the bytes of a damaged one. The fuzz
+test picks from `WAYS` at random; `crafted` yields what chance would not find.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def splice(rng: np.random.Generator, file: bytes, other: bytes) -> bytes:
 
 
 def flip_directory_bits(rng: np.random.Generator, file: bytes, other: bytes) -> bytes:
-    """In the zip's directory and end record, where sizes and offsets stand."""
+    """In the zip's directory and end record, which hold sizes and offsets."""
     start = file.index(b"PK\x01\x02")
     return file[:start] + flip_bits(rng, file[start:], other)
 
@@ -111,7 +111,7 @@ def zipped(members: Members, compression: int = zipfile.ZIP_STORED) -> bytes:
 
 
 def swap_members(rng: np.random.Generator, file: bytes, other: bytes) -> bytes:
-    """Two tensors of one shape change places, with their checksums."""
+    """Two tensors of the same shape are swapped, with their checksums."""
     members = members_of(file)
     i = rng.integers(1, len(members))
     same = [j for j in range(1, len(members)) if j != i and len(members[j][1]) == len(members[i][1])]
@@ -130,7 +130,7 @@ def foreign_member(rng: np.random.Generator, file: bytes, other: bytes) -> bytes
 
 
 def flip_inside_member(rng: np.random.Generator, file: bytes, other: bytes) -> bytes:
-    """Flipped bits whose checksum is right: what a CRC-32 cannot find."""
+    """Flipped bits with a correct checksum, which a CRC-32 cannot find."""
     members = members_of(file)
     i = rng.integers(len(members))
     members[i] = (members[i][0], flip_bits(rng, members[i][1], other))
@@ -179,7 +179,7 @@ def npy_headers() -> Iterator[bytes]:
 
 
 class _Evil:
-    """What a pickle does when somebody loads it."""
+    """What loading this pickle would do."""
 
     def __reduce__(self) -> Any:
         return __import__("os").mkdir, ("pwned",)
@@ -200,7 +200,7 @@ WAYS: list[Callable[[np.random.Generator, bytes, bytes], bytes]] = [
     nasty_npy_header,
 ]
 
-# ------------------------------------------------------------------------------------------ what an enemy writes
+# ------------------------------------------------------------------------------------------ what an attacker writes
 
 
 def crafted(file: bytes) -> Iterator[tuple[str, bytes]]:
@@ -269,7 +269,7 @@ def places(header: dict[str, Any]) -> list[tuple[str, ...]]:
 
 
 def impossible_values(header: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """(key path, value) for every entry of the header, and for some of them values that aim at something."""
+    """(key path, value) for every entry of the header, and some values with a particular aim."""
     odd = [None, True, -1, 0, 3.5, 10**9, 10**400, float("nan"), float("inf"), "x", "x" * 5000, [], {}, [[]], {"x": 1}]
     odd += ["1", "(", [1], {"(": 1}, "object"]
     for key in (*places(header), ("lora", "odd"), ("config", "odd")):

@@ -2,8 +2,8 @@
 
     python -m tests.files.killed_while_saving FOLDER    prints JSON: how often the old file was found, how often the new
 
-Each attempt is a fork of its own, which kills itself with SIGKILL at its n-th traced line; n goes up until saving
-ends unharmed. A last round is killed from outside, at random moments.
+Each attempt is a separate fork, which kills itself with SIGKILL at its n-th traced line; n goes up until saving
+finishes. A last round is killed from outside, at random moments.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import numpy as np
 from minilora.files import container
 
 TRACED = (container.__file__, zipfile.__file__, np.lib.format.__file__)
-STATES = [{"x": np.full((64, 64), value)} for value in (0.0, 1.0)]  # what is saved before, and what then
+STATES = [{"x": np.full((64, 64), value)} for value in (0.0, 1.0)]  # what is saved first, and what then
 
 
 def save(path: Path, state: int) -> None:
@@ -56,7 +56,7 @@ def kill_at(n: int) -> Callable[[FrameType, str, Any], Any]:
 
 
 def in_a_fork(work: Callable[[], None], kill_after: float | None = None) -> bool:
-    """Run `work` in a fork, killed from outside after so many seconds; whether it was killed."""
+    """Run `work` in a fork, killed from outside after `kill_after` seconds; whether it was killed."""
     child = os.fork()
     if child == 0:
         work()

@@ -1,4 +1,4 @@
-"""The three kinds of file, small, and something to load each into that notices every change, leak and hang."""
+"""The three kinds of file, small, and a reader for each that notices changes, large allocations and hangs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.models import bits, scramble
 
 SMALL = GPTConfig(vocab_size=3, block_size=2, n_layer=1, n_head=1, n_embd=2)
 LORA = LoraConfig(r=1, bias="lora_only")
-ROOM = 16384  # bytes: a smaller file counts as one of this size, since Python's own objects are no smaller for it
+ROOM = 16384  # bytes: smaller files count as this large, because Python's own objects do not shrink with them
 SECONDS = 20  # no file takes a hundredth of it; a loader that hangs takes more
 KINDS = ("model", "adapter", "training")
 
@@ -84,7 +84,7 @@ class Reader:
         self.path.write_bytes(file)
         found, peak = self._read()
         if peak > 10 * max(len(file), ROOM):
-            # What Python loads once for itself, a codec say, is not the file's: it does not show a second time.
+            # What Python loads once for itself, such as a codec, is not the file's fault: it does not recur.
             found, peak = self._read()
         assert peak <= 10 * max(len(file), ROOM), f"{peak:,} bytes for a file of {len(file):,}"
         return found
@@ -123,7 +123,7 @@ class Reader:
 
 @contextmanager
 def no_hang() -> Iterator[None]:
-    """An error after SECONDS, where the system has the timer for it."""
+    """An error after SECONDS, if the system has a timer for it."""
     if not hasattr(signal, "SIGALRM"):
         yield
         return

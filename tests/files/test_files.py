@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from minilora import (
     GPT,
     CheckpointError,
-    GPTConfig,
     LoraConfig,
     LoraError,
     add_lora,
@@ -30,21 +29,12 @@ from minilora.files.container import read_file
 from minilora.text import split
 from tests.files.damage import forge
 from tests.files.kinds import LORA, Reader, file_of, small, write
-from tests.models import batch, bits, gpt, scramble
+from tests.models import batch, bits, configs, gpt, scramble, seeds
 
 
 @st.composite
 def models(draw) -> GPT:
-    n_head = draw(st.integers(1, 2))
-    config = GPTConfig(
-        vocab_size=draw(st.integers(1, 9)),
-        block_size=draw(st.integers(1, 9)),
-        n_layer=draw(st.integers(1, 2)),
-        n_head=n_head,
-        n_embd=n_head * draw(st.integers(1, 4)),
-        dtype=draw(st.sampled_from(("float32", "float64"))),
-    )
-    return scramble(GPT(config), seed=draw(st.integers(0, 2**32 - 1)))
+    return scramble(GPT(draw(configs())), seed=draw(seeds))
 
 
 lora_configs = st.builds(
@@ -77,7 +67,7 @@ def test_a_model_comes_back_to_the_bit(tmp_path, model, lora):
 
 
 def says(model: GPT) -> list[tuple]:
-    """What the LoRA's config says of each layer; a file holds the layers that a regular expression chose."""
+    """Each layer's settings in the LoRA's config; a file lists the layers that a regular expression chose."""
     return [
         (path, layer.r, layer.scaling, layer.config.lora_dropout, layer.config.bias)
         for path, layer in lora_layers(model)
@@ -112,7 +102,7 @@ def test_an_adapter_holds_what_trains_and_nothing_else(tmp_path):
 
 @pytest.mark.parametrize("targets", [r"blocks\.[0-9]\.attn\.[qv]_proj", r".*up_proj|wte"])
 def test_a_regular_expression_is_saved_as_the_layers_that_it_chose(targets, tmp_path):
-    """And may be loaded into a model that was set up with the expression, or into a plain one."""
+    """It loads into a model that was set up with the expression, and into a plain one."""
     config = LoraConfig(r=2, target_modules=targets, rank_pattern={".*v_proj": 3}, alpha_pattern={".*q_proj": 5})
     model = small(lora=config)
     save_adapter(model, tmp_path / "file")
@@ -131,7 +121,7 @@ def test_an_adapter_can_be_saved_while_it_is_merged(tmp_path):
 
 
 def test_the_shipped_base_knows_the_documentation():
-    """An untrained model has log 256 = 5.5 nats a byte, the trained one 1.2; a few held-out lines tell them apart."""
+    """An untrained model has log 256 = 5.5 nats per byte, the trained one 1.2; a few held-out lines tell them apart."""
     model, tokenizer = load_base()
     _, held_out = split(tokenizer.encode(python_docs()))
     assert evaluate(model, held_out[:1000]) < 2
@@ -189,7 +179,7 @@ def test_a_file_that_describes_something_else_than_it_holds_is_refused(tmp_path,
 def test_an_adapter_of_another_base_is_refused_unless_that_is_meant(tmp_path):
     path, other = write("adapter", tmp_path / "adapter.npz"), small(seed=1)
     before = bits(other)
-    with pytest.raises(CheckpointError, match="trained on another base"):
+    with pytest.raises(CheckpointError, match="trained on a different base"):
         load_adapter(other, path)
     assert bits(other) == before and not any(lora_layers(other))
     load_adapter(other, path, check_base=False)
@@ -208,7 +198,7 @@ def test_an_adapter_is_not_loaded_into_another_lora(tmp_path):
         small(lora=LoraConfig(r=1, lora_alpha=1, bias="lora_only")),
     )
     before = bits(model)
-    with pytest.raises(CheckpointError, match="remove_lora takes a LoRA off"):
+    with pytest.raises(CheckpointError, match="give the model the same LoRA first"):
         load_adapter(model, path)
     assert bits(model) == before
 
@@ -218,7 +208,7 @@ def test_a_run_is_not_resumed_with_another_base_or_lora(tmp_path):
     fit(add_lora(gpt(), LoraConfig(r=2)), batch()[0].ravel(), steps=1, checkpoint=path, progress=False)
     for model in (add_lora(gpt(seed=1), LoraConfig(r=2)), add_lora(gpt(), LoraConfig(r=3)), gpt()):
         before = bits(model)
-        with pytest.raises(CheckpointError, match=r"another base|belongs to the LoRA"):
+        with pytest.raises(CheckpointError, match=r"different base|belongs to the LoRA"):
             fit(model, batch()[0].ravel(), steps=2, checkpoint=path, resume=True, progress=False)
         assert bits(model) == before
 
@@ -226,7 +216,7 @@ def test_a_run_is_not_resumed_with_another_base_or_lora(tmp_path):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (lambda path: save_model(merge(small(lora=LORA)), path), "remove_lora.* to save W alone, or unmerge"),
+        (lambda path: save_model(merge(small(lora=LORA)), path), "remove_lora.* to save only W, or unmerge"),
         (lambda path: save_adapter(small(), path), "no LoRA to save: call add_lora"),
         (lambda path: save_adapter(merge(small(lora=LORA), keep_base=False), path), "without keeping W0: call unmerge"),
         (lambda path: load_adapter(merge(small(lora=LORA)), write("adapter", path)), "call unmerge"),
@@ -245,3 +235,27 @@ def test_an_adapter_goes_on_training_after_a_round_trip(tmp_path):
         name for name, p in model.named_parameters().items() if p.trainable
     }
     assert bits(unmerge(merge(model))) == bits(model)
+
+
+# ------------------------------------------------------------------------------ what is written can be read again
+
+
+@pytest.mark.parametrize("dtype", ["<f2", "<f4", ">f8"])
+def test_an_array_of_another_type_than_the_config_names_is_not_written(tmp_path, dtype):
+    model = gpt()
+    save_model(model, tmp_path / "m.npz")
+    before = (tmp_path / "m.npz").read_bytes()
+    model.ln_f.weight.data = model.ln_f.weight.data.astype(dtype)
+    with pytest.raises(CheckpointError, match=r"m\.npz was not written"):
+        save_model(model, tmp_path / "m.npz")
+    assert (tmp_path / "m.npz").read_bytes() == before and len(list(tmp_path.iterdir())) == 1
+
+
+def test_the_same_layers_are_the_same_lora_however_they_are_named(tmp_path):
+    same = [("q_proj", "v_proj"), ("v_proj", "q_proj"), {"v_proj", "q_proj"}, r"blocks\.\d+\.attn\.[qv]_proj"]
+    for one in same:
+        save_adapter(add_lora(gpt(), LoraConfig(r=2, target_modules=one)), tmp_path / "a.npz")
+        for other in same:
+            load_adapter(add_lora(gpt(), LoraConfig(r=2, target_modules=other)), tmp_path / "a.npz")
+    with pytest.raises(CheckpointError, match="belongs to the LoRA"):
+        load_adapter(add_lora(gpt(), LoraConfig(r=2, target_modules=("q_proj", "k_proj"))), tmp_path / "a.npz")

@@ -1,4 +1,4 @@
-"""GPT-2 folders and PEFT adapters without torch: layouts by hand, exact; foreign and damaged ones refused whole."""
+"""GPT-2 folders and PEFT adapters without torch: layouts by hand, exact; foreign and damaged ones are refused."""
 
 import json
 import sys
@@ -16,10 +16,11 @@ import safetensors.numpy
 import minilora as ml
 from minilora import CheckpointError, LoraConfig, LoraError
 from minilora.hf import load_gpt2, load_peft_adapter, load_tokenizer, save_gpt2, save_peft_adapter
-from minilora.hf.peft import Update, stack, unstack
+from minilora.hf.peft import Update, joined, split
 from minilora.lora import lora_config, lora_layers
 from minilora.nn import Linear, Parameter
 from tests.hf_folders import SIZES, gpt2_tensors, write_adapter, write_bfloat16, write_gpt2, write_tokenizer
+from tests.models import bits
 
 C, LAYERS = SIZES["n_embd"], SIZES["n_layer"]
 ALL_SIX = ("q_proj", "k_proj", "v_proj", "o_proj", "up_proj", "down_proj")
@@ -29,10 +30,6 @@ TOKENS = np.arange(8).reshape(1, 8)
 @pytest.fixture
 def gpt2(tmp_path):
     return write_gpt2(tmp_path / "gpt2")
-
-
-def bits(model):
-    return {name: array.tobytes() for name, array in model.state_dict().items()}
 
 
 def ours(tensors):
@@ -124,7 +121,7 @@ def test_loading_needs_the_model_and_one_tensor(tmp_path):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     size = sum(p.nbytes for p in model.named_parameters().values())
-    # wte, the largest tensor, is read twice where there is a head: what is beyond is Python's own small change.
+    # wte, the largest tensor, is read twice if there is a head; the rest is Python's own overhead.
     assert size < peak < size + 2 * model.wte.weight.nbytes + 500_000
 
 
@@ -191,7 +188,7 @@ def test_weights_of_another_model_are_refused(tmp_path):
     for name, number in (("nan", np.nan), ("inf", np.inf), ("minus inf", -np.inf)):
         spoilt = tensors | {"ln_f.bias": np.array([0, number, 0, 0, 0, 0], np.float32)}
         refused(write_gpt2(tmp_path / name, spoilt), "NaN or infinity")
-    # Square matrices have no wrong shape: transposed ones must be caught by what they compute, in tests/parity.
+    # A transposed square matrix has the right shape: tests/parity catches it by what it computes.
     swapped = tensors | {"h.0.mlp.c_fc.weight": tensors["h.0.mlp.c_fc.weight"].T.copy()}
     refused(write_gpt2(tmp_path / "h", swapped), r"h\.0\.mlp\.c_fc\.weight has shape \(24, 6\)")
 
@@ -225,7 +222,7 @@ def test_a_header_with_any_byte_broken_is_refused_or_harmless(gpt2):
         except CheckpointError as error:
             assert "\n" not in str(error)
             refusals += 1
-        else:  # a space that became another character JSON skips, or two tensors of one shape that changed places
+        else:  # a space became another character that JSON skips, or two tensors of the same shape were swapped
             assert sorted(a.shape for a in model.state_dict().values()) == sorted(
                 a.shape for a in ours(gpt2_tensors()).values()
             )
@@ -277,7 +274,7 @@ def test_a_lora_is_written_once_it_is_merged(tmp_path, gpt2):
     np.testing.assert_array_equal(load_gpt2(tmp_path / "merged")[0](TOKENS), logits)
 
 
-def test_a_model_that_is_no_gpt2_is_not_written_as_one(tmp_path, gpt2):
+def test_a_model_that_is_not_a_gpt2_is_not_written_as_one(tmp_path, gpt2):
     model = with_lora(gpt2, r=2)
     model.blocks[0].more = Linear(Parameter(np.ones((C, C), np.float32)))
     for write in (save_peft_adapter, lambda model, folder: save_gpt2(ml.merge(model), folder)):
@@ -464,7 +461,7 @@ def test_out_and_in_again_is_the_same_lora(tmp_path, gpt2, r, targets, use_rslor
     }
     assert {path: layer.r for path, layer in lora_layers(again)} == {path: r for path, _ in lora_layers(model)}
     for (_, a), (_, b) in zip(lora_layers(again), lora_layers(model), strict=True):
-        # alpha comes back by way of s r, R / r and a root or two: 8 roundings of float64.
+        # alpha returns through s r, R / r and a root or two: 8 roundings in float64.
         assert a.scaling == pytest.approx(b.scaling, rel=8 * 2**-53)
 
 
@@ -476,15 +473,15 @@ def test_the_config_comes_back_as_it_was(tmp_path, gpt2):
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=4).filter(any), st.integers(0, 2**32 - 1))
-def test_stack_and_unstack_are_inverse(ranks, seed):
+def test_joined_and_split_are_inverse(ranks, seed):
     rng = np.random.default_rng(seed)
     d, k = 3, 5
-    # No column of a B is zero, as after training: which layer a component serves is then beyond doubt.
+    # No column of B is zero, as after training, so it is clear which layer a component serves.
     updates = [Update(rng.integers(-3, 4, (r, k)), rng.integers(1, 4, (d, r)), 2.0) if r else None for r in ranks]
-    one = stack(updates)
+    one = joined(updates)
     assert one.A.shape == (sum(ranks), k)
     dW = np.split(one.B @ one.A, len(ranks))
-    for update, part, back in zip(updates, dW, unstack(one, len(ranks), keep_all=False), strict=True):
+    for update, part, back in zip(updates, dW, split(one, len(ranks), keep_all=False), strict=True):
         if update is None:
             assert back is None
             assert not part.any()
@@ -520,7 +517,7 @@ def test_an_update_of_c_attn_is_three_with_one_A(tmp_path, gpt2):
             np.testing.assert_array_equal(layer.delta(), 3 * rows @ A)
 
 
-def test_an_untrained_adapter_keeps_all_its_room(tmp_path, gpt2):
+def test_an_untrained_adapter_keeps_its_whole_rank(tmp_path, gpt2):
     tensors = {name: array * (".lora_A." in name) for name, array in fused().items()}
     model = load_peft_adapter(load_gpt2(gpt2)[0], write_adapter(tmp_path / "a", tensors, r=2))
     assert [layer.r for _, layer in lora_layers(model)] == [2] * 3 * LAYERS
@@ -638,11 +635,11 @@ def adapter_refused(gpt2, folder, words):
         ("a_setting_of_next_year", True),
     ],
 )
-def test_what_lora_is_not_is_refused_by_name(tmp_path, gpt2, name, value):
+def test_a_setting_beyond_plain_lora_is_refused_by_name(tmp_path, gpt2, name, value):
     adapter_refused(gpt2, write_adapter(tmp_path / "a", fused(), r=2, **{name: value}), name)
 
 
-def test_settings_that_say_nothing_are_let_through(tmp_path, gpt2):
+def test_settings_at_their_defaults_are_accepted(tmp_path, gpt2):
     silent = {"use_dora": False, "modules_to_save": None, "inference_mode": True, "init_lora_weights": "gaussian"}
     load_peft_adapter(load_gpt2(gpt2)[0], write_adapter(tmp_path / "a", fused(), r=2, **silent, a_new_one=None))
 
@@ -663,7 +660,7 @@ def test_settings_that_say_nothing_are_let_through(tmp_path, gpt2):
         ({"bias": "all"}, r"lacks transformer\.h\.0\.attn\.c_attn\.bias"),
     ],
 )
-def test_a_config_that_is_not_of_these_tensors_is_refused(tmp_path, gpt2, settings, words):
+def test_a_config_that_does_not_fit_the_tensors_is_refused(tmp_path, gpt2, settings, words):
     adapter_refused(gpt2, write_adapter(tmp_path / "a", fused(), **({"r": 2} | settings)), words)
 
 
@@ -681,7 +678,7 @@ def test_adapters_of_other_models_are_refused(tmp_path, gpt2):
 
 def test_a_table_without_its_head_is_refused(tmp_path, gpt2):
     wte = {name: array for name, array in tied().items() if name.startswith("wte")}
-    adapter_refused(gpt2, write_adapter(tmp_path / "a", wte, r=2, target_modules=["wte"]), "wte and lm_head alone")
+    adapter_refused(gpt2, write_adapter(tmp_path / "a", wte, r=2, target_modules=["wte"]), "one of wte and lm_head")
     both = {"r": 2, "target_modules": ["wte", "lm_head"]}
     apart = tied() | {"lm_head.lora_A.weight": np.ones((2, C), np.float32)}
     adapter_refused(gpt2, write_adapter(tmp_path / "b", apart, **both), "differently")

@@ -55,7 +55,7 @@ def parameters(function: Any) -> list[str]:
 
 
 def committed() -> dict[str, Any]:
-    """The list that lies beside this file."""
+    """The list beside this file."""
     return json.loads(PATH.read_text(encoding="utf-8"))
 
 

@@ -4,13 +4,13 @@
 `model.to("cupy")` finds it and `array_module` finds it again by the class of its arrays. It has
 
 - only the functions, methods and keyword arguments that CuPy has (`cupy_interface.json`);
-- an `ndarray` that is no `numpy.ndarray`, refuses to meet one (TypeError, as in CuPy) and to become one unasked.
-  In one thing it is stricter: CuPy lets `np.exp(x)` call `cupy.exp`, here every `np.` function is refused,
+- an `ndarray` that is not a `numpy.ndarray`, and refuses to be mixed with one or to become one implicitly (TypeError,
+  as in CuPy). It is stricter in one way: CuPy lets `np.exp(x)` call `cupy.exp`, here every `np.` function is refused,
   since the package asks the array for its module;
 - reductions and elements that are arrays without axes, not numbers, as CuPy's are;
-- a count of what goes between host and device (`transfers`), asked for or as the price of `float(x)` or `bool(x)`.
+- a count of copies between host and device (`transfers`), explicit or implied by `float(x)` or `bool(x)`.
 
-The arithmetic is NumPy's, to the bit. What CuPy computes, and how fast, only a GPU can tell.
+The arithmetic is NumPy's, to the bit. Only a GPU can show what CuPy computes, and how fast.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ INTERFACE: dict[str, list[str] | None] = committed()["names"]
 
 @dataclass
 class Transfers:
-    """How often arrays, or single numbers, went from host to device and back."""
+    """How often arrays, or single numbers, were copied to the device and back."""
 
     to_device: int = 0
     to_host: int = 0
@@ -47,7 +47,7 @@ transfers = Transfers()
 
 
 class ndarray:
-    """An array "on the device": a NumPy array that nobody outside this file gets hold of but by `get`."""
+    """An array "on the device": a NumPy array that others reach only through `get`."""
 
     __array_ufunc__ = None  # makes NumPy leave `numpy_array + x` to us, and refuse np.exp(x)
     __hash__ = None  # type: ignore[assignment]
@@ -60,14 +60,6 @@ class ndarray:
     def __array__(self, *args: Any, **kwargs: Any) -> np.ndarray:
         raise TypeError("Implicit conversion to a NumPy array is not allowed. Use `.get()` to construct one explicitly")
 
-    shape = property(lambda self: self._array.shape)
-    dtype = property(lambda self: self._array.dtype)
-    ndim = property(lambda self: self._array.ndim)
-    size = property(lambda self: self._array.size)
-    nbytes = property(lambda self: self._array.nbytes)
-    itemsize = property(lambda self: self._array.itemsize)
-    strides = property(lambda self: self._array.strides)
-    flags = property(lambda self: self._array.flags)
     T = property(lambda self: ndarray(self._array.T, self))
 
     def __getattr__(self, name: str) -> Any:
@@ -77,40 +69,16 @@ class ndarray:
             raise AttributeError(f"cupy.ndarray has no attribute {name!r}, or this stand-in does not know it")
         return _checked(f"ndarray.{name}", getattr(self._array, name), owner=self)
 
-    # To the host, counted.
-
     def get(self) -> np.ndarray:
+        """A copy on the host, counted."""
         transfers.to_host += 1
         return self._array.copy()
-
-    def item(self) -> Any:
-        return self.get().item()
-
-    def tolist(self) -> Any:
-        return self.get().tolist()
-
-    def tobytes(self) -> bytes:
-        return self.get().tobytes()
-
-    def __float__(self) -> float:
-        return float(self.get())
-
-    def __int__(self) -> int:
-        return int(self.get())
-
-    def __index__(self) -> int:
-        return self.get().__index__()
-
-    def __bool__(self) -> bool:
-        return bool(self.get())
 
     def __format__(self, spec: str) -> str:
         return format(self.item(), spec)
 
     def __repr__(self) -> str:
         return f"strict {self._array!r}"
-
-    # On the device.
 
     def __len__(self) -> int:
         return len(self._array)
@@ -127,19 +95,14 @@ class ndarray:
     def __deepcopy__(self, memo: Any) -> ndarray:
         return ndarray(self._array.copy())
 
-    def __neg__(self) -> ndarray:
-        return ndarray(-self._array)
 
-    def __abs__(self) -> ndarray:
-        return ndarray(abs(self._array))
-
-    def __invert__(self) -> ndarray:
-        return ndarray(~self._array)
+def _on_the_host(name: str) -> Callable[[ndarray], Any]:
+    return lambda self: getattr(self.get(), name)()
 
 
-def _operator(name: str) -> Callable[[ndarray, Any], Any]:
-    def operate(self: ndarray, other: Any) -> Any:
-        result = getattr(self._array, name)(_inner(other))
+def _operator(name: str) -> Callable[..., Any]:
+    def operate(self: ndarray, *other: Any) -> Any:
+        result = getattr(self._array, name)(*_inner(other))
         return result if result is NotImplemented else ndarray(result)
 
     return operate
@@ -153,17 +116,21 @@ def _in_place(name: str) -> Callable[[ndarray, Any], ndarray]:
     return operate
 
 
+for _name in ["shape", "dtype", "ndim", "size", "nbytes", "itemsize", "strides", "flags"]:
+    setattr(ndarray, _name, property(lambda self, name=_name: getattr(self._array, name)))
+for _name in ["item", "tolist", "tobytes", "__float__", "__int__", "__index__", "__bool__"]:
+    setattr(ndarray, _name, _on_the_host(_name))
 for _name in ["add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor"]:
     setattr(ndarray, f"__{_name}__", _operator(f"__{_name}__"))
     setattr(ndarray, f"__r{_name}__", _operator(f"__r{_name}__"))
     setattr(ndarray, f"__i{_name}__", _in_place(f"__i{_name}__"))
-for _name in ["lt", "le", "gt", "ge", "eq", "ne"]:
+for _name in ["lt", "le", "gt", "ge", "eq", "ne", "neg", "abs", "invert"]:
     setattr(ndarray, f"__{_name}__", _operator(f"__{_name}__"))
 ndarray.__module__ = "cupy"  # what `array_module` goes by
 
 
 def _inner(value: Any) -> Any:
-    """The NumPy array in a stand-in's; other values as they are.  TypeError for a NumPy array."""
+    """The NumPy array in a stand-in's array; other values unchanged.  TypeError for a NumPy array."""
     if isinstance(value, ndarray):
         return value._array
     if isinstance(value, np.ndarray):
@@ -200,7 +167,7 @@ def _checked(name: str, function: Callable[..., Any], owner: ndarray | None = No
 
 
 class _Ufunc:
-    """A universal function: called, or `at` for the few that CuPy can scatter with."""
+    """A universal function: calls, and `at` for the few with which CuPy can scatter."""
 
     def __init__(self, name: str) -> None:
         self._call = _checked(name, getattr(np, name))
@@ -240,7 +207,7 @@ def _array(obj: Any, dtype: Any = None) -> ndarray:
 
 
 class _Generator:
-    """Random numbers drawn on the device: other ones than NumPy's from the same seed, as CuPy's are."""
+    """Random numbers made on the device: not NumPy's from the same seed, just as with CuPy."""
 
     def __init__(self, seed: Any) -> None:
         self._rng = np.random.Generator(np.random.MT19937(seed))
@@ -252,7 +219,7 @@ class _Generator:
 
 
 class _Pool:
-    """The memory pool. The stand-in's memory is the host's, which nobody counts."""
+    """The memory pool. The stand-in's memory is the host's, which is not counted."""
 
     def total_bytes(self) -> int:
         return 0

@@ -1,4 +1,4 @@
-"""What is set for the whole process comes back, whoever leaves first."""
+"""Settings of the whole process are restored, whoever leaves first."""
 
 import sys
 import threading

@@ -1,4 +1,4 @@
-"""Everything that the package asks of CuPy, CuPy has: its sources against a list made from an installed CuPy."""
+"""CuPy has everything that the package asks of it: our sources against a list made from an installed CuPy."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
     python -m pytest tests/machine/test_gpu.py -m gpu -rs
 
-What is compared, and the bounds, are tried without a GPU too, on the stand-in (`strict_array`).
+Without a GPU, the comparisons and bounds run on the stand-in (`strict_array`).
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from minilora.testing.bounds import gamma
 from tests.benchmarks import gpu as benchmark
 from tests.benchmarks.shapes import Shape
 from tests.machine import strict_array
-from tests.machine.backend_cases import bounds, cases, moved
 from tests.methods.test_methods import BOUNDARY, OPTIONS, trained
 from tests.models import batch
+from tests.op_cases import bounds, cases, moved
 
 SHAPE = GPTConfig(vocab_size=32, block_size=16, n_layer=2, n_head=2, n_embd=16)
 
@@ -45,7 +45,7 @@ def xp(request) -> Iterator[ModuleType]:
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", cases("float32"))
 def test_every_op_is_right_to_rounding(xp, name, dtype):
-    """float32 against the host's float64; float64 against the host's too, where both sides may err."""
+    """float32 against the host's float64; float64 against the host's as well, where both sides may err."""
     function, arguments = cases(dtype)[name]
     double = moved(arguments, lambda x: x.astype(np.float64) if x.dtype.kind == "f" else x)
     expected: list[np.ndarray] = []
@@ -80,8 +80,8 @@ def test_a_step_of_every_method_is_the_hosts_to_rounding(xp, name):
 
 
 def test_fifty_steps_stray_no_further_than_float32_does_on_the_host(xp):
-    """Training magnifies rounding, by how much no bound says in advance: so it is measured, as what separates the
-    host's own float32 from its float64. The device may stray from float64 by four times the most of that."""
+    """Training magnifies rounding by an unknown factor, so we measure it: the distance between the host's own float32
+    and float64. The device may stray from float64 by four times the largest of these."""
     data = TextData(np.random.default_rng(0).integers(32, size=400), 16)
     options = dict(steps=50, lr=1e-2, batch_size=8, progress=False)
     losses = {}

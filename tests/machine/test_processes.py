@@ -1,4 +1,4 @@
-"""Processes that share a batch out agree with one that does it alone, and exchange A's and B's gradients only."""
+"""Processes that share a batch agree with a single process, and exchange only A's and B's gradients."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ThreadWorld:
         self.bytes = [0] * size
 
     def run(self, work: Callable[[ThreadComm], object]) -> list:
-        """What `work` returns in each of the processes."""
+        """What `work` returns in each process."""
         results: list = [None] * self.size
 
         def process(rank: int) -> None:
@@ -67,7 +67,7 @@ def adapted(**options) -> GPT:
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
 @pytest.mark.parametrize("dropout", [0.0, 0.4])
 def test_gradients_are_those_of_one_process(size, dropout):
-    """With dropout too, since each piece of the batch has a seed of its own; and with more processes than pieces."""
+    """With dropout too, since each piece of the batch has its own seed; and with more processes than pieces."""
     model, (tokens, targets, weights) = adapted(lora_dropout=dropout), batch(B=5)
 
     def work(comm):
@@ -99,14 +99,14 @@ def test_what_is_reduced_is_a_and_b_and_the_loss():
 
 
 def test_worker_threads_reduce_a_and_b_only():
-    """Each worker's gradients are a dictionary of what trains; nothing as large as W0 is made anywhere."""
+    """Each worker's gradients are a dictionary of what trains; nothing as large as W0 is allocated."""
     model = adapted()
     _, grads = loss_and_grads(model, *batch(B=6), workers=3)
     assert sum(g.nbytes for g in grads.values()) == reduced_bytes(model).trainable
     assert all(name.endswith(("lora_A", "lora_B")) for name in grads)
 
 
-def test_processes_share_all_pieces_out():
+def test_processes_share_all_pieces():
     for pieces in range(9):
         for size in range(1, 6):
             shares = [process_share(pieces, ThreadComm(ThreadWorld(size), rank)) for rank in range(size)]
@@ -145,7 +145,7 @@ def test_mpirun_trains_what_one_process_trains(tmp_path):
     text.write_text("It was the best of times, it was the worst of times. " * 20, encoding="utf-8")
     options = f"--data {text} --steps 3 --block-size 16 --batch-size 4 --threads 1".split()
     train = [sys.executable, "-m", "minilora", "train", *options]
-    # Open MPI refuses a container's root, and more processes than cores, unless told that it may.
+    # By default, Open MPI refuses to run as root or with more processes than cores.
     allowed = {
         "OMPI_ALLOW_RUN_AS_ROOT": "1",
         "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
@@ -162,7 +162,7 @@ def test_mpirun_trains_what_one_process_trains(tmp_path):
     printed = run(str(MPIRUN), "-n", "2", *train, "--mpi", "--out", str(tmp_path / "two.npz"))
     assert "processes: 2, each reduces 65,536 bytes of gradients a step; full fine-tuning would reduce" in printed
     assert printed.count("wrote") == 1
-    # The batch is two pieces, one for each process, so the very two numbers are added that one process would add.
+    # The batch is two pieces, one per process, so they add the same two numbers that one process would add.
     first, second = (read_adapter(tmp_path / f"{name}.npz").tensors for name in ("one", "two"))
     for name, array in first.items():
         np.testing.assert_array_equal(array, second[name])

@@ -1,4 +1,4 @@
-"""A line rewritten in place on a terminal; elsewhere whole lines, few of them; the time left is the time so far."""
+"""On a terminal, one line rewritten in place; elsewhere a few whole lines; the time left comes from the time so far."""
 
 import io
 
@@ -15,7 +15,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def clock(monkeypatch):
-    """A clock that stands still until it is told to go on."""
+    """A clock that advances only when told to."""
     now = [0.0]
     monkeypatch.setattr(progress.time, "perf_counter", lambda: now[0])
 
@@ -23,6 +23,30 @@ def clock(monkeypatch):
         now[0] += seconds
 
     return go_on
+
+
+def test_a_line_is_cut_to_the_terminal_s_width_and_rewritten_in_it(clock, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "20")
+    stream = Terminal()
+    bar = Progress(3, "step", stream)
+    for done, note in ((1, "a very long note indeed"), (2, ""), (3, "")):
+        clock(1)
+        bar.update(done, note)
+    lines = stream.getvalue().rstrip("\n").split("\r")[1:]
+    assert lines[0] == "step 1/3  a very lo" and all(len(line) < 20 for line in lines)
+    assert lines[1].startswith("step 2/3") and len(lines[1]) == len(lines[0]), "what was there is blanked out"
+
+
+def test_a_stream_that_cannot_be_written_does_not_end_the_run(clock):
+    class Full(Terminal):
+        def write(self, text: str) -> int:
+            raise OSError(28, "No space left on device")
+
+    bar = Progress(2, "step", Full())
+    clock(1)
+    bar.update(1)
+    bar.close()
+    bar.update(2)
 
 
 def test_elsewhere_there_is_a_plain_line_now_and_then_and_at_the_end(clock):
@@ -55,6 +79,14 @@ def test_a_shorter_line_covers_the_longer_one_before(clock):
         bar.update(done, note)
     first, second = stream.getvalue().split("\r")[1:]
     assert len(second) >= len(first)
+
+
+@pytest.mark.parametrize("stream", [Terminal(), io.StringIO()], ids=["a terminal", "elsewhere"])
+def test_a_line_that_is_not_shown_is_not_made(clock, stream):
+    bar = Progress(1, "step", stream, shown=False)
+    bar.update(1, lambda: 1 / 0)
+    bar.close()
+    assert stream.getvalue() == ""
 
 
 def test_updates_that_follow_too_soon_are_not_shown(clock):

@@ -21,20 +21,21 @@ from minilora import (
     loss_and_grads,
     merge,
     methods,
+    remove_lora,
     save_adapter,
     save_model,
     tasks,
 )
 from minilora.cli.main import main
 from minilora.files.container import read_file, write_file
+from minilora.methods.method import method_of
 from minilora.testing.bounds import gamma
 from tests.finite_differences import assert_gradient
 from tests.methods.reference_methods import method_logits
-from tests.models import TINY, batch, bits, gpt, loss_of, scramble
+from tests.models import TINY, batch, bits, configs, gpt, loss_of, scramble, seeds
 from tests.reference import Reference
 
 CONFIG = replace(TINY, block_size=12)
-seeds = st.integers(0, 2**32 - 1)
 NOISE = np.random.default_rng(0).integers(7, size=60)
 
 # Options small enough for the tiny model; 3 is the token before which the infix goes.
@@ -95,14 +96,7 @@ def test_the_methods_are_the_papers_in_its_order():
 @st.composite
 def shapes_and_options(draw, name: str):
     """A shape of a model, and options for the method that fit it."""
-    n_head = draw(st.integers(1, 2))
-    config = GPTConfig(
-        vocab_size=draw(st.integers(1, 9)),
-        block_size=draw(st.integers(3, 9)),
-        n_layer=draw(st.integers(1, 4)),
-        n_head=n_head,
-        n_embd=n_head * draw(st.integers(1, 4)),
-    )
+    config = draw(configs(min_block_size=3))
     options: dict = {}
     if name.startswith("adapter"):
         options["m"] = draw(st.integers(1, 9))
@@ -155,7 +149,7 @@ def test_the_formulas_are_those_of_section_5_1():
 
 
 def test_the_papers_own_counts():
-    """Where a formula does not give the printed figure, it is one of these, and by this much."""
+    """Where a formula does not give the printed figure: these, and by this much."""
     rows = {(row.model, row.name, row.printed): row for row in methods.published_counts()}
     odd = {key: round(row.millions, 2) for key, row in rows.items() if not row.agrees}
     assert odd == {
@@ -223,7 +217,7 @@ def test_every_gradient_is_the_central_difference(name):
     assert abs(loss - (w * nll.value).sum()) <= 2 * rounding
     assert grads.keys() == trainable(model).keys()
     for parameter, array in trainable(model).items():
-        if name == "top2" and array.ndim == 2:  # of the base's own matrices a row is enough
+        if name == "top2" and array.ndim == 2:  # one row of each of the base's own matrices is enough
             array, grads[parameter] = array[:1], grads[parameter][:1]
         assert_gradient(grads[parameter], lambda: loss_of(model, tokens, targets, weights), array, rounding)
 
@@ -240,8 +234,8 @@ def test_only_what_the_method_trains_moves_and_the_loss_falls(name):
     assert moved <= trainable(model).keys() and trainable(model).keys() - moved <= still
 
 
-def test_a_key_alone_never_moves_its_bias():
-    """A bias of k adds the same to all scores of a query, which the softmax does not feel: its gradient is rounding."""
+def test_the_bias_of_keys_has_no_gradient_but_rounding():
+    """A bias of k adds the same to all scores of a query, which the softmax cancels: its gradient is rounding."""
     _, grads = loss_and_grads(fresh("bitfit"), *batch())
     for i in range(CONFIG.n_layer):
         assert np.abs(grads[f"blocks.{i}.attn.k_proj.bias"]).max() < 1e-12
@@ -254,7 +248,7 @@ def test_a_run_goes_on_where_it_stopped(name, tmp_path):
         model, path = fresh(name), tmp_path / f"{len(stops)}.npz"
         for steps in stops:
             model = fresh(name)
-            fit(model, NOISE, steps=steps, batch_size=2, checkpoint=path, resume=True, progress=False)
+            fit(model, NOISE, steps=steps, batch_size=2, checkpoint=path, resume=path.exists(), progress=False)
         runs.append(bits(model))
     assert runs[0] == runs[1]
 
@@ -270,7 +264,7 @@ def test_only_special_tokens_change_the_model_at_the_start(name):
 
 
 @every_method
-def test_the_seed_decides_all_that_is_added(name):
+def test_the_seed_decides_everything_that_is_added(name):
     def added(seed: int) -> dict[str, bytes]:
         model = methods.apply(gpt(CONFIG), name, seed=seed, **OPTIONS[name])
         return {key: value for key, value in bits(model).items() if key not in bits(gpt(CONFIG))}
@@ -309,7 +303,7 @@ def test_bitfit_trains_the_biases_of_layer_norms_too():
     assert all(name.endswith(".bias") for name in names)
 
 
-def test_adapters_stand_where_their_papers_put_them():
+def test_bottlenecks_are_where_their_papers_put_them():
     places = {
         "adapter_h": {f"blocks.{i}.{part}" for i in range(2) for part in ("attn", "mlp")},
         "adapter_p": {"blocks.0.mlp", "blocks.1.mlp"},
@@ -320,14 +314,14 @@ def test_adapters_stand_where_their_papers_put_them():
         assert {key.partition(".adapter.")[0] for key in trainable(fresh(name))} == expected
 
 
-def test_below_the_lowest_adapter_nothing_is_kept_for_backward():
+def test_below_the_lowest_bottleneck_nothing_is_kept_for_backward():
     """AdapterDrop's saving in training: backward ends there."""
     _, cache = fresh("adapter_d").forward(batch()[0])
     assert cache.blocks[0] is None and cache.blocks[1] is not None
 
 
 @pytest.mark.parametrize("name", ["adapter_h", "adapter_p", "adapter_l"])
-def test_a_frozen_layer_under_the_lowest_adapter_is_not_entered(name, monkeypatch):
+def test_backward_enters_no_frozen_layer_below_the_lowest_bottleneck(name, monkeypatch):
     from minilora.nn import Linear
 
     entered = []
@@ -335,12 +329,12 @@ def test_a_frozen_layer_under_the_lowest_adapter_is_not_entered(name, monkeypatc
     monkeypatch.setattr(Linear, "backward", lambda self, *a, **k: (entered.append(self), original(self, *a, **k))[1])
     model = fresh(name)
     loss_and_grads(model, *batch())
-    lowest = model.blocks[0].attn.o_proj if name == "adapter_h" else model.blocks[0].mlp.down_proj
-    assert lowest not in entered and model.blocks[1].attn.q_proj in entered
+    lowest = model.get_submodule(f"blocks.0.{'attn.o_proj' if name == 'adapter_h' else 'mlp.down_proj'}")
+    assert lowest not in entered and model.get_submodule("blocks.1.attn.q_proj") in entered
 
 
 @pytest.mark.parametrize("name", WITH_SPECIALS)
-def test_special_tokens_take_their_room_from_the_text(name):
+def test_special_tokens_use_up_context(name):
     model = fresh(name)
     assert model.max_tokens == CONFIG.block_size - 5
     model(np.zeros((1, model.max_tokens), int))
@@ -425,7 +419,7 @@ def test_another_base_is_refused_before_any_change(name, tmp_path):
     if name == "full":  # which leaves no base
         assert bits(methods.load_trained(other, tmp_path / "a.npz")) == bits(trained(name))
         return
-    with pytest.raises(CheckpointError, match="trained on another base"):
+    with pytest.raises(CheckpointError, match="trained on a different base"):
         methods.load_trained(other, tmp_path / "a.npz")
     assert bits(other) == before and methods.method_of(other) is None
     with pytest.raises(CheckpointError, match="is for a base of"):
@@ -436,10 +430,10 @@ def test_foreign_files_are_refused(tmp_path):
     save_model(gpt(CONFIG), tmp_path / "model.npz")
     save_adapter(add_lora(gpt(CONFIG), LoraConfig(r=1)), tmp_path / "adapter.npz")
     for kind in ("model", "adapter"):
-        with pytest.raises(CheckpointError, match=f"holds a {kind}, where a method was expected"):
+        with pytest.raises(CheckpointError, match=f"of the kind '{kind}', where 'method' was expected"):
             methods.load_trained(gpt(CONFIG), tmp_path / f"{kind}.npz")
     methods.save_trained(fresh("adapter_h"), tmp_path / "h.npz")
-    with pytest.raises(CheckpointError, match="holds a method, where a adapter was expected"):
+    with pytest.raises(CheckpointError, match="of the kind 'method', where 'adapter' was expected"):
         load_adapter(gpt(CONFIG), tmp_path / "h.npz")
     with pytest.raises(CheckpointError, match="the model has"):
         methods.load_trained(fresh("adapter_p"), tmp_path / "h.npz")
@@ -461,7 +455,7 @@ def test_foreign_files_are_refused(tmp_path):
         ({"options": {**LORA, "target_modules": ["k_proj", "v_proj", "up_proj"]}}, "this model needs"),
         ({"config": None}, "impossible header"),
         ({"architecture": "gpt9"}, "architecture .gpt9.: this minilora knows gpt2"),
-        ({"base_sha256": None}, "another base"),
+        ({"base_sha256": None}, "different base"),
     ],
 )
 def test_a_forged_header_is_refused_before_any_change(change, message, tmp_path):
@@ -536,3 +530,20 @@ def test_a_second_method_is_refused():
         methods.apply(fresh("bitfit"), "lora")
     with pytest.raises(ValueError, match="the model has a LoRA already: apply 'full' to a fresh base"):
         methods.apply(add_lora(gpt(CONFIG), LoraConfig(r=1)), "full")
+
+
+# ------------------------------------------------------------------------------ a method and a LoRA beside it
+
+
+def test_a_model_with_two_methods_at_once_writes_no_file(tmp_path):
+    model = methods.apply(gpt(), "bitfit")
+    add_lora(model, LoraConfig(r=2))  # trains A and B in place of the biases that the file would promise
+    with pytest.raises(CheckpointError, match="was not written"):
+        methods.save_trained(model, tmp_path / "t.npz")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_method_ends_with_its_lora():
+    model = remove_lora(methods.apply(gpt(), "lora"))
+    assert method_of(model) is None
+    assert method_of(methods.apply(model, "bitfit"))[0] == "bitfit"

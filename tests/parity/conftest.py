@@ -1,4 +1,4 @@
-"""The parity suite: torch, transformers and PEFT say what is right.  Skipped where they are not installed.
+"""The parity suite: torch, transformers and PEFT give the right answers. Skipped where they are not installed.
 
 pip install "minilora[hf,parity,test]"
 python -m pytest tests/parity                  # about a minute

@@ -78,34 +78,12 @@ def differs(a, b):
 # ---------------------------------------------------------------------------------------- both ways
 
 
-@pytest.mark.parametrize("targets", OURS)
-@pytest.mark.parametrize("r", RANKS)
-def test_peft_loads_our_adapter(tmp_path, base, compare, r, targets):
-    folder, dtype = base
-    ours = random_lora(folder, dtype, r=r, lora_alpha=2 * r, target_modules=OURS[targets])
-    save_peft_adapter(ours, tmp_path / "adapter")
-    theirs = peft_loads(base, tmp_path / "adapter")
-    compare(f"PEFT loads ours, {targets}, {dtype}: logits", logits(theirs, TOKENS), ours(TOKENS), LIMITS[dtype])
-    differs(ours(TOKENS), load_gpt2(folder, dtype)[0](TOKENS))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        theirs.save_pretrained(tmp_path / "again")  # and what PEFT makes of it comes back
-    again = load_peft_adapter(load_gpt2(folder, dtype)[0], tmp_path / "again")
-    compare(f"ours through PEFT and back, {dtype}: logits", again(TOKENS), ours(TOKENS), LIMITS[dtype])
-
-
-@pytest.mark.parametrize("targets", THEIRS)
-@pytest.mark.parametrize("r", RANKS)
-def test_we_load_pefts_adapter(tmp_path, base, compare, r, targets):
-    folder, dtype = base
-    theirs = random_peft(folder, dtype, r=r, lora_alpha=2 * r, target_modules=THEIRS[targets])
-    theirs.save_pretrained(tmp_path / "adapter")
-    ours = load_peft_adapter(load_gpt2(folder, dtype)[0], tmp_path / "adapter")
-    compare(f"we load PEFT's, {targets}, {dtype}: logits", ours(TOKENS), logits(theirs, TOKENS), LIMITS[dtype])
-    differs(ours(TOKENS), load_gpt2(folder, dtype)[0](TOKENS))
-
-
-SPECIAL = {
+PEFTS = {  # settings of PEFT that are plain LoRA
+    **{
+        f"r={r}, {name}": {"r": r, "lora_alpha": 2 * r, "target_modules": targets}
+        for r in RANKS
+        for name, targets in THEIRS.items()
+    },
     "rank and alpha patterns": {
         "r": 4,
         "lora_alpha": 6,
@@ -126,10 +104,10 @@ SPECIAL = {
 }
 
 
-@pytest.mark.parametrize("case", SPECIAL)
-def test_we_load_every_kind_that_lora_is(tmp_path, base, compare, case):
+@pytest.mark.parametrize("case", PEFTS)
+def test_we_load_every_kind_of_plain_lora(tmp_path, base, compare, case):
     folder, dtype = base
-    theirs = random_peft(folder, dtype, **SPECIAL[case])
+    theirs = random_peft(folder, dtype, **PEFTS[case])
     if case == "the tied table and head":  # tied when made, but drawn apart above
         head, table = theirs.base_model.model.lm_head, theirs.base_model.model.transformer.wte
         head.lora_A["default"].weight.data = table.lora_embedding_B["default"].data.T
@@ -138,11 +116,16 @@ def test_we_load_every_kind_that_lora_is(tmp_path, base, compare, case):
         warnings.simplefilter("ignore")
         theirs.save_pretrained(tmp_path / "adapter")
     ours = load_peft_adapter(load_gpt2(folder, dtype)[0], tmp_path / "adapter")
-    compare(f"we load PEFT's special kinds, {dtype}: logits", ours(TOKENS), logits(theirs, TOKENS), LIMITS[dtype])
+    compare(f"we load PEFT's, {dtype}: logits", ours(TOKENS), logits(theirs, TOKENS), LIMITS[dtype])
     differs(ours(TOKENS), load_gpt2(folder, dtype)[0](TOKENS))
 
 
-OUR_SPECIAL = {
+MINE = {  # ours; of rank 4 and all six layers where they do not say
+    **{
+        f"r={r}, {name}": {"r": r, "lora_alpha": 2 * r, "target_modules": targets}
+        for r in RANKS
+        for name, targets in OURS.items()
+    },
     "patterns": {"rank_pattern": {"v_proj": 2, "0.attn.q_proj": 3}, "alpha_pattern": {"up_proj": 5, "q_proj": 7}},
     "rsLoRA": {"use_rslora": True, "rank_pattern": {"k_proj": 3}},
     "one block": {"target_modules": ("blocks.1.attn.k_proj", "blocks.2.mlp.down_proj")},
@@ -153,15 +136,19 @@ OUR_SPECIAL = {
 }
 
 
-@pytest.mark.parametrize("case", OUR_SPECIAL)
-def test_peft_loads_every_kind_that_lora_is(tmp_path, base, compare, case):
+@pytest.mark.parametrize("case", MINE)
+def test_peft_loads_every_kind_of_plain_lora(tmp_path, base, compare, case):
     folder, dtype = base
-    settings = {"r": 4, "lora_alpha": 6, "target_modules": OURS["{all six}"]} | OUR_SPECIAL[case]
-    ours = random_lora(folder, dtype, **settings)
+    ours = random_lora(folder, dtype, **{"r": 4, "lora_alpha": 6, "target_modules": OURS["{all six}"]} | MINE[case])
     save_peft_adapter(ours, tmp_path / "adapter")
     theirs = peft_loads(base, tmp_path / "adapter")
-    compare(f"PEFT loads our special kinds, {dtype}: logits", logits(theirs, TOKENS), ours(TOKENS), LIMITS[dtype])
+    compare(f"PEFT loads ours, {dtype}: logits", logits(theirs, TOKENS), ours(TOKENS), LIMITS[dtype])
     differs(ours(TOKENS), load_gpt2(folder, dtype)[0](TOKENS))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs.save_pretrained(tmp_path / "again")  # and what PEFT makes of it comes back
+    again = load_peft_adapter(load_gpt2(folder, dtype)[0], tmp_path / "again")
+    compare(f"ours through PEFT and back, {dtype}: logits", again(TOKENS), ours(TOKENS), LIMITS[dtype])
 
 
 # -------------------------------------------------------------------------------------------- merged
@@ -244,7 +231,7 @@ BEYOND = {
 
 
 @pytest.mark.parametrize("name", BEYOND)
-def test_what_peft_writes_and_lora_is_not_is_refused_by_name(tmp_path, name):
+def test_what_peft_writes_beyond_plain_lora_is_refused_by_name(tmp_path, name):
     gpt2 = random_gpt2(1, "float32", CONFIG)
     gpt2.save_pretrained(tmp_path / "base")
     with warnings.catch_warnings():
@@ -257,8 +244,8 @@ def test_what_peft_writes_and_lora_is_not_is_refused_by_name(tmp_path, name):
     np.testing.assert_array_equal(model(TOKENS), before)
 
 
-def test_plain_lora_sets_nothing_that_we_do_not_know(tmp_path):
-    """Every setting that this PEFT writes for plain LoRA is read or says nothing: none is refused unseen."""
+def test_we_know_every_setting_of_plain_lora(tmp_path):
+    """Every setting that this PEFT writes for plain LoRA is read or has no effect: none is refused unseen."""
     gpt2 = random_gpt2(1, "float32", CONFIG)
     peft.get_peft_model(gpt2, peft.LoraConfig(fan_in_fan_out=True)).save_pretrained(tmp_path)
     settings = json.loads((tmp_path / "adapter_config.json").read_text())

@@ -7,7 +7,7 @@ pytest.importorskip("safetensors", reason='needs safetensors: pip install "minil
 
 from minilora import GPT, generate, loss_and_grads
 from minilora.hf import load_gpt2, load_tokenizer, save_gpt2
-from minilora.hf.gpt2 import gpt2_layout, is_conv1d
+from minilora.hf.gpt2 import GPT2, is_conv1d
 from tests.hf_folders import write_tokenizer
 from tests.parity.torch_side import logits, random_config, random_gpt2, random_tokens, torch, transformers
 
@@ -16,7 +16,7 @@ SEEDS = range(12)
 
 def as_gpt2(model: GPT, arrays):
     """Arrays under our parameters' names -> under transformers', in its layout."""
-    for name, parts in gpt2_layout(model).items():
+    for name, parts in GPT2.parts(model.config).items():
         array = np.concatenate([arrays[part] for part in parts])
         yield f"transformer.{name}", array.T if is_conv1d(name) else array
 
@@ -125,7 +125,7 @@ def test_both_read_the_same_tokens(tmp_path):
 
 
 def test_every_family_member_has_a_shape_we_can_be(tmp_path):
-    # gpt2, -medium, -large and -xl differ in these three numbers alone: their config.json is accepted as it is.
+    # gpt2, -medium, -large and -xl differ only in these three numbers: their config.json is accepted unchanged.
     for n_layer, n_head, n_embd in ((12, 12, 768), (24, 16, 1024), (36, 20, 1280), (48, 25, 1600)):
         transformers.GPT2Config(n_layer=n_layer, n_head=n_head, n_embd=n_embd).save_pretrained(tmp_path)
         with pytest.raises(ValueError, match=r"lacks model\.safetensors"):

@@ -1,4 +1,4 @@
-"""The shipped base can be made again: the same command, the same weights, and a card that says so."""
+"""The shipped base can be made again: the same command gives the same weights and a card."""
 
 import numpy as np
 import pytest
@@ -37,13 +37,13 @@ def test_the_card_has_the_losses_the_stages_and_the_command(in_small, tmp_path):
     assert card.count("3 steps of") == len(STAGES)
 
 
-def test_nothing_but_the_base_and_its_card_is_left(in_small, tmp_path):
+def test_only_the_base_and_its_card_are_left(in_small, tmp_path):
     make(tmp_path / "base.npz", steps=2)
     assert {path.name for path in tmp_path.iterdir()} == {"base.npz", "base.md"}
 
 
 @pytest.mark.parametrize("stage", range(len(STAGES)))
-def test_a_run_cut_off_in_any_stage_goes_on_to_the_same_bits(in_small, tmp_path, monkeypatch, stage):
+def test_a_run_interrupted_in_any_stage_resumes_to_the_same_bits(in_small, tmp_path, monkeypatch, stage):
     make(tmp_path / "whole.npz", steps=2, workers=1)
     run_stage = recipe.run_stage
 
@@ -59,7 +59,7 @@ def test_a_run_cut_off_in_any_stage_goes_on_to_the_same_bits(in_small, tmp_path,
     assert bits(load_model(tmp_path / "cut.npz")) == bits(load_model(tmp_path / "whole.npz"))
 
 
-def test_the_shares_of_every_stage_are_a_whole():
+def test_the_shares_of_every_stage_add_up_to_one():
     assert all(sum(stage.shares.values()) == pytest.approx(1, abs=1e-12) for stage in STAGES)
 
 
@@ -82,15 +82,15 @@ def test_records_are_evaluated_once_each_from_their_start():
     assert rows == [b"ab: xyz.", b"q q\n\none"]  # the third begins inside the second's window
 
 
-def test_a_mixture_draws_its_parts_by_their_shares():
+def test_a_mixture_uses_its_parts_according_to_their_shares():
     zeros, ones = (TextData(np.full(99, value), 4) for value in (0, 1))
     drawn = Mixture([zeros, ones], [0.25, 0.75]).sample(np.random.default_rng(0), 4000)
     assert drawn.tokens.shape == drawn.weights.shape == (4000, 4) and (drawn.weights == 1).all()
     np.testing.assert_array_equal(drawn.tokens, drawn.targets)
-    # A binomial's standard deviation, five times.
+    # Five standard deviations of a binomial.
     assert abs(drawn.tokens[:, 0].mean() - 0.75) < 5 * (0.25 * 0.75 / 4000) ** 0.5
 
 
-def test_a_part_with_share_nought_is_not_drawn():
+def test_a_part_with_share_zero_is_not_used():
     zeros, records = TextData(np.zeros(99, int), 6), RecordData(DOCUMENTS, 6, 0.25)
     assert not Mixture([zeros, records], [1, 0]).sample(np.random.default_rng(0), 5).tokens.any()

@@ -1,4 +1,4 @@
-"""Metrics against values worked out by hand or published, against other packages, and against their own laws."""
+"""Metrics against values computed by hand or published, against other packages, and against their own laws."""
 
 import math
 from fractions import Fraction
@@ -43,7 +43,7 @@ def test_words_are_cut_as_mteval_cuts_them(text, expected):
 
 
 @given(words, st.integers(1, 4))
-def test_there_are_as_many_ngrams_as_places_for_them(text, n):
+def test_there_is_one_ngram_per_position(text, n):
     assert ngrams(text, n).total() == max(0, len(text) - n + 1)
 
 
@@ -91,12 +91,12 @@ def test_a_short_answer_is_penalized():
     """5 of 6 words: every precision is 1 and exp(1 - 6/5) is left."""
     reference = ["a", "b", "c", "d", "e", "f"]
     assert bleu([reference[:5]], [[reference]]) == pytest.approx(math.exp(1 - 6 / 5))
-    closer = [reference, ["a", "b", "c", "d"]]  # 5 words are as far from 4 as from 6: the shorter counts
+    closer = [reference, ["a", "b", "c", "d"]]  # 5 is as close to 4 as to 6: the shorter counts
     assert bleu([reference[:5]], [closer]) == 1
 
 
 def test_bleu_sums_counts_over_the_corpus_before_it_divides():
-    """Unigrams (2 + 1) of (2 + 2), no mean of 1 and 1/2; lengths 4 and 4."""
+    """Unigrams (2 + 1) of (2 + 2), not the mean of 1 and 1/2; lengths 4 and 4."""
     assert bleu([["a", "b"], ["c", "x"]], [[["a", "b"]], [["c", "d"]]], max_n=1) == pytest.approx(3 / 4)
 
 
@@ -116,8 +116,8 @@ def test_nist_by_hand():
     )
 
 
-def test_two_thirds_of_the_length_halve_nist():
-    """Counts a 1, b 1, c 1 of 3: both words tell log2(3)."""
+def test_two_thirds_of_the_length_halves_nist():
+    """Counts a 1, b 1, c 1 of 3: both words have log2(3) bits."""
     assert nist([["a", "b"]], [[["a", "b", "c"]]], max_n=1) == pytest.approx(math.log2(3) / 2)
 
 
@@ -168,7 +168,7 @@ def test_cider_by_hand():
     assert cider([["a", "b"], ["a", "c"]], references, max_n=2) == pytest.approx(10)
 
 
-def test_cider_clips_what_is_repeated_and_punishes_length():
+def test_cider_clips_repetition_and_punishes_length():
     """ "b b" for "b" (in one of two cases): min(2, 1) * 1 / (2 * 1) = 1/2, one word too long: exp(-1 / 72)."""
     assert cider([["b", "b"], ["c"]], [[["b"]], [["c"]]], max_n=1) == pytest.approx(
         10 * (math.exp(-1 / 72) / 2 + 1) / 2
@@ -202,7 +202,7 @@ def test_the_reference_itself_scores_best(texts):
 
 
 @given(cases, st.randoms(use_true_random=False))
-def test_the_order_of_references_and_of_cases_does_not_count(pairs, random):
+def test_the_order_of_references_and_of_cases_does_not_matter(pairs, random):
     shuffled = [(candidate, random.sample(refs, len(refs))) for candidate, refs in pairs]
     random.shuffle(shuffled)
     for metric in (bleu, nist, cider):
@@ -210,7 +210,7 @@ def test_the_order_of_references_and_of_cases_does_not_count(pairs, random):
 
 
 @given(cases, words)
-def test_one_more_reference_never_takes_a_match_away(pairs, more):
+def test_another_reference_never_removes_a_match(pairs, more):
     for candidate, refs in pairs:
         assert rouge_l(candidate, [*refs, more]) >= rouge_l(candidate, refs)
         for n in (1, 2):
@@ -223,7 +223,7 @@ def test_rouge_is_symmetric(a, b):
     assert rouge_l(a, [b]) == pytest.approx(rouge_l(b, [a]))
 
 
-def test_answers_without_a_word_score_nothing():
+def test_empty_answers_score_zero():
     references = [[["a", "b"]], [["c"]]]
     for metric in (bleu, nist, cider):
         assert metric([[], []], references) == 0
@@ -239,8 +239,8 @@ def needs(package: str) -> pytest.MarkDecorator:
 
 @needs("sacrebleu")
 @given(cases)
-def test_bleu_is_sacrebleu_s(pairs):
-    """Corpus BLEU, unsmoothed; sacrebleu needs as many references for each answer."""
+def test_bleu_equals_sacrebleu_s(pairs):
+    """Corpus BLEU, unsmoothed; sacrebleu needs the same number of references for every answer."""
     import sacrebleu
 
     candidates, references = zip(*[(c, (refs * 3)[:3]) for c, refs in pairs], strict=True)
@@ -251,8 +251,8 @@ def test_bleu_is_sacrebleu_s(pairs):
 
 @needs("sacrebleu")
 @given(st.text(st.characters(codec="latin-1", exclude_categories=["C"]), max_size=30))
-def test_words_are_sacrebleu_s(text):
-    """But for the escapes of SGML, which `tokenize` leaves alone."""
+def test_tokens_equal_sacrebleu_s(text):
+    """Except for SGML escapes, which `tokenize` leaves alone."""
     from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
 
     if "&" not in text:
@@ -263,8 +263,8 @@ def test_words_are_sacrebleu_s(text):
 @given(
     st.lists(st.tuples(words, words), min_size=1, max_size=4).filter(lambda pairs: max(len(c) for c, _ in pairs) >= 5)
 )
-def test_nist_is_nltk_s_for_one_reference(pairs):
-    """With several, nltk takes the best reference alone, mteval and we all of them together."""
+def test_nist_equals_nltk_s_for_one_reference(pairs):
+    """With several, nltk uses the best reference; mteval and we use all of them together."""
     from nltk.translate.nist_score import corpus_nist
 
     candidates, references = [c for c, _ in pairs], [[ref] for _, ref in pairs]
@@ -273,7 +273,7 @@ def test_nist_is_nltk_s_for_one_reference(pairs):
 
 @needs("rouge_score")
 @given(words, words)
-def test_rouge_is_rouge_score_s(a, b):
+def test_rouge_equals_rouge_score_s(a, b):
     from rouge_score.rouge_scorer import RougeScorer
 
     theirs = RougeScorer(["rouge1", "rouge2", "rougeL"]).score(" ".join(b), " ".join(a))

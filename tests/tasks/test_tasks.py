@@ -1,4 +1,4 @@
-"""Splits that share nothing, batches that count the answer alone, answers that do not depend on their neighbours."""
+"""Splits share nothing, losses count only the answer, answers do not depend on the rest of the batch."""
 
 import ast
 import math
@@ -31,7 +31,7 @@ def loaded():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_splits_have_the_sizes_asked_for_and_fit_the_block(loaded, name):
+def test_splits_have_the_requested_sizes_and_fit_the_block(loaded, name):
     task = loaded[name]
     assert [len(split) for split in (task.train, task.valid, task.test)] == [300, 40, 50]
     for example in task.train + task.valid + task.test:
@@ -50,7 +50,7 @@ def test_the_seed_decides_every_example(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_no_prompt_is_in_two_splits_and_none_of_the_tested_ones_twice(loaded, name):
+def test_no_prompt_is_in_two_splits_and_none_occurs_twice_in_valid_or_test(loaded, name):
     task = loaded[name]
     train, valid, test = (
         {ex.prompt + (ex.answer if name == "code" else "") for ex in s} for s in (task.train, task.valid, task.test)
@@ -60,7 +60,7 @@ def test_no_prompt_is_in_two_splits_and_none_of_the_tested_ones_twice(loaded, na
 
 
 @pytest.mark.parametrize("name", GENERATED)
-def test_the_right_answers_score_best_and_baselines_less(loaded, name):
+def test_the_right_answers_score_best_and_baselines_worse(loaded, name):
     task = loaded[name]
     best = task.score(task.test, [example.answer for example in task.test])
     assert tuple(best) == task.metrics
@@ -73,7 +73,7 @@ def test_the_right_answers_score_best_and_baselines_less(loaded, name):
         assert scores[headline] < 0.7 * best[headline] or baseline == "first reference"
 
 
-def test_a_score_needs_an_answer_an_example(loaded):
+def test_a_score_needs_one_answer_per_example(loaded):
     task = loaded["nli"]
     with pytest.raises(ValueError, match="1 answers to 50 examples: give one for each"):
         task.score(task.test, ["yes"])
@@ -90,7 +90,7 @@ def test_a_score_needs_an_answer_an_example(loaded):
         ({"name": "e2e", "folder": "."}, "has no train.csv or trainset.csv"),
     ],
 )
-def test_a_wrong_request_is_told_what_to_do(wrong, message, tmp_path, monkeypatch):
+def test_the_error_of_a_wrong_request_names_the_cure(wrong, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match=re.escape(message)):
         tasks.load(**wrong)
@@ -100,12 +100,12 @@ def test_a_wrong_request_is_told_what_to_do(wrong, message, tmp_path, monkeypatc
 
 
 @given(examples_of_any_length, st.integers(1, 4))
-def test_batches_hold_every_example_once_and_count_its_answer_alone(examples, batch_size):
+def test_batches_hold_every_example_once_and_count_only_its_answer(examples, batch_size):
     rows = []
     for tokens, targets, weights in TaskData(examples).batches(batch_size):
         assert tokens.shape == targets.shape == weights.shape and len(tokens) <= batch_size
         np.testing.assert_array_equal(tokens[:, 1:], targets[:, :-1])
-        assert weights.max(axis=0)[-1] == 1  # padded to the longest of the batch, no further
+        assert weights.max(axis=0)[-1] == 1  # padded to the longest in the batch, not further
         for row, target, weight in zip(tokens, targets, weights, strict=True):
             text = bytes([row[0], *target]).rstrip(b"\0").decode()
             assert set(weight) <= {0, 1}
@@ -114,7 +114,7 @@ def test_batches_hold_every_example_once_and_count_its_answer_alone(examples, ba
     assert Counter(rows) == Counter(expected)
 
 
-def test_a_sample_is_examples_of_the_split_at_random():
+def test_a_sample_is_random_examples_of_the_split():
     examples = [Example(f"{i}\n", "a" * i) for i in range(5)]
     batch = TaskData(examples).sample(np.random.default_rng(0), 300)
     assert Counter(batch.weights.sum(axis=1)).keys() == {1, 2, 3, 4, 5}  # the answer's length and its END
@@ -146,7 +146,7 @@ def chatty(seed: int, ending: float) -> GPT:
     st.lists(st.text("abc\n", min_size=1, max_size=20), min_size=1, max_size=9),
     st.integers(0, 30),
 )
-def test_answers_together_are_the_answers_alone(seed, prompts, max_new):
+def test_answering_together_equals_answering_one_by_one(seed, prompts, max_new):
     model = add_lora(chatty(seed, 2.0), LoraConfig(r=2))
     examples = [Example(prompt, "") for prompt in prompts]
     together = answer(model, examples, max_new, batch_size=4)
@@ -157,8 +157,8 @@ def test_answers_together_are_the_answers_alone(seed, prompts, max_new):
 
 
 @pytest.mark.parametrize("method", ["lora_pre_embed", "lora_pre_layer", "adapter_h"])
-def test_a_method_s_own_rows_leave_less_room(method):
-    """Special tokens take a row of the block each; answers end where it is full, together as alone."""
+def test_special_tokens_leave_less_room_for_answers(method):
+    """Each special token takes a position of the context; answers end where it is full, in a batch or one by one."""
     model = scramble(methods.apply(GPT(SMALL), method, seed=0))
     examples = [Example(prompt, "") for prompt in ("a", "bc>", "def\nabc>")]
     together = answer(model, examples)
@@ -197,7 +197,7 @@ def test_code_is_real_functions_split_by_module(loaded):
     assert len(set(bodies)) == len(bodies)
 
 
-def test_a_function_is_cut_behind_its_docstring():
+def test_a_function_is_split_after_its_docstring():
     source = '''
 class A:
     @property
@@ -224,7 +224,7 @@ def test_code_is_measured_by_the_loss_of_the_body(loaded):
     with pytest.raises(ValueError, match=r"evaluate\(model, TaskData"):
         task.score(task.test, [""] * 50)
     baselines = task.baselines()
-    uniform = GPT(GPTConfig(n_layer=1, n_head=1, n_embd=4, block_size=320), seed=None)  # logits 0: every byte alike
+    uniform = GPT(GPTConfig(n_layer=1, n_head=1, n_embd=4, block_size=320), seed=None)  # logits 0: a uniform guess
     loss = evaluate(uniform, TaskData(task.test))
     assert baselines["chance"]["nats_per_byte"] == math.log(256) == pytest.approx(loss, rel=1e-6)
     assert 2 < baselines["byte frequencies"]["nats_per_byte"] < 4 > baselines["copy"]["nats_per_byte"] > 2
@@ -312,7 +312,7 @@ def test_no_schema_is_in_two_splits(loaded):
     assert not (schemas[0] & schemas[1] or schemas[0] & schemas[2] or schemas[1] & schemas[2])
 
 
-def test_every_query_is_of_the_form_and_its_conditions_matter(loaded):
+def test_every_query_has_the_task_s_form_and_its_conditions_matter(loaded):
     for example in loaded["sql"].test:
         query, table = sql.parse(example.answer), example.meta["table"]
         assert query is not None and sql.write(query) == example.answer and 1 <= len(query.conditions) <= 2
@@ -328,7 +328,7 @@ TABLE = sql.Table("boats", ("owner", "price"), [("Anna", 3), ("Ben", 5), ("Anna"
     ("query", "rows"),
     [
         ("SELECT owner FROM boats WHERE price > 4", ["Ben", "Anna"]),
-        ("select OWNER from boats where price > 4", ["Anna", "Ben"]),  # the order of rows does not count
+        ("select OWNER from boats where price > 4", ["Anna", "Ben"]),  # the order of rows does not matter
         ("SELECT MAX(price) FROM boats WHERE owner = 'Anna'", [9]),
         ("SELECT COUNT(*) FROM boats WHERE owner = 'Anna' AND price < 5", [1]),
         ("SELECT owner FROM boats WHERE price > 90", []),
@@ -361,7 +361,7 @@ def test_queries_are_executed(query, rows):
         "SELECT " + "(" * 5000,
     ],
 )
-def test_what_does_more_than_read_a_little_fails(query, tmp_path, monkeypatch):
+def test_a_query_that_does_more_than_read_a_little_fails(query, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert sql.execute(TABLE, query) is None
     assert list(tmp_path.iterdir()) == []
@@ -375,7 +375,7 @@ def test_no_text_breaks_the_scorer(text):
         sql.parse(query)
 
 
-def test_logical_form_ignores_order_spaces_and_case_of_words():
+def test_logical_form_ignores_order_spaces_and_case():
     true = sql.parse("SELECT price FROM boats WHERE age > 3 AND owner = 'Anna'")
     assert true == sql.parse("select price  from boats where owner='Anna' and age>3")
     assert true != sql.parse("SELECT price FROM boats WHERE age > 3 AND owner = 'anna'")
@@ -383,7 +383,7 @@ def test_logical_form_ignores_order_spaces_and_case_of_words():
     assert sql.parse("SELECT price FROM boats WHERE") is None
 
 
-def test_another_form_with_the_same_result_is_right_by_execution_alone():
+def test_another_query_with_the_same_result_is_right_only_by_execution():
     example = Example("", "SELECT owner FROM boats WHERE price > 4", meta={"table": TABLE})
     assert sql.score([example], ["SELECT owner FROM boats WHERE price > 3"]) == {"execution": 1, "logical_form": 0}
     assert sql.score([example], ["SELECT owner FROM boats"]) == {"execution": 0, "logical_form": 0}
@@ -399,13 +399,13 @@ KIND_OF = {word: kind for kind, words in nli.KINDS.items() for word in words}
 
 
 def judged(premise: str, hypothesis: str) -> str:
-    """The label by logic, from the sentences alone."""
+    """The label that follows from the two sentences."""
     p, h = SENTENCE.fullmatch(premise), SENTENCE.fullmatch(hypothesis)
     verdicts = []
     for aspect in ("doing", "place"):
         if h[aspect]:
             verdicts.append("maybe" if p[aspect] is None else "yes" if p[aspect] == h[aspect] else "no")
-    assert KIND_OF.get(p["subject"], p["subject"]) == KIND_OF.get(h["subject"], h["subject"])  # they speak of one
+    assert KIND_OF.get(p["subject"], p["subject"]) == KIND_OF.get(h["subject"], h["subject"])  # both of one kind
     verdicts.append("yes" if h["subject"] in (p["subject"], KIND_OF.get(p["subject"])) else "maybe")
     return "no" if "no" in verdicts else "maybe" if "maybe" in verdicts else "yes"
 
@@ -416,8 +416,8 @@ def test_every_label_is_true(loaded):
             assert judged(example.meta["premise"], example.meta["hypothesis"]) == example.answer
 
 
-def test_labels_are_balanced_and_the_hypothesis_tells_nothing():
-    """A third is right by chance; 1,500 answers are within five standard deviations, 0.061, of it."""
+def test_labels_are_balanced_and_the_hypothesis_gives_nothing_away():
+    """By chance a third is right; the accuracy over 1,500 answers is within five standard deviations, 0.061."""
     task = tasks.load("nli", train=3000, valid=1, test=1500)
     assert Counter(example.answer for example in task.test) == {"yes": 500, "maybe": 500, "no": 500}
     baselines = task.baselines()

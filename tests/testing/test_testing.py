@@ -1,6 +1,6 @@
-"""minilora.testing passes right implementations and names the law that a wrong one breaks; its bounds hold.
+"""minilora.testing accepts correct implementations and names the law that a wrong one breaks; its bounds hold.
 
-A harness is only worth something if it fails when it should: `WRONG` is the list of mistakes it has to catch.
+A check is only worth something if it fails when it should: `WRONG` lists the mistakes it must catch.
 """
 
 import subprocess
@@ -16,9 +16,9 @@ from minilora import testing
 from minilora.testing import laws
 from minilora.testing.bounds import forward_error_bound, merge_error_bound, unmerge_drift_bound
 from minilora.testing.check import check_lora
-from minilora.testing.strategies import drawn_cases, lora_cases
+from minilora.testing.strategies import large_cases, lora_cases, small_cases
 
-# The textbook implementation, and others that are as right.
+# The textbook implementation, and other correct ones.
 
 
 def forward(x, W0, A, B, scaling):
@@ -44,6 +44,13 @@ def fused_forward(x, W0, A, B, scaling):
     y = np.zeros((len(x), len(W0)), x.dtype)
     for column, weight in zip(left.T, right.T, strict=True):
         y = y + np.outer(column, weight)
+    return y
+
+
+def accumulating_forward(x, W0, A, B, scaling):
+    """The base's product, to which the update is added in place."""
+    y = x @ W0.T
+    y += scaling * ((x @ A.T) @ B.T)
     return y
 
 
@@ -84,6 +91,7 @@ RIGHT = {
     },
     "merged always": {"forward": lambda x, W0, A, B, s: x @ merge(W0, A, B, s).T, "merge": merge},
     "one accumulator": {"forward": fused_forward, "backward": backward},
+    "added in place": {"forward": accumulating_forward, "merge": merge},
     "base kept aside": {
         "forward": forward,
         "merge": (keeper := KeepsBase()).merge,
@@ -98,11 +106,11 @@ def test_right_implementations_keep_every_law(functions):
     check_lora(**functions)
 
 
-# The wrong ones: what differs from the textbook, the law that must name it, what the message must say.
+# Wrong ones: what differs from the textbook, the law that must be named, what the message must contain.
 
 
 def in_dtype(dtype, function):
-    """The function, computed in another precision than asked for."""
+    """The function, computed in another precision than its arguments have."""
     return lambda *arguments: function(*(dtype(value) for value in arguments))
 
 
@@ -146,6 +154,8 @@ def transposed_where_square(W0, A, B, s):
 
 
 FORWARD, GRADIENTS = "forward is equation 3", "gradients match finite differences"
+REAL, MERGED = "results are real numbers", "merged equals unmerged"
+DTYPES = ("float64", "float32")
 MISSING, TWICE = "the scaling alpha / r is missing", "the scaling alpha / r is applied twice"
 WRONG = {
     "forward without alpha / r": (changing(forward=lambda x, W0, A, B, s: forward(x, W0, A, B, 1.0)), FORWARD, MISSING),
@@ -254,7 +264,7 @@ WRONG = {
     ),
     "dA and dB swapped where they can be": (changing(backward=swapping_backward), GRADIENTS, "dA and dB are swapped"),
     "backward without dx": (changing(backward=lambda *a: backward(*a)[1:]), "shapes fit", "backward(...) has shape"),
-    "backward returns nothing": (changing(backward=lambda *a: None), "every case is accepted", "TypeError"),
+    "backward returns nothing": (changing(backward=lambda *a: None), REAL, "backward(...) returned None"),
     "backward in place": (
         changing(backward=in_place_backward),
         "inputs are left alone",
@@ -264,7 +274,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("functions", "law", "says"), WRONG.values(), ids=WRONG)
-def test_wrong_implementations_break_the_law_one_expects(functions, law, says):
+def test_wrong_implementations_break_the_expected_law(functions, law, says):
     with pytest.raises(AssertionError) as failure:
         check_lora(**functions)
     message = str(failure.value)
@@ -273,15 +283,15 @@ def test_wrong_implementations_break_the_law_one_expects(functions, law, says):
         assert part in message
 
 
-def test_the_message_is_the_smallest_case_and_says_by_how_much():
+def test_the_message_shows_the_smallest_case_and_the_error():
     with pytest.raises(AssertionError) as failure:
         check_lora(forward=forward, merge=lambda W0, A, B, scaling: W0 + B @ A)
     assert str(failure.value).splitlines() == [
         "law 'merged equals unmerged' is broken: x @ merge(...).T is not forward(x, ...)",
-        "  expected 2.0, got 1.0 at [0, 0]",
-        "  off by 1; the bound is 3.11e-15, exceeded 3.22e+14 times",
+        "  expected 3.0, got 1.0 at [0, 0]",
+        "  off by 2; the bound is 4.66e-15, exceeded 4.29e+14 times",
         "  likely: the scaling alpha / r is missing",
-        "  example: n=1, d=1, k=1, r=1, alpha=2.0, scaling=2.0, float64",
+        "  example: n=1, d=1, k=1, r=1, alpha=3.0, scaling=3.0, float64",
         "    x  = [[1.0]]",
         "    W0 = [[0.0]]",
         "    A  = [[1.0]]",
@@ -297,9 +307,12 @@ def test_rounding_is_not_mistaken_for_a_slip():
 
 
 def test_the_same_code_gets_the_same_cases():
-    first = drawn_cases(10)
-    drawn_cases.cache_clear()
-    assert [str(case) for case in drawn_cases(10)] == [str(case) for case in first]
+    for cases, arguments in ((small_cases, (10, DTYPES)), (large_cases, (DTYPES,))):
+        first = cases(*arguments)
+        cases.cache_clear()
+        for case, again in zip(first, cases(*arguments), strict=True):
+            assert str(case) == str(again)
+            assert all(np.array_equal(array, again.arrays[name]) for name, array in case.arrays.items())
 
 
 def test_random_answers_are_rejected():
@@ -308,15 +321,16 @@ def test_random_answers_are_rejected():
         check_lora(forward=lambda x, *layer: forward(x * (rng.random(x.shape) < 0.5), *layer))
 
 
-def test_unmerge_alone_is_refused():
-    with pytest.raises(ValueError, match="give check_lora both"):
-        check_lora(forward=forward, unmerge=unmerge)
+def test_what_follows_a_merge_is_refused_without_one():
+    for missing in ({"unmerge": unmerge}, {"merged_forward": forward}):
+        with pytest.raises(ValueError, match="give check_lora your merge too"):
+            check_lora(forward=forward, **missing)
 
 
-# In somebody's own test file.
+# In a user's own test file.
 
 
-def test_the_five_lines_leave_no_folder_and_no_noise(tmp_path):
+def test_the_readme_s_lines_leave_no_folder_and_no_noise(tmp_path):
     (tmp_path / "test_mine.py").write_text(
         "from minilora.testing import check_lora\n"
         "forward = lambda x, W0, A, B, s: x @ W0.T + s * (x @ A.T) @ B.T\n"
@@ -329,7 +343,7 @@ def test_the_five_lines_leave_no_folder_and_no_noise(tmp_path):
     run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert "1 failed, 1 passed" in run.stdout, run.stdout + run.stderr
     assert "law 'merged equals unmerged' is broken" in run.stdout
-    assert "Falsifying" not in run.stdout and "drawn_cases" not in run.stdout
+    assert "Falsifying" not in run.stdout and "small_cases" not in run.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["test_mine.py"]
 
 
@@ -370,7 +384,7 @@ def drawn(strategy, count):
 
 
 def test_cases_cover_what_they_promise():
-    cases = drawn_cases(200)
+    cases = small_cases(200, DTYPES)
     shapes = [(*case.x.shape, case.W0.shape[0]) for case in cases]
     assert {n for n, _, _ in shapes} == {k for _, k, _ in shapes} == {d for _, _, d in shapes} == {1, 2, 3, 4}
     assert any(d == k > 1 for _, k, d in shapes) and any(d != k for _, k, d in shapes)
@@ -410,7 +424,7 @@ def exact_forward(x, W0, A, B, scaling):
 
 
 def random_layer(rng, dtype, decades, k=None):
-    """x, W0, A, B, s whose entries spread over so many decades either way."""
+    """x, W0, A, B, s whose entries spread over this many decades in either direction."""
     n, d, r = rng.integers(1, 6, 3)
     k = k or rng.integers(1, 12)
 
@@ -450,7 +464,7 @@ def test_bounds_hold_when_everything_underflows(dtype, tiny):
         outputs = [order(*layer) for order in ORDERS.values()]
         assert all(excess(y, right, forward_error_bound(*layer)) <= 1 for y in outputs)
         lost |= any((y == 0).all() for y in outputs) and bool(right.any())
-    assert lost  # an error of 100 per cent: no relative bound would have held
+    assert lost  # an error of 100 %: no relative bound would have held
 
 
 @pytest.mark.parametrize(("dtype", "decades"), [("float16", 0.5), ("float32", 3), ("float64", 3)])
@@ -461,12 +475,12 @@ def test_drift_bound_holds(dtype, decades, cycles):
         _, W0, A, B, s = random_layer(rng, dtype, decades)
         W = W0
         for _ in range(cycles):
-            W = unmerge(merge(W, A, B, s), A, W.dtype.type(s) * B, 1.0)  # not the bits that merge has added
+            W = unmerge(merge(W, A, B, s), A, W.dtype.type(s) * B, 1.0)  # not the same bits that merge added
         assert W.dtype == dtype
         assert excess(W, exact(W0), unmerge_drift_bound(W0, A, B, s, cycles)) <= 1
 
 
-def test_forward_bound_is_within_eight_of_an_error_that_happens():
+def test_the_forward_bound_is_within_eight_times_an_actual_error():
     """1 + 0.99 u + 0.99 u + ..., one after the other, stays 1: the error is 0.99 (k - 1) u."""
     k, u = 256, testing.unit_roundoff("float32")
     x, W0 = np.ones((1, k), np.float32), np.full((1, k), 0.99 * u, np.float32)
@@ -476,8 +490,8 @@ def test_forward_bound_is_within_eight_of_an_error_that_happens():
     assert error < forward_error_bound(x, W0, A, B, 1.0) < 8 * error
 
 
-def test_drift_bound_is_within_sixteen_of_a_drift_that_happens():
-    """(0.99 u + 1) - 1 is 0: all of W0 is lost at the first cycle."""
+def test_the_drift_bound_is_within_sixteen_times_an_actual_drift():
+    """(0.99 u + 1) - 1 is 0: all of W0 is lost in the first cycle."""
     u = testing.unit_roundoff("float32")
     W0, one = np.full((1, 1), 0.99 * u, np.float32), np.ones((1, 1), np.float32)
     assert unmerge(merge(W0, one, one, 1.0), one, one, 1.0) == 0
@@ -485,7 +499,7 @@ def test_drift_bound_is_within_sixteen_of_a_drift_that_happens():
 
 
 def test_a_relative_error_of_a_billionth_is_seen():
-    """On a layer of ordinary size, the tolerances leave room for rounding and for nothing else."""
+    """On a layer of ordinary size, the tolerances leave room only for rounding."""
     rng = np.random.default_rng(3)
     n, d, k, r = 4, 6, 5, 2
     shapes = (n, k), (d, k), (r, k), (d, r), (n, d)
@@ -507,7 +521,7 @@ def test_a_relative_error_of_a_billionth_is_seen():
         laws.unmerge_restores(case, merge, lambda W, A, B, s: unmerge(W, A, B, s * off))
 
 
-def test_the_laws_of_rounding_that_the_bounds_stand_on():
+def test_the_rounding_laws_that_the_bounds_rely_on():
     for dtype, bits in (("float16", 11), ("float32", 24), ("float64", 53)):
         assert testing.unit_roundoff(dtype) == 2.0**-bits
     assert testing.gamma(1, "float16") == 1 / 2047

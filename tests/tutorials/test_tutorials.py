@@ -1,7 +1,7 @@
-"""The lessons: each has its notebook and its figures, and the two say the same.
+"""The lessons: each has a figure, and a notebook made from it as it is now.
 
-What lessons claim, they assert themselves: `for f in tutorials/[0-9]*.py; do python $f; done` runs them all, in
-minutes. Here only the quickest runs.
+Lessons assert their own claims: `for f in tutorials/[0-9]*.py; do python $f; done` runs them all, in minutes. Only the
+quickest runs here.
 """
 
 import json
@@ -24,7 +24,7 @@ every_lesson = pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.
 
 
 def percent_cells(text: str) -> list[tuple[str, str]]:
-    """The ("code" or "markdown", source) cells of a py:percent file; Markdown stands behind "# "."""
+    """The ("code" or "markdown", source) cells of a py:percent file, in which Markdown is commented out."""
     cells = []
     for part in re.split(r"^# %%", text, flags=re.MULTILINE)[1:]:
         mark, _, source = part.partition("\n")
@@ -40,7 +40,7 @@ def notebook_cells(notebook: dict) -> list[tuple[str, str]]:
     return [(cell["cell_type"], "".join(cell["source"])) for cell in notebook["cells"]]
 
 
-def test_percent_cells_are_cut_as_jupytext_cuts_them():
+def test_percent_cells_are_split_as_jupytext_splits_them():
     jupytext = pytest.importorskip("jupytext")
     for lesson in LESSONS:
         cells = [(cell.cell_type, cell.source) for cell in jupytext.read(lesson).cells]
@@ -48,7 +48,7 @@ def test_percent_cells_are_cut_as_jupytext_cuts_them():
 
 
 @every_lesson
-def test_the_notebook_is_made_from_the_lesson_as_it_is_and_was_run_to_its_end(lesson):
+def test_the_notebook_is_made_from_the_current_lesson_and_ran_to_its_end(lesson):
     path = lesson.with_suffix(".ipynb")
     cure = f"make it: python -m tutorials.notebooks {lesson.name[:2]}"
     assert path.exists(), cure
@@ -60,13 +60,13 @@ def test_the_notebook_is_made_from_the_lesson_as_it_is_and_was_run_to_its_end(le
     assert not [output for cell in code for output in cell["outputs"] if output["output_type"] == "error"], cure
 
 
-def test_no_notebook_is_without_its_lesson():
+def test_every_notebook_has_its_lesson():
     assert [path.name for path in TUTORIALS.glob("*.ipynb") if not path.with_suffix(".py").exists()] == []
 
 
 @every_lesson
 def test_every_file_a_lesson_shows_or_links_to_exists(lesson):
-    """And one figure at least is its own: it is drawn by the code that names it."""
+    """At least one of the figures is drawn by the lesson's own code."""
     text = lesson.read_text(encoding="utf-8")
     links = [link for link in re.findall(r"\]\(([^)#\s]+)\)", text) if not link.startswith("http")]
     assert [link for link in links if not (TUTORIALS / link).exists()] == []
@@ -86,7 +86,7 @@ def test_a_lesson_runs_from_another_folder_without_a_display_and_writes_only_whe
     assert "drawn/" in (TUTORIALS.parent / ".gitignore").read_text(encoding="utf-8").splitlines()
 
 
-def test_the_syllabus_has_every_lesson_and_exercise_and_links_to_what_exists():
+def test_the_syllabus_lists_every_lesson_and_exercise_and_its_links_exist():
     text = (TUTORIALS / "README.md").read_text(encoding="utf-8")
     links = re.findall(r"\]\((?!http)([^)#]+)\)", text) + re.findall(r'src="([^"]+)"', text)
     assert [link for link in links if not (TUTORIALS / link).exists()] == []

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from minilora.experiments.engine.experiment import Score
 from minilora.plots import BASE, FULL, LORA, OTHER, save_figure, subplots
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 COLOURS = (LORA, FULL, OTHER, "#009E73", "#CC79A7", BASE)  # Okabe and Ito's, as in `plots`
 MARKERS = ("o-", "s--", "^-.", "D:", "v-", "x--")
@@ -17,25 +21,24 @@ WIDTH, HEIGHT = 4.0, 3.2  # inches, of a panel beside others
 DPI = 130
 
 
-def _legend_below(figure: Any, axes: np.ndarray) -> None:
+def _legend_below(figure: Figure, axes: np.ndarray) -> None:
     """One legend for panels that show the same curves."""
     handles, labels = axes.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 3))
 
 
-def _with_errors(axes: Any, index: int, scores: Mapping[int, Score], label: str) -> None:
-    """Means against x, with standard deviations as error bars."""
-    xs = list(scores)
-    means, stds = ([getattr(score, name) for score in scores.values()] for name in ("mean", "std"))
-    axes.errorbar(xs, means, stds, fmt=MARKERS[index], color=COLOURS[index], capsize=3, label=label)
+def _draw(panel: Axes, curves: Mapping[str, Mapping[int, Score]]) -> None:
+    """label -> x -> score: means against x, with standard deviations as error bars."""
+    for (label, scores), marker, colour in zip(curves.items(), MARKERS, COLOURS, strict=False):
+        means, stds, _ = zip(*scores.values(), strict=True)
+        panel.errorbar(list(scores), means, stds, fmt=marker, color=colour, capsize=3, label=label)
 
 
 def scores_by_rank(scores: Mapping[str, Mapping[str, Mapping[int, Score]]], path: Path) -> None:
     """panel title -> curve -> rank -> score."""
     figure, axes = subplots(1, len(scores), (WIDTH * len(scores), HEIGHT), squeeze=False)
     for panel, (title, curves) in zip(axes.flat, scores.items(), strict=True):
-        for i, (label, curve) in enumerate(curves.items()):
-            _with_errors(panel, i, curve, label)
+        _draw(panel, curves)
         ranks = sorted({r for curve in curves.values() for r in curve})
         panel.set_xscale("log", base=2)
         panel.set_xticks(ranks, [str(r) for r in ranks])
@@ -51,8 +54,7 @@ def scores_by_size(
     figure, axes = subplots(1, len(scores), (WIDTH * len(scores), HEIGHT), squeeze=False)
     for panel, (title, curves) in zip(axes.flat, scores.items(), strict=True):
         panel.axhline(full[title].mean, color=BASE, linestyle=":", label="full fine-tuning")
-        for i, (label, curve) in enumerate(curves.items()):
-            _with_errors(panel, i, curve, label)
+        _draw(panel, curves)
         panel.set_xscale("log")
         panel.set(title=title, xlabel="trained parameters")
     _legend_below(figure, axes)

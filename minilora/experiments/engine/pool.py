@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -26,7 +26,7 @@ def execute(plan: Plan, store: Store, processes: int, progress: bool, finished: 
     finished()
     if not plan.jobs:
         return
-    bar = Progress(done + len(plan.jobs), "run") if progress else None
+    bar = Progress(done + len(plan.jobs), "run", shown=progress)
     with _one_blas_thread(), _pool(processes) as pool:
         running: dict[Future, RunConfig] = {}
         while running or plan.jobs:
@@ -37,9 +37,8 @@ def execute(plan: Plan, store: Store, processes: int, progress: bool, finished: 
                 plan.results[config.text] = _result(future, config)
                 plan.extend()
                 done += 1
-                if bar:
-                    bar.total = done + len(running) + len(plan.jobs)
-                    bar.update(done, f"{config.task} {config.method} {short(config.options)} seed {config.seed}")
+                bar.total = done + len(running) + len(plan.jobs)
+                bar.update(done, f"{config.task} {config.method} {short(config.options)} seed {config.seed}")
                 finished()
 
 
@@ -80,7 +79,7 @@ def _end_with_parent() -> None:
 
 
 @contextmanager
-def _one_blas_thread() -> Any:
+def _one_blas_thread() -> Iterator[None]:
     """Inside, child processes start with single-threaded BLAS: there are as many processes as cores already."""
     name = "OPENBLAS_NUM_THREADS"
     before = os.environ.get(name)

@@ -14,6 +14,7 @@ from minilora.experiments.engine.plan import Plan, Scale, Setting, chosen_rate
 from minilora.experiments.engine.run import Result, Store, provenance, write_text
 
 PAGE = "RESULTS.md"
+HEAD = {"experiment", "command", "made_by", "scale", "searches"}  # what a results file has beside its runs
 LEFT_OUT = """## What is smaller here, and what was left out
 
 - Runs are short, so they compare methods before these have finished learning: with 2,000 examples, fine-tuning still
@@ -93,18 +94,19 @@ def _searches(settings: Sequence[Setting], results: Results) -> dict[str, Any]:
 def load(experiment: Experiment, out: Path) -> tuple[Results, dict[str, Any]] | None:
     """The results that `save` wrote into OUT, and the file's other fields.
 
-    None if there is no file, or one by an earlier version that lacks runs which the experiment has now.
+    None if there is no file, if it is not whole, or if an earlier version wrote it and it lacks runs that the
+    experiment has now.
     """
-    path = out / "results" / f"{experiment.name}.json"
-    if not path.exists():
+    try:
+        said = json.loads((out / "results" / f"{experiment.name}.json").read_text(encoding="utf-8"))
+        scale = Scale(**said["scale"])
+        settings = experiment.settings(scale)
+        plan = Plan(settings, scale)
+        plan.results = {json.dumps(run["config"], sort_keys=True): run for run in said.pop("runs")}
+        results = Results(plan, said["measured"])
+        return (results, said) if results.complete(settings) and said.keys() >= HEAD else None
+    except (OSError, ValueError, TypeError, KeyError):  # not there, not JSON, or somebody else's
         return None
-    said = json.loads(path.read_text(encoding="utf-8"))
-    scale = Scale(**said["scale"])
-    settings = experiment.settings(scale)
-    plan = Plan(settings, scale)
-    plan.results = {json.dumps(run["config"], sort_keys=True): run for run in said.pop("runs")}
-    results = Results(plan, said["measured"])
-    return (results, said) if results.complete(settings) else None
 
 
 def tell(experiment: Experiment, out: Path) -> Results | None:

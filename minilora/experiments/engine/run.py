@@ -11,6 +11,7 @@ import platform
 import secrets
 import subprocess
 import time
+import zipfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from minilora.machine.blas import single_threaded_blas
 from minilora.methods.subspace import fit_in_subspace
 
 Result = dict[str, Any]
+FIELDS = {"config", "trainable", "total", "valid_loss", "test_loss", "test", "seconds", "made_by"}  # of every result
 
 
 @dataclass(frozen=True)
@@ -51,9 +53,9 @@ class RunConfig:
     test: int = 100
     answers: bool = True
 
-    @property
+    @functools.cached_property
     def text(self) -> str:
-        """The config as canonical JSON: equal configs have equal text."""
+        """The config as canonical JSON: equal configs have equal text, which a plan asks for very often."""
         return json.dumps(asdict(self), sort_keys=True)
 
     @property
@@ -146,18 +148,24 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True)
 
     def get(self, config: RunConfig) -> Result | None:
-        """The result of an earlier run of this config, or None."""
+        """The result of an earlier run of this config; None if there is none that is whole."""
         try:
-            result = json.loads((self.folder / f"{config.key}.json").read_text())
-        except (FileNotFoundError, json.JSONDecodeError):
+            result = json.loads((self.folder / f"{config.key}.json").read_text(encoding="utf-8"))
+            whole = result["config"] == json.loads(config.text) and result.keys() >= FIELDS
+        except (OSError, ValueError, TypeError, KeyError):  # not there, not JSON, or somebody else's
             return None
-        return result if result["config"] == json.loads(config.text) else None
+        return result if whole else None
 
     def lora(self, config: RunConfig) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """path -> (A, B) at the end of a LoRA run."""
-        with np.load(self.folder / f"{config.key}.npz", allow_pickle=False) as arrays:
-            paths = sorted({name.rpartition(".")[0] for name in arrays.files})
-            return {path: (arrays[f"{path}.A"], arrays[f"{path}.B"]) for path in paths}
+        """path -> (A, B) at the end of a LoRA run.  ValueError if their file is missing or damaged."""
+        file = self.folder / f"{config.key}.npz"
+        try:
+            with np.load(file, allow_pickle=False) as arrays:
+                paths = sorted({name.rpartition(".")[0] for name in arrays.files})
+                return {path: (arrays[f"{path}.A"], arrays[f"{path}.B"]) for path in paths}
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            cure = f"delete {file.with_suffix('.json').name} beside it and run the same command again"
+            raise ValueError(f"{file} is missing or damaged ({error}): {cure}") from None
 
     def put(self, config: RunConfig, result: Result) -> Result:
         """Write a result. The JSON file comes last, in one step, so that a run is stored whole or not at all."""

@@ -95,7 +95,7 @@ def figure(results: Results, path: Path) -> None:
 
 EXPERIMENT = Experiment(
     "figure3_4",
-    "Figures 3 and 4: shared directions between ranks and between seeds",
+    "Figures 3 and 4: directions shared by ranks and by seeds",
     "section 7.2, eq. 4",
     settings,
     table,

@@ -6,8 +6,7 @@ affects them alike.
 
 from __future__ import annotations
 
-import statistics
-import time
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,9 +17,10 @@ from minilora.experiments.engine.experiment import Claim, Experiment, Results, m
 from minilora.experiments.engine.plan import ATTENTION, lora
 from minilora.experiments.engine.run import Store
 from minilora.machine.blas import single_threaded_blas
+from minilora.machine.timing import finest_clock, interleaved
 
-SHAPES = ((16, 256), (4, 128), (1, 32))  # batch, length
-PAPER = {  # GPT-2 M on a Quadro RTX8000, batch x length: what Adapter-L and Adapter-H add
+TURN = 0.02  # seconds of passes to time at once, because a clock is coarse compared with one short pass
+PAPER = {  # our batch and length: the paper's (GPT-2 M on a Quadro RTX8000), and what Adapter-L and Adapter-H add
     (16, 256): ("32 x 512", "+2.2%", "+3.0%"),
     (4, 128): ("16 x 256", "+5.0%", "+8.4%"),
     (1, 32): ("1 x 128", "+20.7%", "+30.3%"),
@@ -49,19 +49,11 @@ def measure(results: Results, store: Store) -> Any:
     rng = np.random.default_rng(0)
     measured: dict[str, dict[str, float]] = {}
     with single_threaded_blas():
-        for batch, length in SHAPES:
-            tokens = rng.integers(256, size=(batch, length))
-            times: dict[str, list[float]] = {name: [] for name in models}
-            # Repeat short passes: the thread's clock is coarse compared with one of them.
-            passes = max(1, 512 // (batch * length))
-            for _ in range(results.scale.repeats + 1):
-                for name, model in models.items():
-                    start = time.thread_time()
-                    for _ in range(passes):
-                        model(tokens)
-                    times[name].append(1000 * (time.thread_time() - start) / passes)
-            # The first round is left out: its caches were cold.
-            measured[f"{batch} x {length}"] = {name: statistics.median(t[1:]) for name, t in times.items()}
+        for shape in PAPER:
+            tokens = rng.integers(256, size=shape)
+            runs = {name: partial(model, tokens) for name, model in models.items()}
+            times = interleaved(runs, rounds=results.scale.repeats, turn=TURN, clock=finest_clock())
+            measured["{} x {}".format(*shape)] = {name: 1000 * t for name, t in times.items()}
     return measured
 
 
@@ -72,10 +64,10 @@ def added(measured: Any, shape: str, name: str) -> float:
 
 def table(results: Results) -> str:
     m, others = results.measured, [name for name in VARIANTS if name != "base"]
-    rows = []
-    for (batch, length), paper in PAPER.items():
-        shape = f"{batch} x {length}"
-        rows.append([shape, f"{m[shape]['base']:.1f}", *(f"{added(m, shape, name):+.1%}" for name in others), *paper])
+    rows = [
+        [shape, f"{m[shape]['base']:.1f}", *(f"{added(m, shape, name):+.1%}" for name in others), *paper]
+        for shape, paper in zip(m, PAPER.values(), strict=True)
+    ]
     return markdown(["batch x length", "base, ms", *others, "paper: batch x length", *BOTTLENECKS], rows)
 
 

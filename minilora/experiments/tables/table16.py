@@ -36,11 +36,7 @@ def table(results: Results) -> str:
     names = [f"{TASK}-{results.scale.train if train is None else train}" for train in SIZES]
     papers = [f"paper: MNLI-{n}" for n in ("100", "1k", "10k", "392K")]
     rows = [
-        [
-            METHODS[method].label,
-            *(results.cell_with_loss(reference(TASK, method, train)) for train in SIZES),
-            *theirs,
-        ]
+        [METHODS[method].label, *(results.cell_with_loss(reference(TASK, method, train)) for train in SIZES), *theirs]
         for method, theirs in PAPER.items()
     ]
     return markdown([f"{labels(METRIC)[0]} (loss)", *names, *papers], rows)
@@ -72,7 +68,7 @@ def claims(results: Results) -> list[Claim]:
             all(lead(few, method) > 2 for method in PREFIXES),
         ),
         Claim(
-            f"with all examples they are closer behind ({against_lora(many)})",
+            f"with all examples they are closer to LoRA ({against_lora(many)})",
             all(lead(many, method) < lead(few, method) for method in PREFIXES),
         ),
     ]

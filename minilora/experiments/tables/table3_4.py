@@ -74,10 +74,7 @@ def lora_is_best(results: Results, task: str, compared: Iterable[str]) -> Claim:
 def claims3(results: Results) -> list[Claim]:
     lora, full = (results.score(reference("e2e", method)) for method in ("lora", "full"))
     above = gain(lora, full, "bleu")
-    return [
-        lora_is_best(results, "e2e", E2E),
-        Claim(f"LoRA beats full fine-tuning ({above:+.1f} BLEU)", above > 0),
-    ]
+    return [lora_is_best(results, "e2e", E2E), Claim(f"LoRA beats full fine-tuning ({above:+.1f} BLEU)", above > 0)]
 
 
 def claims4(results: Results) -> list[Claim]:

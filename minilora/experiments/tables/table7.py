@@ -81,8 +81,7 @@ def claims(results: Results) -> list[Claim]:
             low["dW"] > 2 * low["random"],
         ),
         Claim(
-            f"these are not W_q's own top directions ({low['dW']:.2f} against {low['W']:.2f})",
-            low["dW"] < low["W"] / 2,
+            f"these are not W_q's own top directions ({low['dW']:.2f} against {low['W']:.2f})", low["dW"] < low["W"] / 2
         ),
         Claim(f"dW amplifies them: the factor is above 1 ({low['factor']:.2f} at r = 4)", low["factor"] > 1),
         Claim(f"and smaller at r = 64 ({high['factor']:.2f})", high["factor"] < low["factor"]),

@@ -26,6 +26,9 @@ def cases(dtype: str, seed: int = 0) -> dict[str, Case]:
     gamma, beta = normal(6), normal(6)
     _, xhat, rstd = ops.layer_norm(x, gamma, beta, 1e-5)
     gelu, phi = ops.gelu(x)
+    _, rms_xhat, rrms = ops.rms_norm(x, gamma, 1e-5)
+    positions, frequencies = np.arange(5).astype(dtype), np.array([1, 0.1, 0.01], dtype)
+    angles = ops.rotary_angles(positions, frequencies)
     T = attention.QUERY_BLOCK + 6
     q, k, v, d_attention = (normal(2, 3, T, 4) for _ in range(4))
     logits, targets = normal(10, 7), rng.integers(7, size=10)
@@ -41,11 +44,19 @@ def cases(dtype: str, seed: int = 0) -> dict[str, Case]:
         "layer_norm": (ops.layer_norm, (x, gamma, beta, 1e-5)),
         "layer_norm_dx": (ops.layer_norm_dx, (d_rows, xhat, rstd, gamma)),
         "layer_norm_dgamma": (ops.layer_norm_dgamma, (d_rows, xhat)),
+        "rms_norm": (ops.rms_norm, (x, gamma, 1e-5)),
+        "rms_norm_dx": (ops.rms_norm_dx, (d_rows, rms_xhat, rrms, gamma)),
+        "silu": (ops.silu, (x,)),
+        "silu_dx": (ops.silu_dx, (d_rows, *ops.silu(x))),
+        "rotary_angles": (ops.rotary_angles, (positions, frequencies)),
+        "rotary": (ops.rotary, (x, *angles)),
+        "rotary_dx": (ops.rotary_dx, (d_rows, *angles)),
         "gelu": (ops.gelu, (x,)),
         "gelu_dx": (ops.gelu_dx, (d_rows, x, gelu, phi)),
         **attention_cases("plain ", ops, q, k, v, d_attention),
         **attention_cases("", attention, q, k, v, d_attention),
         "causal_attention, one query": (attention.causal_attention, (q[:, :, -1:], k, v)),
+        "causal_attention, grouped": (attention.causal_attention, (q, k[:, :1].copy(), v[:, :1].copy())),
         "cross_entropy": (ops.cross_entropy, (logits, targets)),
         "cross_entropy_dlogits": (ops.cross_entropy_dlogits, (softmax, targets, weights)),
     }
@@ -108,6 +119,24 @@ def bounds(name: str, dtype: str) -> list[np.ndarray]:
         ]
     if op == "layer_norm_dgamma":
         return [g(a[0][..., 0].size + 1) * ops.layer_norm_dgamma(*size)]
+    if op == "rms_norm":
+        y, xhat, rrms = (abs(part) for part in ops.rms_norm(*a))
+        return [g(y.shape[-1] + 10) * part for part in (y, xhat, rrms)]
+    if op == "rms_norm_dx":
+        dy, xhat, rrms, weight = size
+        terms = dy * weight
+        return [g(dy.shape[-1] + 6) * rrms * (terms + xhat * (terms * xhat).mean(-1, keepdims=True))]
+    if op == "silu":
+        return [g(12) * size[0], np.full(size[0].shape, g(10))]
+    if op == "silu_dx":
+        dy, y, s = size
+        return [g(6) * dy * (s + y * (1 + s))]
+    if op == "rotary_angles":
+        return [g(8) + g(2) * size[0][:, None] * size[1]] * 2
+    if op in ("rotary", "rotary_dx"):
+        x, cos, sin = size
+        first, second = np.split(x, 2, axis=-1)
+        return [g(3) * np.concatenate([first * cos + second * sin, second * cos + first * sin], axis=-1)]
     if op == "gelu":  # |u (1 - tanh(u)^2)| < 1/2, so phi in [0, 1] errs by what u, tanh and the sum round
         return [g(12) * size[0], np.full(size[0].shape, g(10))]
     if op == "gelu_dx":

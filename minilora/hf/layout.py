@@ -1,0 +1,71 @@
+"""How transformers names and lays out the parameters of an architecture: one `Layout` each in `gpt2` and `llama`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from minilora.files.architectures import shapes
+from minilora.lora import lora_config, lora_shapes
+from minilora.machine.backend import to_host
+from minilora.nn import Decoder
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Their names stand here without the `root` that a language model puts before all of them but its head's.
+
+    title            the architecture, in messages
+    config           its class of configs
+    root             "transformer." or "model."
+    table            the table of tokens
+    name             our layer or parameter -> theirs, which several of ours may share
+    is_transposed    whether a tensor of theirs is stored as (in, out)
+    default_targets  the layers that PEFT adapts where a file names none
+    """
+
+    title: str
+    config: type
+    root: str
+    table: str
+    name: Callable[[str], str]
+    is_transposed: Callable[[str], bool]
+    default_targets: tuple[str, ...]
+
+    def parts(self, config: Any) -> dict[str, list[str]]:
+        """Their tensors in the model's order -> our parameters that each holds one below the other."""
+        parts: dict[str, list[str]] = {}
+        for name in shapes(config):
+            parts.setdefault(self.name(name), []).append(name)
+        return parts
+
+    def stacked(self, model: Decoder, name: str, parts: list[str]) -> np.ndarray:
+        """Their tensor of this name, contiguous, from the parameters that make it."""
+        parameters = model.named_parameters()
+        array = np.concatenate([to_host(parameters[part].data) for part in parts])
+        return np.ascontiguousarray(array.T if self.is_transposed(name) else array)
+
+    def tensors(self, model: Decoder) -> dict[str, np.ndarray]:
+        """Every tensor of a language model, under its whole name."""
+        parts = self.parts(model.config)
+        return {rooted(self.root, name): self.stacked(model, name, ours) for name, ours in parts.items()}
+
+    def check(self, model: Decoder) -> None:
+        """ValueError if the model is of another architecture, or has parts that neither it nor a LoRA has."""
+        if not isinstance(model.config, self.config):
+            raise ValueError(f"this is a {type(model).__name__}, not a {self.title}: save it as what it is")
+        expected, lora = shapes(model.config), lora_config(model)
+        if lora is not None:
+            expected |= lora_shapes(expected, lora)
+        if odd := sorted(model.shapes().keys() ^ expected.keys()):
+            raise ValueError(
+                f"{self.title} and this model differ in {odd[0]}: remove what was added to the model first"
+            )
+
+
+def rooted(root: str, name: str) -> str:
+    """A name with the root before it, unless it is the head's."""
+    return name if name.split(".")[0] == "lm_head" else root + name
