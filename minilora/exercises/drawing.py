@@ -40,11 +40,14 @@ def cases(name: str, seed: int = 0) -> tuple[Case, ...]:
 
 @dataclass(frozen=True)
 class Kind:
-    """What the numbers of a case are like.  -0.0 is among the zeros; scaled arrays get a power of ten."""
+    """What the numbers of a case are like: thousandths, the part of zeros (-0.0 among them), and a power of ten.
+
+    `scaled` is the place of the power in `decades`: one for all arrays, -1 for one at random for each array.
+    """
 
     short: bool = False
     zeros: float = 0.0
-    scaled: bool = False
+    scaled: int | None = None
 
 
 def _drawn(exercise: Exercise, count: int, rng: Random) -> Iterator[Case]:
@@ -59,7 +62,8 @@ def _drawn(exercise: Exercise, count: int, rng: Random) -> Iterator[Case]:
         how = "long" if number % 10 == 9 else ("different", "equal", "any")[number % 3]
         sizes = _sizes(exercise, [axis for axis in axes if axis not in absent], how, rng)
         case = Case(sizes, (np.float64, np.float32)[number % 2], {}, "CFS"[number // 3 % 3], number % 4 == 1)
-        kind = Kind(number % 4 < 2, 0.3 * (number % 5 == 4), number // 2 % 3 == 1)
+        scaled = (0, 1, -1)[number // 6 % 3] if number // 2 % 3 == 1 else None
+        kind = Kind(number % 4 < 2, 0.3 * (number % 5 == 4), scaled)
         values = {
             name: source.values[next(chosen[name])] if isinstance(source, OneOf) else _array(source, case, rng, kind)
             for name, source in exercise.inputs.items()
@@ -68,14 +72,16 @@ def _drawn(exercise: Exercise, count: int, rng: Random) -> Iterator[Case]:
 
 
 def _array(source: Floats | Indices, case: Case, rng: Random, kind: Kind = Kind()) -> np.ndarray:
-    """An input's numbers: thousandths if they are to be short."""
+    """An input's numbers."""
     shape = [case.sizes[axis] for axis in source.axes.split() if axis in case.sizes]
     if isinstance(source, Indices):
         return _below(case.sizes[source.of], rng, shape)
     numbers = (_below(4001, rng, shape) - 2000) / 1000 if kind.short else rng.random_sample(shape) * 4 - 2
     numbers = np.asarray(numbers * (rng.random_sample(shape) >= kind.zeros) * source.unit)
-    decades = source.decades[int(_below(len(source.decades), rng))] if kind.scaled else 0
-    return np.asarray(numbers * 10.0**decades, case.dtype)
+    if kind.scaled is not None:
+        place = int(_below(len(source.decades), rng)) if kind.scaled < 0 else kind.scaled % len(source.decades)
+        numbers = numbers * 10.0 ** source.decades[place]
+    return np.asarray(numbers, case.dtype)
 
 
 def _one_change_at_a_time(exercise: Exercise, case: Case, rng: Random) -> Iterator[Case]:
