@@ -17,6 +17,11 @@ N = TypeVar("N", int, float)
 class Parser(argparse.ArgumentParser):
     """argparse with its errors on one line, and values that begin with a dash: `--weights -0.5,1`, `--prompt "-x"`."""
 
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """As Python does it from 3.11 on: help that cannot be written is no traceback."""
+        with contextlib.suppress(OSError):
+            super()._print_message(message, file)
+
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Join a value to its option where argparse would take it for an option that nobody has defined."""
         rest, joined = list(sys.argv[1:] if args is None else args), list[str]()
