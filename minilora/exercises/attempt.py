@@ -72,7 +72,7 @@ def attempt(exercise: Exercise, case: Case, student: Student, started: frozenset
         done.calls.append((function, arguments, result))
         return result
 
-    for judge in exercise.judges(case):
+    for judge in exercise.judges():
         try:
             with np.errstate(all="ignore"):
                 for finding in judge(case, call):

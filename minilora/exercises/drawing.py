@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -22,7 +22,6 @@ from minilora.exercises.spec import Case, Exercise, Floats, Indices, Input, OneO
 from minilora.testing.smallest import simpler_entries, without
 
 CASES = 60
-LONG = 130  # indices of an axis, in some cases
 Random = np.random.RandomState
 
 
@@ -32,56 +31,46 @@ def cases(name: str, seed: int = 0) -> tuple[Case, ...]:
     exercise, digest = spec.load(name), hashlib.sha256(f"{name} {seed}".encode()).digest()
     rng = Random(np.frombuffer(digest, "<u4"))
     drawn = list(_drawn(exercise, exercise.cases or CASES, rng))
-    largest = sorted(drawn, key=lambda case: (case.dtype is np.float64, sum(min(s, 5) for s in case.sizes.values())))[
-        -2:
-    ]
+    largest = sorted(drawn, key=lambda case: (case.dtype is np.float64, sum(case.sizes.values())))[-2:]
     return (*drawn, *(case for start in largest for case in (start, *_one_change_at_a_time(exercise, start, rng))))
-
-
-@dataclass(frozen=True)
-class Kind:
-    """What the numbers of a case are like: thousandths, the part of zeros (-0.0 among them), and a power of ten.
-
-    `scaled` is the place of the power in `decades`: one for all arrays, -1 for one at random for each array.
-    """
-
-    short: bool = False
-    zeros: float = 0.0
-    scaled: int | None = None
 
 
 def _drawn(exercise: Exercise, count: int, rng: Random) -> Iterator[Case]:
     """Each quality of a case takes its values in turn, with another period than the next quality."""
     axes = sorted({axis for source in exercise.inputs.values() for axis in _axes(source)} | set(exercise.sizes))
     optional = [axis for axis in axes if axis.endswith("?")]
-    choices = {name: source for name, source in exercise.inputs.items() if isinstance(source, OneOf)}
-    chosen = {name: _in_turn(len(source.values), rng) for name, source in choices.items()}
+    chosen = {
+        name: _in_turn(len(source.values), rng) for name, source in exercise.inputs.items() if isinstance(source, OneOf)
+    }
     ranks = _in_turn(len(optional) + 1, rng)
     for number in range(count):
         absent = optional[: next(ranks)]
-        how = "long" if number % 10 == 9 else ("different", "equal", "any")[number % 3]
-        sizes = _sizes(exercise, [axis for axis in axes if axis not in absent], how, rng)
-        case = Case(sizes, (np.float64, np.float32)[number % 2], {}, "CFS"[number // 3 % 3], number % 4 == 1)
-        scaled = (0, 1, -1)[number // 6 % 3] if number // 2 % 3 == 1 else None
-        kind = Kind(number % 4 < 2, 0.3 * (number % 5 == 4), scaled)
-        values = {
-            name: source.values[next(chosen[name])] if isinstance(source, OneOf) else _array(source, case, rng, kind)
-            for name, source in exercise.inputs.items()
-        }
+        sizes = _sizes(
+            exercise, [axis for axis in axes if axis not in absent], ("different", "equal", "any")[number % 3], rng
+        )
+        case = Case(sizes, (np.float64, np.float32)[number % 2], {}, "CFS"[number // 3 % 3])
+        values: dict[str, Any] = {}
+        for name, source in exercise.inputs.items():
+            short, zeros, scaled = number % 4 < 2, 0.3 * (number % 5 == 4), number // 2 % 3 == 1
+            values[name] = (
+                source.values[next(chosen[name])]
+                if isinstance(source, OneOf)
+                else _array(source, case, rng, short, zeros, scaled)
+            )
         yield replace(case, values=values)
 
 
-def _array(source: Floats | Indices, case: Case, rng: Random, kind: Kind = Kind()) -> np.ndarray:
-    """An input's numbers."""
+def _array(
+    source: Floats | Indices, case: Case, rng: Random, short: bool = False, zeros: float = 0.0, scaled: bool = False
+) -> np.ndarray:
+    """An input's numbers.  Short ones are thousandths; -0.0 is among the zeros; scaled ones get a power of ten."""
     shape = [case.sizes[axis] for axis in source.axes.split() if axis in case.sizes]
     if isinstance(source, Indices):
         return _below(case.sizes[source.of], rng, shape)
-    numbers = (_below(4001, rng, shape) - 2000) / 1000 if kind.short else rng.random_sample(shape) * 4 - 2
-    numbers = np.asarray(numbers * (rng.random_sample(shape) >= kind.zeros) * source.unit)
-    if kind.scaled is not None:
-        place = int(_below(len(source.decades), rng)) if kind.scaled < 0 else kind.scaled % len(source.decades)
-        numbers = numbers * 10.0 ** source.decades[place]
-    return np.asarray(numbers, case.dtype)
+    numbers = (_below(4001, rng, shape) - 2000) / 1000 if short else rng.random_sample(shape) * 4 - 2
+    numbers = np.asarray(numbers * (rng.random_sample(shape) >= zeros) * source.unit)
+    decades = source.decades[int(_below(len(source.decades), rng))] if scaled else 0
+    return np.asarray(numbers * 10.0**decades, case.dtype)
 
 
 def _one_change_at_a_time(exercise: Exercise, case: Case, rng: Random) -> Iterator[Case]:
@@ -108,18 +97,18 @@ def _in_turn(count: int, rng: Random) -> Iterator[int]:
         yield from rng.permutation(count).tolist()
 
 
-def _sizes(exercise: Exercise, axes: list[str], how: str, rng: Random) -> dict[str, int]:
-    """A size for each axis: as different as their ranges allow, equal, any, or one far beyond its range."""
+def _sizes(exercise: Exercise, axes: list[str], kind: str, rng: Random) -> dict[str, int]:
+    """A size for each axis: as different as their ranges allow, equal, or any."""
     order, same = rng.permutation(len(axes)), 2 + int(_below(2, rng))
     sizes = {}
     for axis, place in zip(axes, order.tolist(), strict=True):
         low, high = exercise.sizes.get(axis, (1, 4))
-        sizes[axis] = {
-            "different": low + place % (high - low + 1),
-            "equal": min(max(same, low), high),
-            "any": low + int(_below(high - low + 1, rng)),
-            "long": high if low == high else LONG if place == 0 else low + place % 2,
-        }[how]
+        different, equal, any = (
+            low + place % (high - low + 1),
+            min(max(same, low), high),
+            low + _below(high - low + 1, rng),
+        )
+        sizes[axis] = int({"different": different, "equal": equal, "any": any}[kind])
     return sizes
 
 

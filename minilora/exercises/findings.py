@@ -40,7 +40,7 @@ def shapes(claim: str, got: Any, **expected: tuple[int, ...]) -> Finding:
     if not isinstance(got, (tuple, list)) or len(got) != len(expected):
         return Finding(claim, f"expected {len(expected)} values, got {counted(got)}")
     for (name, right), part in zip(expected.items(), got, strict=True):
-        if not is_float(part):
+        if not isinstance(part, np.ndarray):
             return Finding(claim, f"{name} should be {shape_of(np.empty(right))}, but is {shown(part)}")
         if np.shape(part) != right:
             return Finding(claim, f"{name} has shape {np.shape(part)}, expected {right}")

@@ -58,7 +58,6 @@ Input = Floats | Indices | OneOf
 class Case:
     """One drawn example: the size of each axis, a value for each input, and the layout of its arrays in memory.
 
-    In a backward case, several functions are called in reversed order, as none may need another to be called first.
     The values are in C order; `case["x"]` is laid out, in C or Fortran order or (S) as a view of a larger array.
     """
 
@@ -66,7 +65,6 @@ class Case:
     dtype: type[np.floating]
     values: Mapping[str, Any]
     layout: str = "C"
-    backward: bool = False
 
     def __getitem__(self, name: str) -> Any:
         return self.laid_out(self.values[name])
@@ -120,12 +118,12 @@ class Exercise:
     cases: int | None = None
     judge: Judge | None = None
 
-    def judges(self, case: Case) -> Iterator[Judge]:
+    def judges(self) -> Iterator[Judge]:
         """The exercise's own judge, or the comparison of each function with the right one."""
         if self.judge is not None:
             yield self.judge
             return
-        for name in list(self.functions)[:: -1 if case.backward else 1]:
+        for name in self.functions:
             yield lambda case, call, name=name: self._compared(name, case, call)  # type: ignore[misc]
 
     def _compared(self, name: str, case: Case, call: Call) -> Iterator[Finding]:
