@@ -38,6 +38,7 @@ from minilora.nn import (
     Rng,
     Stack,
     add_terms,
+    check_config,
     normal,
 )
 
@@ -74,13 +75,10 @@ class LlamaConfig:
 
     def __post_init__(self) -> None:
         sizes = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
-        for name in (*sizes, "num_key_value_heads", "max_position_embeddings", "head_dim"):
-            value = getattr(self, name)
-            if name == "head_dim" and value == 0:
-                value = self.hidden_size // self.num_attention_heads
-                object.__setattr__(self, name, value)
-            if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
-                raise ValueError(f"LlamaConfig.{name} is {value!r}: give a whole number of at least 1")
+        check_config(self, (*sizes, "num_key_value_heads", "max_position_embeddings"))
+        if self.head_dim == 0:
+            object.__setattr__(self, "head_dim", self.hidden_size // self.num_attention_heads)
+        check_config(self, ("head_dim",))
         if self.num_attention_heads % self.num_key_value_heads:
             raise ValueError(
                 f"num_attention_heads={self.num_attention_heads} queries cannot share "
@@ -90,8 +88,6 @@ class LlamaConfig:
             raise ValueError(f"head_dim={self.head_dim} is odd: rotary positions turn pairs, so choose an even one")
         if not (self.rms_norm_eps > 0 and self.rope_theta > 0):
             raise ValueError(f"rms_norm_eps={self.rms_norm_eps} and rope_theta={self.rope_theta} must be above 0")
-        if self.dtype not in ("float32", "float64"):
-            raise ValueError(f'LlamaConfig.dtype is {self.dtype!r}: use "float32", or "float64" for gradient checks')
 
     @property
     def width(self) -> int:

@@ -15,7 +15,7 @@ may overwrite. `rng` is a generator while training, which turns dropout on; None
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import ModuleType
 from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias, TypeVar
 
@@ -562,6 +562,17 @@ class Config(Protocol):
     def max_tokens(self) -> int: ...  # the longest sequence
     @property
     def parameter_count(self) -> int: ...
+
+
+def check_config(config: Config, sizes: Iterable[str]) -> None:
+    """ValueError unless the fields named are whole numbers of at least 1 and the dtype is one that models have."""
+    kind = type(config).__name__
+    for name in sizes:
+        value = getattr(config, name)
+        if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
+            raise ValueError(f"{kind}.{name} is {value!r}: give a whole number of at least 1")
+    if config.dtype not in ("float32", "float64"):
+        raise ValueError(f'{kind}.dtype is {config.dtype!r}: use "float32", or "float64" for gradient checks')
 
 
 class DecoderCache(NamedTuple):

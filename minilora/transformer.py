@@ -31,6 +31,7 @@ from minilora.nn import (
     Rng,
     Stack,
     add_terms,
+    check_config,
     gaussian_linear,
     normal,
 )
@@ -48,17 +49,12 @@ class GPTConfig:
     dtype: str = "float32"
 
     def __post_init__(self) -> None:
-        for name in ("vocab_size", "block_size", "n_layer", "n_head", "n_embd"):
-            value = getattr(self, name)
-            if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
-                raise ValueError(f"GPTConfig.{name} is {value!r}: give a whole number of at least 1")
+        check_config(self, ("vocab_size", "block_size", "n_layer", "n_head", "n_embd"))
         if self.n_embd % self.n_head:
             raise ValueError(
                 f"n_embd={self.n_embd} does not divide into n_head={self.n_head} equal heads: "
                 "choose n_embd as a multiple of n_head"
             )
-        if self.dtype not in ("float32", "float64"):
-            raise ValueError(f'GPTConfig.dtype is {self.dtype!r}: use "float32", or "float64" for gradient checks')
 
     @property
     def width(self) -> int:
