@@ -1,0 +1,85 @@
+"""Builds the course as a static site.
+
+    python -m tutorials.browser.build --out site
+
+Everything is fetched once, kept in a cache and compared with the lock's SHA-256; a mismatch stops the build. The folder
+can be served by any static host under any path; `python -m tutorials.browser.serve site` serves it here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tutorials.browser import fetch
+from tutorials.browser.wheels import entry, own_wheels, write_wheel
+
+HERE = Path(__file__).parent
+CORE = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip")
+EDITOR = {
+    "lib/codemirror.js": "codemirror.js",
+    "lib/codemirror.css": "codemirror.css",
+    "mode/python/python.js": "python.js",
+}
+
+
+def build(out: Path) -> None:
+    """Write the site to `out`, whose earlier content is replaced once everything is there."""
+    if out.exists() and not (out / "playground.html").exists() and any(out.iterdir()):
+        raise ValueError(f"{out} holds something that is not this site: name a new or empty folder")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent) as folder:
+        new = Path(folder) / "site"
+        shutil.copytree(HERE / "pages", new)
+        write_pyodide(new / "pyodide")
+        write_editor(new / "editor")
+        if out.exists():
+            shutil.rmtree(out)
+        new.rename(out)
+
+
+def write_pyodide(folder: Path) -> None:
+    """Pyodide, every package and the lock file that it reads."""
+    folder.mkdir()
+    for name, content in fetch.members("pyodide", "package/").items():
+        if name in CORE:
+            (folder / name).write_bytes(content)
+    packages = {}
+    for name, locked in fetch.LOCK["packages"].items():
+        file = shutil.copy(fetch.wheel(name), folder)
+        packages[name] = entry(name, Path(file), locked["version"], locked["depends"], locked["imports"])
+    for name, (version, depends, files) in own_wheels().items():
+        file = write_wheel(folder, name, version, files)
+        packages[name] = entry(name, file, version, depends, [name] if name.isidentifier() else [])
+    lock = {"info": fetch.LOCK["info"], "packages": packages}
+    (folder / "pyodide-lock.json").write_text(json.dumps(lock), "utf-8")
+
+
+def write_editor(folder: Path) -> None:
+    folder.mkdir()
+    for name, content in fetch.members("codemirror", "package/").items():
+        if name in EDITOR:
+            (folder / EDITOR[name]).write_bytes(content)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("site"), help="the folder to write (default: site)")
+    out, start = parser.parse_args().out, time.perf_counter()
+    try:
+        build(out)
+    except (fetch.FetchError, ValueError, OSError) as error:
+        print(f"build: {error}", file=sys.stderr)
+        sys.exit(1)
+    sizes = [path.stat().st_size for path in out.rglob("*") if path.is_file()]
+    print(f"{out}: {len(sizes)} files, {sum(sizes) / 1e6:.1f} MB, {time.perf_counter() - start:.1f} s")
+    print(f"see it:  python -m tutorials.browser.serve {out}")
+
+
+if __name__ == "__main__":
+    main()
