@@ -9,17 +9,22 @@ can be served by any static host under any path; `python -m tutorials.browser.se
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
+import platform
 import shutil
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+from minilora.exercises import spec
 from tutorials.browser import fetch
+from tutorials.browser.record import record
 from tutorials.browser.wheels import entry, own_wheels, write_wheel
 
 HERE = Path(__file__).parent
+PAGES = {"checks": ("course",), "lab": ("course", "python-texts")}  # a page's module -> the packages that it loads
 CORE = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip")
 EDITOR = {
     "lib/codemirror.js": "codemirror.js",
@@ -30,7 +35,7 @@ EDITOR = {
 
 def build(out: Path) -> None:
     """Write the site to `out`, whose earlier content is replaced once everything is there."""
-    if out.exists() and not (out / "playground.html").exists() and any(out.iterdir()):
+    if out.exists() and not (out / "site.json").exists() and any(out.iterdir()):
         raise ValueError(f"{out} holds something that is not this site: name a new or empty folder")
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:
@@ -38,6 +43,8 @@ def build(out: Path) -> None:
         shutil.copytree(HERE / "pages", new)
         write_pyodide(new / "pyodide")
         write_editor(new / "editor")
+        write_facts(new)
+        (new / "recorded.json").write_text(json.dumps(record()), "utf-8")
         if out.exists():
             shutil.rmtree(out)
         new.rename(out)
@@ -67,6 +74,38 @@ def write_editor(folder: Path) -> None:
             (folder / EDITOR[name]).write_bytes(content)
 
 
+def write_facts(site: Path) -> None:
+    """What the pages know before Python is there: the exercises, and how many megabytes each page will load."""
+    exercises = [
+        {
+            "name": name,
+            "number": spec.number(name),
+            "title": spec.load(name).title,
+            "lesson": spec.load(name).lesson,
+            "minutes": spec.load(name).minutes,
+            "source": spec.unsolved(name).read_text("utf-8"),
+            "digest": hashlib.sha256(spec.unsolved(name).read_bytes()).hexdigest()[:16],
+        }
+        for name in spec.names()
+    ]
+    (site / "exercises.json").write_text(json.dumps(exercises), "utf-8")
+    megabytes = {page: sum(map(size, loaded_by(site, page))) / 1e6 for page in PAGES}
+    (site / "site.json").write_text(json.dumps({"megabytes": megabytes, "python": platform.python_version()}), "utf-8")
+
+
+def loaded_by(site: Path, page: str) -> list[Path]:
+    """The files that a page loads for Python."""
+    packages = json.loads((site / "pyodide" / "pyodide-lock.json").read_text("utf-8"))["packages"]
+    wanted = list(PAGES[page])
+    for name in wanted:
+        wanted += [other for other in packages[name]["depends"] if other not in wanted]
+    return [site / "pyodide" / file for file in (*CORE, *(packages[name]["file_name"] for name in wanted))]
+
+
+def size(file: Path) -> int:
+    return file.stat().st_size
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("site"), help="the folder to write (default: site)")
@@ -76,7 +115,7 @@ def main() -> None:
     except (fetch.FetchError, ValueError, OSError) as error:
         print(f"build: {error}", file=sys.stderr)
         sys.exit(1)
-    sizes = [path.stat().st_size for path in out.rglob("*") if path.is_file()]
+    sizes = [size(path) for path in out.rglob("*") if path.is_file()]
     print(f"{out}: {len(sizes)} files, {sum(sizes) / 1e6:.1f} MB, {time.perf_counter() - start:.1f} s")
     print(f"see it:  python -m tutorials.browser.serve {out}")
 

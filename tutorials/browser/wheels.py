@@ -34,6 +34,8 @@ def own_wheels() -> dict[str, tuple[str, list[str], dict[str, bytes]]]:
     topics = import_module("pydoc_data.topics").__file__
     texts |= {"pydoc_data/__init__.py": b"", "pydoc_data/topics.py": Path(topics).read_bytes()}
     course = {path.relative_to(HERE).as_posix(): path.read_bytes() for path in _files(HERE / "course")}
+    solutions = (HERE.parent / "exercises" / "solutions").glob("ex*.py")
+    course |= {f"course/solutions/{path.name}": path.read_bytes() for path in solutions}
     return {
         "minilora": (
             version,

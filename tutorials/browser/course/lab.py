@@ -155,19 +155,19 @@ class Lab:
         return [path for path, _ in ml.lora_layers(self.model)]
 
     def picture(self, path: str) -> dict[str, Any]:
-        """W0, A, B, s B A and W0 + s B A of a matrix, and the r + 1 largest singular values of s B A.
+        """W0, A and B of a matrix, s, and the r + 1 largest singular values of s B A.
 
-        `scale` is the largest entry of all five; a matrix is {"shape": [rows, columns], "data": row by row}.
+        A matrix is {"shape": [rows, columns], "data": row by row}.
         """
         layer = dict(ml.lora_layers(self.model))[path]
-        W0 = dict(self.base.named_parameters())[f"{path}.weight"].data
-        A, B, dW = layer.lora_A.data, layer.lora_B.data, layer.delta()
-        shown = {"W0": W0, "A": A, "B": B, "dW": dW, "W": W0 + dW}
+        W0 = self.base.named_parameters()[f"{path}.weight"].data
         return {
-            "scale": float(max(np.abs(each).max() for each in shown.values())),
-            "singular": np.linalg.svd(dW, compute_uv=False)[: layer.r + 1].tolist(),
             "s": layer.scaling,
-            **{name: {"shape": list(each.shape), "data": each.ravel()} for name, each in shown.items()},
+            "singular": np.linalg.svd(layer.delta(), compute_uv=False)[: layer.r + 1].tolist(),
+            **{
+                name: {"shape": list(each.shape), "data": each.ravel()}
+                for name, each in (("W0", W0), ("A", layer.lora_A.data), ("B", layer.lora_B.data))
+            },
         }
 
     def frozen_hash(self) -> str:
