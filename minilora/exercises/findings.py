@@ -47,6 +47,14 @@ def shapes(claim: str, got: Any, **expected: tuple[int, ...]) -> Finding:
     return Finding(claim)
 
 
+def of_dtype(claim: str, dtype: type[np.floating], got: Any) -> Finding:
+    """Is got an array, or a tuple of arrays, of this dtype?"""
+    parts = got if isinstance(got, (tuple, list)) else [got]
+    wrong = next((part for part in parts if not isinstance(part, np.ndarray) or part.dtype != dtype), None)
+    found = getattr(wrong, "dtype", type(wrong).__name__)
+    return Finding(claim, None if wrong is None else f"expected {np.dtype(dtype)}, got {found}")
+
+
 def compare(outputs: Sequence[str], expected: Any, got: Any, tolerance: Any) -> Iterator[Finding]:
     """Is every output right?  One output is a value; several are a tuple, and the tolerance may be one for each."""
     if len(outputs) == 1:
