@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def shapes(claim: str, got: Any, **expected: tuple[int, ...]) -> Finding:
     return Finding(claim)
 
 
-def of_dtype(claim: str, dtype: type[np.floating], got: Any) -> Finding:
+def of_dtype(claim: str, dtype: DTypeLike, got: Any) -> Finding:
     """Is got an array, or a tuple of arrays, of this dtype?"""
     parts = got if isinstance(got, (tuple, list)) else [got]
     wrong = next((part for part in parts if not isinstance(part, np.ndarray) or part.dtype != dtype), None)
