@@ -1,6 +1,6 @@
 """Parameters have names and flags, modules are a tree, layers cache only what backward will read."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minilora import GPT, LoraConfig, LoraError, add_lora, loss_and_grads, merge, ops, unmerge
+from minilora.llama import Llama
 from minilora.nn import (
     Embedding,
     LayerNorm,
@@ -21,7 +22,7 @@ from minilora.nn import (
     normal,
     unwrapped,
 )
-from tests.models import TINY, assert_same, batch, bits, gpt, refused
+from tests.models import LLAMAS, TINY, TINY_LLAMA, assert_same, batch, bits, gpt, llama, refused
 
 x = np.random.default_rng(0).standard_normal((2, 3))
 dy = np.random.default_rng(1).standard_normal((2, 4))
@@ -287,3 +288,92 @@ def test_the_weights_of_a_merged_lora_are_not_a_state():
         with refused(model, r"call unmerge\(model\).*or remove_lora\(model\)", LoraError):
             use()
     assert unmerge(model).state_dict().keys() == bits(model).keys()
+
+
+# ------------------------------------------------------------------------- the decoder, in every architecture
+
+decoders = pytest.mark.parametrize("make", [gpt, lambda: llama(LLAMAS["qwen3"])], ids=["GPT-2", "Qwen3"])
+
+
+@decoders
+def test_a_position_sees_no_later_token(make):
+    model, tokens = make(), batch()[0]
+    changed = tokens.copy()
+    changed[:, -1] = (changed[:, -1] + 1) % 7
+    np.testing.assert_array_equal(model(tokens)[:, :-1], model(changed)[:, :-1])
+    assert not np.array_equal(model(tokens)[:, -1], model(changed)[:, -1])
+
+
+@decoders
+@pytest.mark.parametrize("dtype", ["uint8", "int32", "int64"])
+def test_tokens_may_be_of_any_integer_type(make, dtype):
+    tokens = batch()[0]
+    np.testing.assert_array_equal(make()(tokens.astype(dtype)), make()(tokens))
+
+
+@decoders
+def test_forward_and_backward_write_to_no_parameter(make):
+    model = make()
+    for parameter in model.parameters:
+        parameter.data.setflags(write=False)
+    loss_and_grads(model, *batch())
+
+
+@decoders
+@given(data=st.data())
+def test_gradients_are_those_of_the_trainable_parameters_and_the_same_as_without_freezing(make, data):
+    model = make()
+    trainable = data.draw(st.sets(st.sampled_from(sorted(model.named_parameters())), min_size=1))
+    _, everything = loss_and_grads(model, *batch())
+    for name, parameter in model.named_parameters().items():
+        parameter.trainable = name in trainable
+    _, grads = loss_and_grads(model, *batch())
+    assert_same(grads, {name: everything[name] for name in trainable})
+
+
+@pytest.mark.parametrize(("kind", "config"), [(GPT, TINY), (Llama, TINY_LLAMA)])
+def test_the_seed_decides_every_weight(kind, config):
+    assert bits(kind(config, seed=3)) == bits(kind(config, seed=3)) != bits(kind(config, seed=4))
+
+
+@pytest.mark.parametrize(
+    ("tokens", "message"),
+    [
+        (np.zeros((1, 6), dtype=int), "give 1 to 5, the model.s max_tokens"),
+        (np.zeros((1, 0), dtype=int), "give 1 to 5, the model.s max_tokens"),
+        (np.zeros(3, dtype=int), r"shape \(B, T\)"),
+        (np.zeros((1, 3)), "dtype float64: give whole numbers"),
+        (np.array([[0, 7]]), "vocabulary is 0 to 6"),
+        (np.array([[-1, 0]]), "vocabulary is 0 to 6"),
+    ],
+)
+def test_tokens_that_the_model_cannot_take_are_refused(tokens, message):
+    with pytest.raises(ValueError, match=message):
+        gpt()(tokens)
+
+
+@pytest.mark.parametrize(
+    ("config", "change", "message"),
+    [
+        (TINY, {"n_layer": 0}, "at least 1"),
+        (TINY, {"vocab_size": -1}, "at least 1"),
+        (TINY, {"n_embd": 6.0}, "whole number"),
+        (TINY, {"n_head": True}, "whole number"),
+        (TINY, {"n_head": 4}, "multiple of n_head"),
+        (TINY, {"dtype": "float16"}, 'use "float32"'),
+        (TINY_LLAMA, {"num_hidden_layers": 0}, "at least 1"),
+        (TINY_LLAMA, {"hidden_size": 6.0}, "whole number"),
+        (TINY_LLAMA, {"head_dim": 3}, "odd"),
+        (TINY_LLAMA, {"num_attention_heads": 3}, "multiple"),
+        (TINY_LLAMA, {"rms_norm_eps": 0.0}, "above 0"),
+        (TINY_LLAMA, {"dtype": "bfloat16"}, 'use "float32"'),
+    ],
+)
+def test_an_impossible_config_is_refused(config, change, message):
+    with pytest.raises(ValueError, match=message):
+        replace(config, **change)
+
+
+@pytest.mark.parametrize("config", [TINY, *LLAMAS.values()])
+def test_a_config_is_made_of_plain_numbers(config):
+    assert type(config)(**asdict(config)) == config

@@ -29,11 +29,10 @@ from minilora import (
 from minilora.cli.main import main
 from minilora.files.container import read_file, write_file
 from minilora.methods.method import method_of
-from minilora.testing.bounds import gamma
 from tests.finite_differences import assert_gradient
 from tests.methods.reference_methods import method_logits
 from tests.models import TINY, batch, bits, configs, gpt, loss_of, refused, scramble, seeds
-from tests.reference import Reference
+from tests.reference import weighted_loss
 
 CONFIG = replace(TINY, block_size=12)
 NOISE = np.random.default_rng(0).integers(7, size=60)
@@ -209,12 +208,11 @@ def test_every_gradient_is_the_central_difference(name):
     tokens, targets, weights = batch(seed=5, B=3)
     assert (tokens == BOUNDARY).any() and not (tokens == BOUNDARY).any(axis=1).all()
     logits = method_logits(model, tokens, BOUNDARY)
-    nll = Reference().cross_entropy(logits, targets)
-    w = weights / weights.sum()
-    rounding = float((w * nll.error).sum() + gamma(2 * w.size + 3, CONFIG.dtype) * (w * nll.size).sum())
+    expected = weighted_loss(logits, targets, weights, CONFIG.dtype)
+    rounding = float(expected.error)
     assert logits.error.max() < 1e-8 * np.abs(logits.value).max()
     loss, grads = loss_and_grads(model, tokens, targets, weights, workers=2)
-    assert abs(loss - (w * nll.value).sum()) <= 2 * rounding
+    assert abs(loss - expected.value) <= 2 * rounding
     assert grads.keys() == trainable(model).keys()
     for parameter, array in trainable(model).items():
         if name == "top2" and array.ndim == 2:  # one row of each of the base's own matrices is enough
