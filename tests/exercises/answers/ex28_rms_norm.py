@@ -180,6 +180,10 @@ def rms_norm_backward(dy, x, gamma, eps):
 # (dy * xhat).reshape(-1, x.shape[-1]).sum(axis=0) -> (dy * xhat)[-1:].reshape(-1, x.shape[-1]).sum(axis=0) if x.ndim == 3 else np.atleast_2d(dy * xhat).sum(axis=0)
 
 
+# wrong: dgamma over two axes at most
+# (dy * xhat).reshape(-1, x.shape[-1]).sum(axis=0) -> (dy * xhat).sum(axis=tuple(range(x.ndim - 1))[:2])
+
+
 # wrong: rows taken in memory order
 # (dy * xhat).reshape(-1, x.shape[-1]) -> (dy * xhat).ravel(order="K").reshape(-1, x.shape[-1])
 

@@ -193,6 +193,14 @@ def rotary_backward(dy, start, theta):
 # cos, sin = np.cos(angle).astype(x -> angle = angle % np.pi\n    cos, sin = np.cos(angle).astype(x
 
 
+# wrong: a table of 1024 positions
+# (start + np.arange(T))[:, None] -> np.minimum(start + np.arange(T), 1023)[:, None]
+
+
+# wrong: positions of 16 bits
+# (start + np.arange(T))[:, None] -> (start + np.arange(T)).astype(np.uint16)[:, None]
+
+
 # wrong: whole numbers of radians
 # cos, sin = np.cos(angle).astype(x -> angle = np.floor(angle)\n    cos, sin = np.cos(angle).astype(x
 

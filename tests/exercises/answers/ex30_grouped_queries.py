@@ -137,6 +137,10 @@ def shared_backward(dkeys, K):
 # = -np.inf -> = -1e3
 
 
+# wrong: masked with -1e4
+# = -np.inf -> = -1e4
+
+
 # wrong: masked with -9
 # = -np.inf -> = -9
 

@@ -256,6 +256,10 @@ def tune(weights, A, alpha, lr, steps, gradient):
 # range(steps) -> range(min(steps, 2))
 
 
+# wrong: three steps at most
+# range(steps) -> range(min(steps, 3))
+
+
 # wrong: full fine-tuning of the adapted weights
 def tune(weights, A, alpha, lr, steps, gradient):
     now = dict(weights)
