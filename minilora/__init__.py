@@ -17,6 +17,7 @@ from minilora.lora import (
     trainable_report,
     unmerge,
 )
+from minilora.methods.dora import DoraConfig
 from minilora.nn import Parameter
 from minilora.optim import Adam, clip_grad_norm, warmup_cosine
 from minilora.text import ByteTokenizer, TextData, python_docs, python_source
@@ -32,6 +33,7 @@ __all__ = [
     "Adam",
     "ByteTokenizer",
     "CheckpointError",
+    "DoraConfig",
     "FitResult",
     "GPTConfig",
     "Llama",

@@ -21,7 +21,7 @@ from minilora.files.header import (
     lora_of,
     quantization,
 )
-from minilora.lora import LoraConfig, LoraError, add_lora, is_merged, lora_shapes, resolved_config
+from minilora.lora import LoraConfig, LoraError, adapter_shapes, add_lora, is_merged, resolved_config
 from minilora.machine.backend import Array, array_module, to_host
 from minilora.nn import Config, Decoder, Model
 
@@ -33,7 +33,8 @@ class Adapter:
     config       the shape of the base
     base_sha256  the base's content: its `base_hash`; for an adapter with a parent, the parent's `sha256`
     lora         the LoRA config
-    tensors      "PATH.lora_A" (r, k) and "PATH.lora_B" (d, r) of every adapted layer, and biases if they were trained
+    tensors      "PATH.lora_A" (r, k) and "PATH.lora_B" (d, r) of every adapted layer, and biases if they were trained;
+                 of a variant, all that it adds
     parent       the name of the adapter that it was trained on top of (see `adapters.AdapterBank`), or None
     quantized    how that base was stored while it trained, such as "NF4"; None for floats
     """
@@ -68,7 +69,7 @@ def adapter_of(model: Decoder) -> Adapter:
     lora = resolved_config(model)
     if lora is None:
         raise LoraError("the model has no LoRA to save: call add_lora(model, config), or save_model for all of it")
-    names, parameters = list(lora_shapes(model.shapes(), lora)), model.named_parameters()
+    names, parameters = list(adapter_shapes(model.shapes(), lora)), model.named_parameters()
     tensors = {name: parameters[name].data for name in names}
     return Adapter(model.config, base_hash(model, names), lora, tensors, quantized=quantization(model))
 
@@ -99,9 +100,10 @@ def read_adapter(path: str | Path, allow_nonfinite: bool = False) -> Adapter:
         check_dtype(tensors, config.dtype, path)
         adapter = Adapter(config, base_sha256, lora, tensors, parent, quantized)
         expected = {name: a.shape for name, a in tensors.items() if name.endswith(".bias") and a.ndim == 1}
-        for layer in adapter.paths:  # its d and k are those of B and A, whatever the base
-            A = tensors[f"{layer}.lora_A"]
-            expected |= lora.shapes(layer, len(tensors.get(f"{layer}.lora_B", A)), A.shape[1])
+        sizes = lora.sizes(tensors)  # those of B and A, whatever the base
+        for layer, (d, k) in sizes.items():
+            expected |= lora.shapes(layer, d, k)
+        expected |= lora.frozen_shapes(sizes)
         check_shapes(tensors, expected, path)
     return adapter
 
@@ -123,7 +125,7 @@ def load_adapter(model: Model, path: str | Path, allow_nonfinite: bool = False, 
     present = resolved_config(model)
     check_setup(adapter.config, adapter.lora, model, present or adapter.lora, path)
     with refusing(path):
-        check_shapes(adapter.tensors, lora_shapes(model.shapes(), adapter.lora), path)
+        check_shapes(adapter.tensors, adapter_shapes(model.shapes(), adapter.lora), path)
     if adapter.parent is not None:
         raise CheckpointError(
             f"{path} was trained on top of the adapter {adapter.parent!r}: load both into an AdapterBank"

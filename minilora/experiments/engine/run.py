@@ -93,7 +93,8 @@ def run(config: RunConfig) -> Result:
             result |= score(model, task, config.answers)
         except ml.NonFiniteLossError as error:
             result |= {"diverged": str(error), "valid_loss": None, "test_loss": None, "test": {}}
-    result["lora"] = {path: (layer.lora_A.data, layer.lora_B.data) for path, layer in lora_layers(model)}
+    plain = config.method == "lora"
+    result["lora"] = {path: layer.factors() for path, layer in lora_layers(model)} if plain else {}
     result["seconds"] = round(time.process_time() - started, 2)
     return result
 
