@@ -18,6 +18,7 @@ from minilora.lora import (
     unmerge,
 )
 from minilora.methods.dora import DoraConfig
+from minilora.methods.pissa import OloraConfig, PissaConfig
 from minilora.nn import Parameter
 from minilora.optim import Adam, clip_grad_norm, warmup_cosine
 from minilora.text import ByteTokenizer, TextData, python_docs, python_source
@@ -41,7 +42,9 @@ __all__ = [
     "LoraConfig",
     "LoraError",
     "NonFiniteLossError",
+    "OloraConfig",
     "Parameter",
+    "PissaConfig",
     "TextData",
     "add_lora",
     "clip_grad_norm",

@@ -137,7 +137,7 @@ class LoraConfig:
         """Name -> shape of the parameters that train in a layer with a weight (d, k)."""
         return {f"{path}.lora_A": (self.rank(path), k), f"{path}.lora_B": (d, self.rank(path))}
 
-    def frozen_shapes(self, sizes: Mapping[str, tuple[int, int]]) -> dict[str, tuple[int, ...]]:
+    def frozen_shapes(self, sizes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
         """Name -> shape of the parameters that it adds and does not train.  sizes: path -> (d, k) of each weight."""
         return {}
 

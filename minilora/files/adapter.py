@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from minilora.files.header import (
     lora_of,
     quantization,
 )
-from minilora.lora import LoraConfig, LoraError, adapter_shapes, add_lora, is_merged, resolved_config
+from minilora.lora import LoraConfig, LoraError, adapter_shapes, add_lora, is_merged, lora_layers, resolved_config
 from minilora.machine.backend import Array, array_module, to_host
 from minilora.nn import Config, Decoder, Model
 
@@ -72,6 +72,25 @@ def adapter_of(model: Decoder) -> Adapter:
     names, parameters = list(adapter_shapes(model.shapes(), lora)), model.named_parameters()
     tensors = {name: parameters[name].data for name in names}
     return Adapter(model.config, base_hash(model, names), lora, tensors, quantized=quantization(model))
+
+
+def plain_adapter(model: Decoder) -> Adapter:
+    """The model's update as plain LoRA: a variant's factors, of rank 2 r for PiSSA.  For banks, sums, compression.
+
+    LoraError if the model has no LoRA, or its update is not of low rank, as DoRA's.
+    """
+    own = adapter_of(model)
+    if type(own.lora) is LoraConfig:
+        return own
+    tensors = {name: array for name, array in own.tensors.items() if name.endswith(".bias")}
+    ranks, alphas = dict[str, int](), dict[str, float]()
+    for path, layer in lora_layers(model):
+        A, B = layer.factors()
+        tensors |= {f"{path}.lora_A": A, f"{path}.lora_B": B}
+        ranks[path], alphas[path] = len(A), layer.scaling * len(A)
+    r, dropout, bias = max(ranks.values()), own.lora.lora_dropout, own.lora.bias
+    lora = LoraConfig(r, r, tuple(ranks), dropout, bias, rank_pattern=ranks, alpha_pattern=alphas)
+    return replace(own, lora=lora, tensors=tensors)
 
 
 def write_adapter(adapter: Adapter, path: str | Path) -> None:

@@ -8,8 +8,8 @@ A weight is a length times a direction, row by row. LoRA changes the direction, 
 It starts with B = 0 and m_i = ||W0_i||, so that g = 1 and y is the base's, bit for bit. The paper writes W for our W^T
 and speaks of columns; PEFT and the authors' code have one number per output as well.
 
-W' - W0 = (g - 1) W0 + g s B A has any rank: DoRA is not a low-rank update, and cannot be a branch beside W0. That is why
-a bank of adapters refuses it. Merged into the weight it costs nothing, as LoRA does.
+W' - W0 = (g - 1) W0 + g s B A has any rank: DoRA is not a low-rank update, and cannot be a branch beside W0. That is
+why a bank of adapters refuses it. Merged into the weight it costs nothing, as LoRA does.
 
 Trained parameters: r (d + k) + d for each weight.
 """
@@ -44,13 +44,13 @@ class DoraLinear(LoraLinear):
 
     def __init__(self, base: Module, config: DoraConfig, rng: np.random.Generator, path: str = "") -> None:
         super().__init__(base, config, rng, path)
-        self.lora_magnitude_vector = Parameter(_lengths(self.weight.data))
+        self.lora_magnitude_vector = Parameter(lengths(self.weight.data))
 
     def _direction(self) -> tuple[Array, Array, Array]:
         """V (d, k), its rows' lengths n (d,), and the gain g = m / n (d,)."""
         V = super().delta()
         V += self.weight.data
-        n = _lengths(V)
+        n = lengths(V)
         n[n == 0] = 1  # a row of zeros has no direction: it stays a row of zeros
         return V, n, self.lora_magnitude_vector.data / n
 
@@ -111,7 +111,7 @@ class DoraLinear(LoraLinear):
         return dx
 
 
-def _lengths(V: Array) -> Array:
+def lengths(V: Array) -> Array:
     """||V_i|| of each row, (d, k) -> (d,)."""
     return array_module(V).sqrt((V * V).sum(axis=1))
 

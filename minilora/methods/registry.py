@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from minilora.methods import bottleneck, dora, finetune, low_rank, prefix
+from minilora.methods import bottleneck, dora, finetune, loraplus, low_rank, pissa, prefix
 from minilora.methods.method import Method
 from minilora.nn import Config, Model
 
@@ -24,6 +24,9 @@ METHODS: dict[str, Method] = {
         low_rank.LORA_PRE_EMBED,
         low_rank.LORA_PRE_LAYER,
         dora.DORA,
+        pissa.PISSA,
+        pissa.OLORA,
+        loraplus.LORA_PLUS,
     )
 }
 

@@ -23,6 +23,7 @@ from minilora import methods, tasks
 from minilora.files.model import BASE_PATH
 from minilora.lora import lora_layers
 from minilora.machine.blas import single_threaded_blas
+from minilora.methods.loraplus import lr_factor
 from minilora.methods.subspace import fit_in_subspace
 
 Result = dict[str, Any]
@@ -122,7 +123,7 @@ def train(model: ml.GPT, task: tasks.Task, config: RunConfig) -> list[float]:
         m = config.options["m"]
         longer = math.sqrt(model.config.parameter_count / m)
         return fit_in_subspace(model, data, m, lr=lambda step: longer * lr(step), **common)
-    return ml.fit(model, data, lr=lr, progress=False, **common).losses
+    return ml.fit(model, data, lr=lr, lr_factor=lr_factor(model), progress=False, **common).losses
 
 
 def score(model: ml.GPT, task: tasks.Task, answers: bool) -> Result:
