@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import html
 import json
 import platform
 import shutil
@@ -20,6 +21,8 @@ from pathlib import Path
 
 from minilora.exercises import spec
 from tutorials.browser import fetch
+from tutorials.browser.licences import write_licences
+from tutorials.browser.lite import lessons, write_lite
 from tutorials.browser.record import record
 from tutorials.browser.wheels import entry, own_wheels, write_wheel
 
@@ -44,6 +47,10 @@ def build(out: Path) -> None:
         write_pyodide(new / "pyodide")
         write_editor(new / "editor")
         write_facts(new)
+        write_lite(new / "lite")
+        write_lessons(new / "lessons.html")
+        write_licences(new)
+        write_offline(new)
         (new / "recorded.json").write_text(json.dumps(record()), "utf-8")
         if out.exists():
             shutil.rmtree(out)
@@ -91,6 +98,35 @@ def write_facts(site: Path) -> None:
     (site / "exercises.json").write_text(json.dumps(exercises), "utf-8")
     megabytes = {page: sum(map(size, loaded_by(site, page))) / 1e6 for page in PAGES}
     (site / "site.json").write_text(json.dumps({"megabytes": megabytes, "python": platform.python_version()}), "utf-8")
+
+
+def write_lessons(page: Path) -> None:
+    """The list of lessons, each with a link to its notebook."""
+    items = [
+        f'    <li><a href="lite/notebooks/index.html?path={lesson["file"]}">{html.escape(lesson["title"])}</a>'
+        f"<span>{html.escape(lesson['note'])}</span></li>"
+        for lesson in lessons()
+    ]
+    page.write_text(page.read_text("utf-8").replace("<!-- lessons -->", "\n".join(items)), "utf-8")
+
+
+def write_offline(site: Path) -> None:
+    """The service worker's version and files: all that the pages of our own need."""
+    pages = [
+        path
+        for path in site.rglob("*")
+        if path.is_file() and path.relative_to(site).parts[0] not in ("lite", "pyodide")
+    ]
+    files = sorted(
+        {*pages, *(file for page in PAGES for file in loaded_by(site, page)), site / "pyodide" / "pyodide-lock.json"}
+    )
+    names = [path.relative_to(site).as_posix() for path in files if path.name != "sw.js"]
+    version = hashlib.sha256(
+        b"".join(hashlib.sha256((site / name).read_bytes()).digest() for name in names)
+    ).hexdigest()
+    worker = site / "sw.js"
+    text = worker.read_text("utf-8").replace("VERSION", version[:16]).replace('["FILES"]', json.dumps(["./", *names]))
+    worker.write_text(text, "utf-8")
 
 
 def loaded_by(site: Path, page: str) -> list[Path]:

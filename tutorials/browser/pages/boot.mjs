@@ -35,5 +35,7 @@ export async function boot(status, options) {
   status.hidden = true;
   status.replaceChildren();
   document.body.dataset.state = "ready";
+  // After Python has come, so that what the service worker keeps is taken from the browser's cache and not loaded twice.
+  navigator.serviceWorker?.register(new URL("./sw.js", import.meta.url)).catch(() => {});
   return python;
 }
