@@ -93,7 +93,12 @@ def lessons() -> list[dict[str, Any]]:
         first = "".join(json.loads(path.read_text("utf-8"))["cells"][0]["source"])
         title = re.search(r"^# (.*)$", first, re.MULTILINE)
         found.append(
-            {"number": number, "file": path.name, "title": plain(title[1]) if title else path.stem, "note": note(number)}
+            {
+                "number": number,
+                "file": path.name,
+                "title": plain(title[1]) if title else path.stem,
+                "note": note(number),
+            }
         )
     return found
 
