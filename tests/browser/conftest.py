@@ -74,10 +74,11 @@ def open_page(chromium: Any, address: str) -> Iterator[Callable[..., Any]]:
         if context is None:
             context = chromium.new_context(**options)
             contexts.append(context)
-            context.set_default_timeout(1000 * SECONDS)
+            context.set_default_timeout(20_000)
             context.route(lambda url: not url.startswith(address.partition("/under")[0]), refuse)
         page = context.new_page()
         page.on("pageerror", lambda error: wrong.append(f"{path}: {error}"))
+        page.on("console", lambda line: print(line.text) if line.type == "error" else None)
         page.goto(address + path)
         return page
 

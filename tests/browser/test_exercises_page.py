@@ -21,7 +21,7 @@ ENDLESS = "def linear_backward(dy, x, W):\n    while True:\n        pass\n"
 
 
 def ready(page: Any) -> Any:
-    page.wait_for_selector('body[data-state="ready"]')
+    page.wait_for_selector('body[data-state="ready"]', timeout=1000 * SECONDS)
     return page
 
 

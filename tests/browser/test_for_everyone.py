@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.browser.conftest import SECONDS
 from tutorials.browser import fetch
 
 PAGES = [
@@ -23,7 +24,7 @@ def context(open_page: Any) -> Any:
 
 
 def ready(page: Any) -> Any:
-    page.wait_for_selector('body[data-state="ready"]')
+    page.wait_for_selector('body[data-state="ready"]', timeout=1000 * SECONDS)
     return page
 
 

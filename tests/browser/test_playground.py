@@ -18,7 +18,7 @@ SMALL = {"rows": 1, "targets": ["q_proj", "v_proj"]}
 
 
 def ready(page: Any) -> Any:
-    page.wait_for_selector('body[data-state="ready"]')
+    page.wait_for_selector('body[data-state="ready"]', timeout=1000 * SECONDS)
     return page
 
 
@@ -104,8 +104,8 @@ def test_23_a_file_that_does_not_arrive_is_told_and_can_be_fetched_again(chromiu
         )
         page.goto(address + SETTINGS)
         page.wait_for_function("document.getElementById('boot').textContent.includes(' MB')")
-        page.wait_for_selector('body[data-state="failed"]')
-        assert "numpy did not arrive" in page.inner_text("#boot")
+        page.wait_for_selector('body[data-state="failed"]', timeout=1000 * SECONDS)
+        assert "error occurred while loading numpy" in page.inner_text("#boot")
         page.click("#boot button")
         page.wait_for_selector('body[data-state="ready"]', timeout=1000 * SECONDS)
     finally:
@@ -235,7 +235,8 @@ def test_8_learning_and_forgetting(page):
     page.wait_for_function("document.getElementById('off').textContent.startsWith('With ')")
 
 
-def test_16_reset_keeps_the_seed_and_17_the_last_run_is_a_ghost(page):
+def test_16_reset_keeps_the_seed_and_17_the_last_run_is_a_ghost(open_page, shared):
+    page = ready(open_page(SETTINGS, context=shared.context))
     one = step(page, 5)
     step(page, 5)
     reset(page)
@@ -245,7 +246,7 @@ def test_16_reset_keeps_the_seed_and_17_the_last_run_is_a_ghost(page):
     page.wait_for_function("document.getElementById('count').textContent === '0'")
     ready(page)
     assert "seed=1" in page.url and step(page, 5) != one
-    page.evaluate("history.replaceState(null, '', location.search.replace('seed=1', 'seed=0'))")
+    page.close()
 
 
 def test_19_a_slow_step_shows_each_equation_with_its_line_and_its_value(page):
@@ -254,14 +255,11 @@ def test_19_a_slow_step_shows_each_equation_with_its_line_and_its_value(page):
     here.reset({})
     step(page, 1), here.step()
     page.click("#slow")
-    page.wait_for_function(
-        "document.getElementById('count').textContent === '2' || document.querySelectorAll('#lines li').length === 7"
-    )
     page.wait_for_function("document.querySelectorAll('#lines li').length === 7")
     for line in here.slow(page.input_value("#layer")):
         shown = page.locator(f"#line-{line['id']}")
         assert f"{line['file']}:{line['line']}" in shown.inner_text() and line["equation"] in shown.inner_text()
-        assert float(shown.get_attribute("data-norm")) == pytest.approx(line["norm"], rel=1e-3)
+        assert float(shown.get_attribute("data-norm")) == pytest.approx(line["norm"], rel=1e-5)
     page.emulate_media(reduced_motion="no-preference")
 
 

@@ -95,7 +95,7 @@ export class Figure {
       make("rect", { x: x + 0.12 * step, y: plot.y + plot.height - height, width: 0.76 * step, height, class: last ? "beyond" : "bar", "data-value": value }, svg);
       if (r <= 8 || i % 4 === 3 || last) make("text", { x: x + step / 2, y: plot.y + plot.height + 15, "text-anchor": "middle" }, svg, last ? "r+1" : i + 1);
     });
-    make("text", { x: plot.x + 4, y: plot.y + 10 }, svg, most > 1e-12 ? `largest ${values[0].toPrecision(2)}` : "all 0: B is zero");
+    make("text", { x: plot.x + plot.width, y: plot.y + 10, "text-anchor": "end" }, svg, most > 1e-12 ? `largest ${values[0].toPrecision(2)}` : "all 0: B is zero");
     note(`The ${r} singular values are ${values.slice(0, r).map((v) => v.toPrecision(2)).join(", ")}. The next one, number ${r + 1}, is ${values[r].toExponential(0)}: an update of rank r has no more.`);
   }
 

@@ -99,6 +99,7 @@ async function reset(keepGhost = true) {
   merged = false;
   pending = undefined;
   say("");
+  document.body.dataset.painted = 0;
   if (keepGhost && points.length > 1) ghost = points;
   try {
     points = [await lab.call("reset", settings)];

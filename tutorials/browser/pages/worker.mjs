@@ -23,10 +23,9 @@ self.fetch = async (...request) => {
 async function boot({ module: name, packages = [], simd = true }) {
   const say = (line) => self.postMessage({ line });
   python = await loadPyodide({ indexURL, stdout: say, stderr: say });
-  const wanted = ["course", ...packages];
-  await python.loadPackage(wanted, { messageCallback() {}, errorCallback() {} });
-  const missing = wanted.filter((one) => !python.loadedPackages[one]);
-  if (missing.length) throw new Error(`${missing.join(", ")} did not arrive`);
+  const errors = []; // loadPackage tells of a file that did not arrive, and goes on
+  await python.loadPackage(["course", ...packages], { messageCallback() {}, errorCallback: (line) => errors.push(line) });
+  if (errors.length) throw new Error(errors.join(" "));
   const fast = simd && python.pyimport("course.fast_matmul").install();
   module = python.pyimport(`course.${name}`).Page();
   self.postMessage({ ready: { version: python.version, simd: fast } });
