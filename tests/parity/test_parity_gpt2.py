@@ -6,6 +6,7 @@ import pytest
 pytest.importorskip("safetensors", reason='needs safetensors: pip install "minilora[hf,parity]"')
 
 from minilora import GPT, generate, loss_and_grads
+from minilora.generate import Sampling, scored
 from minilora.hf import load_gpt2, load_tokenizer, save_gpt2
 from minilora.hf.gpt2 import GPT2, is_conv1d
 from tests.hf_folders import write_tokenizer
@@ -75,6 +76,24 @@ def test_generation_is_the_same(tmp_path, seed):
         pad_token_id=0,
     )
     np.testing.assert_array_equal(generate(ours, prompt, temperature=0), there.numpy())
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_top_k_and_top_p_leave_the_same_tokens(seed):
+    """As the library applies them: temperature, top_k, top_p."""
+    warpers = transformers.generation.logits_process
+    rng = np.random.default_rng(seed)
+    logits = 4 * rng.standard_normal((20, 50))
+    for temperature, k, p in ((1.0, 50, 0.9), (0.7, 20, 0.5), (2.0, 5, 0.99), (1.0, 50, 1e-3)):
+        theirs = torch.from_numpy(logits)
+        for warper in (
+            warpers.TemperatureLogitsWarper(temperature),
+            warpers.TopKLogitsWarper(k),
+            warpers.TopPLogitsWarper(p),
+        ):
+            theirs = warper(None, theirs)
+        ours = scored(logits, Sampling(temperature, k, p))
+        np.testing.assert_array_equal(np.isfinite(ours), np.isfinite(theirs.numpy()))
 
 
 @pytest.mark.parametrize("stored", ["float16", "bfloat16", "float32"])
