@@ -374,7 +374,7 @@ def test_notes_of_others_are_accepted_with_a_warning(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "cure"),
     [
-        ({"use_dora": True}, "sets use_dora to True.*merge_and_unload"),
+        ({"lora_bias": True}, "sets lora_bias to True.*merge_and_unload"),
         ({"modules_to_save": ["ln_f"]}, "sets modules_to_save.*merge_and_unload"),
         (
             {"modules_to_save": ["classifier", "score"], "task_type": "SEQ_CLS"},
