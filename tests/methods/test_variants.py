@@ -17,7 +17,7 @@ from minilora.methods.method import method_of
 from minilora.quantized import quantize
 from minilora.testing.bounds import gamma
 from tests.finite_differences import assert_gradient
-from tests.models import TINY_LLAMA, batch, bits, configs, gpt, llama, loss_of
+from tests.models import TINY, TINY_LLAMA, batch, bits, configs, gpt, llama, loss_of
 
 TARGETS = ("q_proj", "down_proj")
 SETTINGS = {"r": 2, "lora_alpha": 3, "target_modules": TARGETS}
@@ -27,6 +27,7 @@ VARIANTS = {
     "pissa": ml.PissaConfig(**SETTINGS),
     "pissa, negative": ml.PissaConfig(**SETTINGS | {"lora_alpha": -3}, use_rslora=True),
     "olora": ml.OloraConfig(**SETTINGS),
+    "vera": ml.VeraConfig(5, target_modules=TARGETS, d_initial=0.7),
 }
 MODELS = {"gpt": gpt, "llama": llama}
 every_variant = pytest.mark.parametrize("config", VARIANTS.values(), ids=VARIANTS)
@@ -178,11 +179,13 @@ def test_a_bank_refuses_it_by_name(config, tmp_path):
 def test_it_goes_to_peft_and_comes_back(config, tmp_path):
     """PiSSA comes back as the plain LoRA of rank 2 r that it amounts to."""
     for make, tokens in ((gpt, batch()[0]), (llama, batch()[0])):
+        if isinstance(config, ml.VeraConfig):  # q_proj is a part of GPT-2's c_attn
+            config = replace(config, target_modules=("o_proj", "down_proj"))
         model, folder = trained(config, make), tmp_path / make.__name__
         save_peft_adapter(model, folder)
         again = load_peft_adapter(make(), folder)
         np.testing.assert_allclose(again(tokens), model(tokens), rtol=1e-10)
-        assert type(lora_config(again)) is (ml.DoraConfig if config.variant == "dora" else LoraConfig)
+        assert type(lora_config(again)) is (type(config) if config.variant in ("dora", "vera") else LoraConfig)
 
 
 @every_variant
@@ -290,15 +293,16 @@ def test_oloras_start_has_orthonormal_columns_and_zeroes_the_first_of_w0():
         np.testing.assert_allclose((B0 @ A0)[:, :2], gpt().get_submodule(path).weight.data[:, :2], atol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["pissa", "pissa, negative", "olora"])
-def test_its_update_is_a_plain_lora_of_rank_2r_that_a_bank_takes(name):
+@pytest.mark.parametrize(("name", "rank"), [("pissa", 4), ("pissa, negative", 4), ("olora", 4), ("vera", 5)])
+def test_its_update_is_a_plain_lora_that_a_bank_takes(name, rank):
+    """Of rank 2 r for PiSSA and OLoRA."""
     model, tokens = trained(VARIANTS[name]), batch()[0]
     adapter, bank = plain_adapter(model), AdapterBank(gpt())
-    assert type(adapter.lora) is LoraConfig and adapter.lora.r == 4
-    bank.insert("pissa", adapter)
-    np.testing.assert_allclose(bank.view("pissa")(tokens), model(tokens), rtol=1e-10)
-    for path, layer in lora_layers(model):
-        assert np.linalg.matrix_rank(layer.delta()) == min(4, *gpt().get_submodule(path).weight.shape)
+    assert type(adapter.lora) is LoraConfig and adapter.lora.r == rank
+    bank.insert("a", adapter)
+    np.testing.assert_allclose(bank.view("a")(tokens), model(tokens), rtol=1e-10)
+    for _, layer in lora_layers(model):
+        assert np.linalg.matrix_rank(layer.delta()) == rank
 
 
 def test_dora_is_no_plain_lora():
@@ -365,3 +369,39 @@ def test_a_run_with_other_factors_is_another_run(tmp_path):
     assert go(6, lr_factor={"lora_B": 16}) == resumed
     path.unlink()
     assert go(6) != resumed
+
+
+# --------------------------------------------------------------------------------------------------- VeRA
+
+
+def test_veras_layers_share_a_and_b_and_slice_them():
+    model = trained(VARIANTS["vera"])
+    layers = dict(lora_layers(model))
+    assert len({id(layer.vera_A) for layer in layers.values()}) == 1
+    assert sorted(n for n in model.shapes() if "vera_" in n and "lambda" not in n) == [
+        "blocks.0.attn.q_proj.vera_A",
+        "blocks.0.attn.q_proj.vera_B",
+    ]
+    assert layers["blocks.0.attn.q_proj"].vera_A.shape == (5, 4 * TINY.n_embd)  # down_proj is the widest
+    for layer in layers.values():
+        d, k = layer.weight.shape
+        A, B = layer.vera_A.data[:, :k], layer.vera_B.data[:d]
+        expected = np.diag(layer.vera_lambda_b.data) @ B @ np.diag(layer.vera_lambda_d.data) @ A
+        np.testing.assert_allclose(layer.delta(), expected, rtol=1e-12)
+
+
+def test_veras_projections_come_from_the_seed_and_stay_with_a_run(tmp_path):
+    """A run resumed on a model with other projections gets its own back."""
+    noise, path = np.random.default_rng(0).integers(7, size=60), tmp_path / "run.npz"
+    for seed, steps in ((0, 3), (1, 6)):
+        model = ml.add_lora(gpt(), VARIANTS["vera"], seed)
+        ml.fit(model, noise, steps=steps, batch_size=2, checkpoint=path, resume=path.exists(), progress=False)
+    straight = ml.add_lora(gpt(), VARIANTS["vera"], 0)
+    ml.fit(straight, noise, steps=6, batch_size=2, progress=False)
+    assert bits(model) == bits(straight)
+
+
+def test_what_vera_has_no_room_for():
+    for settings in ({"lora_alpha": 2}, {"rank_pattern": {"q_proj": 3}}, {"use_rslora": True}):
+        with pytest.raises(ValueError, match=f"VeRA has no {next(iter(settings))}"):
+            ml.VeraConfig(**settings)

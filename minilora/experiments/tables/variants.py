@@ -1,8 +1,8 @@
 """LoRA and what came after it, tuned alike: the same search of rates, the same seeds, data and steps for each.
 
 "Learning Rate Matters: Vanilla LoRA May Suffice" (2026, arXiv 2602.04998) finds that most of the variants' gains go
-when LoRA's own rate is searched as theirs is. "LoRA Without Regret" (Schulman et al. 2025) adapts every matrix, not only
-attention, and finds that the best rate hardly depends on the rank.
+when LoRA's own rate is searched as theirs is. "LoRA Without Regret" (Schulman et al. 2025) adapts every matrix, not
+only attention, and finds that the best rate hardly depends on the rank.
 """
 
 from __future__ import annotations
