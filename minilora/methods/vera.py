@@ -24,7 +24,7 @@ from minilora import ops
 from minilora.lora import LoraConfig, LoraLayer, LoraLinear, linear_only
 from minilora.machine.backend import Array, array_module
 from minilora.methods.low_rank import lora_method
-from minilora.nn import Gradients, Module, Parameter, Rng, accumulate
+from minilora.nn import Cache, Gradients, Module, Parameter, Rng, accumulate
 
 
 class VeraCache(NamedTuple):
@@ -60,7 +60,7 @@ class VeraLinear(LoraLinear):
         A, B = self.factors()
         return B @ A
 
-    def branch(self, x: Array, rng: Rng) -> tuple[Array, VeraCache]:
+    def branch(self, x: Array, rng: Rng) -> tuple[Array, Cache]:
         """z = lambda_b * u with u = (lambda_d * h) B^T and h = x A^T.  x (..., k) -> z (..., d)."""
         A, B = self._slices()
         mask = None
@@ -71,7 +71,7 @@ class VeraLinear(LoraLinear):
         u = ops.linear(self.vera_lambda_d.data * h, B)
         return self.vera_lambda_b.data * u, VeraCache(h, u, mask)
 
-    def branch_backward(self, dz: Array, cache: VeraCache, grads: Gradients, need_dx: bool) -> Array | None:
+    def branch_backward(self, dz: Array, cache: Cache, grads: Gradients, need_dx: bool) -> Array | None:
         """dlambda_b = sum(dz * u),  du = lambda_b * dz,  dg = du B for g = lambda_d * h,  dlambda_d = sum(dg * h),
         dx = (lambda_d * dg) A; sums over the rows of the batch.  dz (..., d) -> dx (..., k)."""
         A, B = self._slices()

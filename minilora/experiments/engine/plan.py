@@ -49,8 +49,6 @@ REFERENCE: dict[str, tuple[str, dict[str, Any]]] = {  # family -> method and opt
     "all_loraplus": ("loraplus", lora(4, (*ATTENTION, *MLP)) | {"ratio": 16.0}),
     "all_vera": ("vera", {"r": 64, "target_modules": [*ATTENTION, *MLP]}),
     "attention_lora": ("lora", lora(9, ATTENTION)),  # as many parameters as all_lora
-    "all_lora_r1": ("lora", lora(1, (*ATTENTION, *MLP))),
-    "all_lora_r16": ("lora", lora(16, (*ATTENTION, *MLP))),
 }
 AFTER_LORA = tuple(family for family in REFERENCE if family.startswith(("all_", "attention_")))
 

@@ -2,7 +2,7 @@
 
 "Learning Rate Matters: Vanilla LoRA May Suffice" (2026, arXiv 2602.04998) finds that most of the variants' gains go
 when LoRA's own rate is searched as theirs is. "LoRA Without Regret" (Schulman et al. 2025) adapts every matrix, not
-only attention, and finds that the best rate hardly depends on the rank.
+only attention. (That one rate serves every rank is the experiment `lr_transfer`.)
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ TASK = "sql"
 LORA, ATTENTION_ONLY = "all_lora", "attention_lora"
 VARIANTS = {"all_dora": "DoRA", "all_pissa": "PiSSA", "all_olora": "OLoRA", "all_loraplus": "LoRA+", "all_vera": "VeRA"}
 LABELS = {LORA: "LoRA", **VARIANTS, ATTENTION_ONLY: "LoRA, attention only, r = 9"}
-RANKS = {"all_lora_r1": 1, LORA: 4, "all_lora_r16": 16}
 T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}  # Student's t for n seeds: n - 1 degrees of freedom, 95 %, two sides
 
 
@@ -26,14 +25,8 @@ def setting(family: str) -> Setting:
     return reference(TASK, family)
 
 
-def one_seed(family: str) -> Setting:
-    """Only what the search runs."""
-    found = reference(TASK, family)
-    return Setting(found.task, found.method, found.options, found.family, seeds=1, answers=False)
-
-
 def settings(scale: Scale) -> list[Setting]:
-    return [*map(setting, LABELS), *(one_seed(family) for family in RANKS if family != LORA)]
+    return [*map(setting, LABELS)]
 
 
 class Gain(NamedTuple):
@@ -82,14 +75,8 @@ def table(results: Results) -> str:
         row += [str(gain(results, family)) if own else "", f"{at_loras_rate(results, family):+.4f}" if own else ""]
         rows.append(row)
     header = ["all six matrices, r = 4", "trained", "rate", "test loss", "gain over LoRA, each at its best rate"]
-    parts = [markdown([*header, "gain over LoRA at this rate"], rows)]
-    ranks = []
-    for family, r in RANKS.items():
-        losses = tried(results, family)
-        best = min(losses, key=lambda lr: losses[lr])
-        ranks.append([str(r), f"{best:g}", ", ".join(f"{loss:.4f} at {lr:g}" for lr, loss in losses.items())])
-    parts.append(markdown(["LoRA's r", "best rate", "validation loss, seed 0"], ranks))
-    return f"On {TASK}, nats per byte, with 95 % intervals over seeds:\n\n" + "\n\n".join(parts)
+    body = markdown([*header, "gain over LoRA at this rate"], rows)
+    return f"On {TASK}, nats per byte, with 95 % intervals over seeds; the last column is validation, seed 0:\n\n{body}"
 
 
 def claims(results: Results) -> list[Claim]:
@@ -100,9 +87,6 @@ def claims(results: Results) -> list[Claim]:
     everywhere = gain(results, ATTENTION_ONLY)
     text = f"LoRA on all matrices is better than on attention with as many parameters ({-everywhere.mean:+.4f} ± "
     found.append(Claim(f"{text}{everywhere.half:.4f})", -everywhere.mean > everywhere.half))
-    best = {r: min(losses := tried(results, family), key=lambda lr: losses[lr]) for family, r in RANKS.items()}
-    rates = ", ".join(f"{lr:g} at r = {r}" for r, lr in best.items())
-    found.append(Claim(f"one rate is best for every rank ({rates})", len(set(best.values())) == 1))
     return found
 
 
