@@ -83,7 +83,7 @@ EXERCISE = Exercise(
                 {"q_proj": 2},
                 {"blocks.0.q_proj": 1, "q_proj": 2},
                 {},
-                {"head": 3, "blocks.10.q_proj": 3},
+                {"head": 3, "q_proj": 3},
                 {"blocks.0.q_proj.norm": 2, "head": 1, "blocks.0.q_proj": 3},
             )
         ),
