@@ -32,10 +32,12 @@ from minilora.files.container import CheckpointError
 from minilora.hf.gpt2 import GPT2
 from minilora.hf.layout import NO_HEAD, Layout, is_head, rooted
 from minilora.hf.llama import LLAMA
+from minilora.hf.peft_vera import VECTORS, load_vera, vera_settings, vera_tensors
 from minilora.hf.safetensors_folder import StoredTensor, extra, read_json, stored_tensors, whole_folder
 from minilora.lora import LoraConfig, LoraError, LoraLayer, add_lora, ends_with, lora_config, lora_layers, matrices
 from minilora.machine.backend import array_module, to_host
 from minilora.methods.dora import DoraConfig, DoraLinear, lengths
+from minilora.methods.vera import VeraConfig
 from minilora.nn import Decoder, Model
 
 LAYOUTS = {"gpt2": GPT2, "llama": LLAMA}  # by `files.architectures`
@@ -170,6 +172,12 @@ def save_peft_adapter(model: Decoder, folder: str | Path, base_model: str | None
     layout = layout_of(model)
     layout.check(model)
     layers, adapted = adaptable_layers(model, layout.root), dict(lora_layers(model))
+    common = {"task_type": "CAUSAL_LM", "base_model_name_or_path": base_model, "inference_mode": True}
+    if isinstance(config, VeraConfig):
+        vectors, targets = vera_tensors(model, layers, PREFIX)
+        transposed = any(layout.is_transposed(f"{layer}.weight") for layer in targets)
+        own = vera_settings(config, targets) | {"fan_in_fan_out": transposed}
+        return _write(Path(folder), common | own, vectors)
     dora = isinstance(config, DoraConfig)
     updates = {
         name: joined([_update(adapted.get(path), model.get_submodule(path), dora) for path in paths])
@@ -185,20 +193,21 @@ def save_peft_adapter(model: Decoder, folder: str | Path, base_model: str | None
     for name, parts in trained_biases(model, config.bias, updates, layout.root).items():
         layer = name.removesuffix(".bias")
         tensors[f"{layer}.base_layer.bias" if layer in updates else name] = layout.stacked(model, name, parts)
-    settings = {
+    settings = common | {
         "peft_type": "LORA",
-        "task_type": "CAUSAL_LM",
-        "base_model_name_or_path": base_model,
         **_common_settings(config, updates, layers),
         "use_dora": dora,
         "fan_in_fan_out": any(layout.is_transposed(f"{layer}.weight") for layer in updates),
         "ensure_weight_tying": "lm_head" in updates and layers["lm_head"] == ["wte"],
-        "inference_mode": True,
     }
-    with whole_folder(Path(folder), FILES) as new:
+    _write(Path(folder), settings, {PREFIX + name: array for name, array in tensors.items()})
+
+
+def _write(folder: Path, settings: dict[str, Any], tensors: Mapping[str, np.ndarray]) -> None:
+    with whole_folder(folder, FILES) as new:
         (new / "adapter_config.json").write_text(json.dumps(settings, indent=2) + "\n")
         extra("safetensors.numpy").save_file(
-            {PREFIX + name: np.ascontiguousarray(array) for name, array in tensors.items()},
+            {name: np.ascontiguousarray(array) for name, array in tensors.items()},
             new / "adapter_model.safetensors",
             metadata={"format": "pt"},
         )
@@ -267,8 +276,8 @@ def _pattern(values: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
 def load_peft_adapter(model: Model, folder: str | Path) -> Model:
     """Add the LoRA that PEFT saved in a folder to the model, and return the model.
 
-    Reads ranks and alphas by pattern, rsLoRA, DoRA and trained biases. An adapter of GPT-2's c_attn becomes one each of
-    q_proj, k_proj and v_proj (see `unstack`).
+    Reads ranks and alphas by pattern, rsLoRA, DoRA, VeRA and trained biases. An adapter of GPT-2's c_attn becomes one
+    each of q_proj, k_proj and v_proj (see `split`).
     CheckpointError, before any change, if the folder is incomplete or damaged, does not fit this model, or sets
     something that changes what is computed and that minilora lacks; LoraError if the model has a LoRA already.
     """
@@ -282,6 +291,11 @@ def load_peft_adapter(model: Model, folder: str | Path) -> Model:
     layout = layout_of(model)
     root = layout.root if any(name.startswith(layout.root) for name in stored) else ""  # GPT2Model has none
     layers = adaptable_layers(model, root)
+    if settings["peft_type"] == "VERA":
+        targeted = [layer for layer in layers if any(f"{layer}.{vector}" in stored for vector in VECTORS)]
+        _check_named(settings, targeted, layers, layout, settings_path)
+        load_vera(model, settings, stored, layers, targeted, settings_path)
+        return model
     plan = _planned(settings, stored, layers, layout, settings_path)
     arrays = _checked_tensors(model, stored, plan, root, path, bool(settings.get("use_dora")))
     updates: dict[str, Update] = {}
@@ -320,9 +334,11 @@ def _checked_settings(path: Path) -> dict[str, Any]:
     """adapter_config.json, if nothing in it is beyond plain LoRA.  CheckpointError, naming the setting, if one is."""
     settings = read_json(path)
     kind = settings.get("peft_type")
+    if kind == "VERA":  # `load_vera` looks at the rest
+        return settings
     if kind != "LORA":
         cure = "use it with PEFT" if kind in NOT_MERGEABLE or not isinstance(kind, str) else MERGE_FIRST
-        raise CheckpointError(f"{path}: peft_type is {kind!r}, and minilora reads 'LORA' only: {cure}")
+        raise CheckpointError(f"{path}: peft_type is {kind!r}, and minilora reads 'LORA' and 'VERA' only: {cure}")
     beyond = {name: value for name, value in settings.items() if name in BEYOND and value}
     if (init := settings.get("init_lora_weights", True)) not in PLAIN_INITS:
         beyond["init_lora_weights"] = init
@@ -369,7 +385,6 @@ def _planned(
         for alpha in alphas.values():
             LoraConfig(lora_alpha=alpha)
         ranks_are_plain = all(map(PLAIN_NAME.fullmatch, ranks.keys()))
-        named = _named(settings, layers, layout)
     except (TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{path} is damaged: {error}. Fetch it again") from None
     if pattern := next((key for key in alphas if not PLAIN_NAME.fullmatch(key)), None):
@@ -390,14 +405,7 @@ def _planned(
             )
     if settings.get("use_dora") and (tables := [layer for layer in adapted if is_table(layers[layer][0])]):
         raise CheckpointError(f"{path}: minilora's DoRA adapts linear layers, and this one adapts {tables[0]}")
-    if not adapted:
-        raise CheckpointError(
-            f"{path} targets {settings.get('target_modules')!r}, and its tensors belong to no layer of this "
-            f"{layout.title}: the adapter is for another kind of model"
-        )
-    if named is not None and (odd := sorted(named ^ adapted.keys())):
-        lacks = "lacks" if odd[0] in named else "holds, against its configuration,"
-        raise CheckpointError(f"{path.parent} {lacks} {tensor_names(odd[0])[0]} ({len(odd)} such): fetch it again")
+    _check_named(settings, adapted, layers, layout, path)
     table = _table(layers, layout)
     if layers["lm_head"] == layers[table] and ("lm_head" in adapted) != (table in adapted):
         raise CheckpointError(
@@ -418,6 +426,24 @@ def _rank(layer: str, stored: Mapping[str, StoredTensor]) -> int | None:
 
 def _value_for(layer: str, by_ending: Mapping[str, Any], default: Any) -> Any:
     return next((value for ending, value in by_ending.items() if ends_with(layer, ending)), default)
+
+
+def _check_named(
+    settings: Mapping[str, Any], adapted: Collection[str], layers: Mapping[str, list[str]], layout: Layout, path: Path
+) -> None:
+    """CheckpointError if the tensors adapt no layer of this model, or others than the settings name."""
+    if not adapted:
+        raise CheckpointError(
+            f"{path} targets {settings.get('target_modules')!r}, and its tensors belong to no layer of this "
+            f"{layout.title}: the adapter is for another kind of model"
+        )
+    try:
+        named = _named(settings, layers, layout)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged: {error}. Fetch it again") from None
+    if named is not None and (odd := sorted(named ^ set(adapted))):
+        fault = "lacks the update of" if odd[0] in named else "holds, against its configuration, an update of"
+        raise CheckpointError(f"{path.parent} {fault} {odd[0]} ({len(odd)} such): fetch it again")
 
 
 def _named(settings: Mapping[str, Any], layers: Mapping[str, list[str]], layout: Layout) -> set[str] | None:

@@ -657,8 +657,8 @@ def test_settings_at_their_defaults_are_accepted(tmp_path, gpt2):
         ({"target_modules": [1]}, "adapter_config.json is damaged"),
         ({"target_modules": ["q_proj", "v_proj"]}, "holds, against its configuration"),
         ({"r": 3}, "the rank 3, its tensors have 2"),
-        ({"target_modules": ["c_attn", "mlp.c_proj"]}, r"lacks transformer\.h\.0\.mlp\.c_proj\.lora_A"),
-        ({"target_modules": ["h.0.attn.c_attn"]}, r"holds, against its configuration, transformer\.h\.1"),
+        ({"target_modules": ["c_attn", "mlp.c_proj"]}, r"lacks the update of transformer\.h\.0\.mlp\.c_proj"),
+        ({"target_modules": ["h.0.attn.c_attn"]}, r"holds, against its configuration, an update of transformer\.h\.1"),
         ({"bias": "all"}, r"lacks transformer\.h\.0\.attn\.c_attn\.bias"),
     ],
 )
