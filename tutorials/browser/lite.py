@@ -50,6 +50,13 @@ def write_lite(folder: Path) -> None:
     config = json.loads((folder / "jupyter-lite.json").read_text("utf-8"))
     config["jupyter-config-data"].update(settings(extension))
     _write(folder / "jupyter-lite.json", json.dumps(config).encode())
+    english = {"en": {"displayName": "English", "nativeName": "English"}}
+    for path, content in (
+        ("build/schemas/all_federated.json", []),
+        ("api/translations/all.json", {"data": english, "message": ""}),
+        ("api/translations/en.json", {"data": {}, "message": ""}),
+    ):
+        _write(folder / path, json.dumps(content).encode())
     write_contents(folder, contents())
 
 
@@ -67,7 +74,7 @@ def settings(extension: Mapping[str, bytes]) -> dict[str, Any]:
     build = json.loads(extension["package.json"])["jupyterlab"]["_build"]
     index = hashlib.sha256(extension["static/pypi/all.json"]).hexdigest()
     kernel = {
-        "pyodideUrl": "../pyodide/pyodide.mjs",
+        "pyodideUrl": "./../pyodide/pyodide.mjs",
         "disablePyPIFallback": True,
         "pipliteUrls": [f"./extensions/{EXTENSION}/static/pypi/all.json?sha256={index}"],
         "loadPyodideOptions": {"packages": PACKAGES},
