@@ -107,6 +107,7 @@ async function reset(keepGhost = true) {
     say(error.message.trim().split("\n").at(-1).replace(/^\w+Error: /, ""));
     return enable();
   }
+  byId("count").textContent = points[0].step;
   toAddress();
   toForm();
   await layers();
@@ -126,8 +127,7 @@ async function layers() {
 async function draw() {
   figure.draw(await lab.call("picture", byId("layer").value));
   figure.drawLines(points, ghost, labels());
-  const { step, trained, all } = points.at(-1);
-  byId("count").textContent = step;
+  const { trained, all } = points.at(-1);
   byId("trained").textContent = `${trained.toLocaleString("en")} numbers train, ${all.toLocaleString("en")} are frozen.`;
   drawn = performance.now();
 }
@@ -272,6 +272,7 @@ byId("slow")?.addEventListener("click", async () => {
     await new Promise((next) => setTimeout(next, wait));
   }
   points.push(await lab.call("measure"));
+  byId("count").textContent = points.at(-1).step;
   await draw();
 });
 
