@@ -28,7 +28,7 @@ EXERCISE = Exercise(
     minutes=30,
     functions={"layer_norm_backward": layer_norm_backward},
     inputs={"dy": Floats("n d"), "x": Floats("n d"), "gamma": Floats("d"), "eps": OneOf((0.5, 0.1, 1e-3))},
-    sizes={"d": (2, 5)},
+    sizes={"d": (1, 5)},
     magnitude=magnitude,
     outputs=(
         "dx = (g - mean(g) - xhat mean(g xhat)) / sqrt(var + eps), g = dy gamma",
