@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from hypothesis import strategies as st
 
-from minilora import GPT, GPTConfig, ops
+from minilora import GPT, GPTConfig, LoraConfig, add_lora, ops
 from minilora.llama import Llama, LlamaConfig
 from minilora.machine.backend import to_host
+from minilora.nn import Decoder, Model
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -37,7 +40,17 @@ def gpt(config: GPTConfig = TINY, seed: int = 0) -> GPT:
     return scramble(GPT(config), seed)
 
 
-def scramble(model: GPT, seed: int = 0) -> GPT:
+def adapted(model: Model, lora: LoraConfig, seed: int = 0) -> Model:
+    """The model with a LoRA as if trained: new numbers for all that trains."""
+    add_lora(model, lora)
+    rng = np.random.default_rng(seed)
+    for parameter in model.parameters:
+        if parameter.trainable:
+            parameter.data[...] = 0.2 * rng.standard_normal(parameter.shape)
+    return model
+
+
+def scramble(model: Model, seed: int = 0) -> Model:
     """New numbers for every parameter, B of a LoRA among them.
 
     The embeddings dominate the residual stream, as in a trained model, so the blocks' rounding is not magnified.
@@ -65,9 +78,18 @@ def loss_of(model: GPT, tokens: np.ndarray, targets: np.ndarray, weights: np.nda
     return float((weights.ravel() * nll).sum() / weights.sum())
 
 
-def bits(model: GPT) -> dict[str, bytes]:
+def bits(model: Decoder) -> dict[str, bytes]:
     """Name -> the bytes of each parameter: equal exactly when no bit has changed."""
     return {name: to_host(p.data).tobytes() for name, p in model.named_parameters().items()}
+
+
+@contextmanager
+def refused(model: Decoder, message: str, error: type[Exception] = ValueError) -> Iterator[None]:
+    """What is done inside raises this error, with a message that matches, and moves no bit of the model."""
+    before = bits(model)
+    with pytest.raises(error, match=message):
+        yield
+    assert bits(model) == before
 
 
 # 4 heads share 2 keys; a head has another size than width / heads.

@@ -205,8 +205,12 @@ def reference_logits(model: GPT, tokens: np.ndarray) -> Bounded:
 
 
 def reference_loss(model: GPT, tokens: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> Bounded:
+    return weighted_loss(reference_logits(model, tokens), targets, weights, model.config.dtype)
+
+
+def weighted_loss(logits: Bounded, targets: np.ndarray, weights: np.ndarray, dtype: str) -> Bounded:
     """sum(w * NLL) / sum(w): each of the N terms meets N additions, a product, and the roundings of w / sum(w)."""
-    nll = Reference(model.config.dtype).cross_entropy(reference_logits(model, tokens), targets)
+    nll = Reference(dtype).cross_entropy(logits, targets)
     w = weights / weights.sum()
-    own = gamma(2 * w.size + 3, model.config.dtype) * (w * nll.size).sum()
+    own = gamma(2 * w.size + 3, dtype) * (w * nll.size).sum()
     return Bounded((w * nll.value).sum(), (w * nll.error).sum() + own)

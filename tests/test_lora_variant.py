@@ -25,7 +25,7 @@ from minilora.lora import LoraCache, LoraLinear, lora_config
 from minilora.nn import Parameter, accumulate
 from minilora.testing.bounds import gamma
 from tests.finite_differences import assert_gradient
-from tests.models import batch, bits, gpt, loss_of
+from tests.models import adapted, batch, bits, gpt, loss_of
 
 
 class GainLinear(LoraLinear):
@@ -67,12 +67,8 @@ class GainConfig(LoraConfig):
 CONFIG = GainConfig(r=2, lora_alpha=2, target_modules=("q_proj", "down_proj"))
 
 
-def trained(seed: int = 3):
-    model, rng = add_lora(gpt(), CONFIG), np.random.default_rng(seed)
-    for parameter in model.named_parameters().values():
-        if parameter.trainable:
-            parameter.data += 0.3 * rng.standard_normal(parameter.shape)
-    return model
+def trained():
+    return adapted(gpt(), CONFIG)
 
 
 def test_its_own_parameters_train_and_its_gradients_are_the_central_differences():

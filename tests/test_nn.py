@@ -1,6 +1,6 @@
 """Parameters have names and flags, modules are a tree, layers cache only what backward will read."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minilora import GPT, LoraConfig, LoraError, add_lora, loss_and_grads, merge, ops, unmerge
+from minilora.llama import Llama
 from minilora.nn import (
     Embedding,
     LayerNorm,
@@ -21,7 +22,7 @@ from minilora.nn import (
     normal,
     unwrapped,
 )
-from tests.models import TINY, batch, bits, gpt
+from tests.models import LLAMAS, TINY, TINY_LLAMA, assert_same, batch, bits, gpt, llama, refused
 
 x = np.random.default_rng(0).standard_normal((2, 3))
 dy = np.random.default_rng(1).standard_normal((2, 4))
@@ -36,7 +37,7 @@ def linear() -> Linear:
 # ------------------------------------------------------------------------------------------------- tree
 
 
-def test_parameters_have_the_names_of_the_design_in_the_models_order():
+def test_parameters_know_their_names_which_are_those_of_the_design_in_the_models_order():
     block = [
         *("ln_1.weight", "ln_1.bias"),
         *(f"attn.{p}.{w}" for p in ("q_proj", "k_proj", "v_proj", "o_proj") for w in ("weight", "bias")),
@@ -44,11 +45,9 @@ def test_parameters_have_the_names_of_the_design_in_the_models_order():
         *(f"mlp.{p}.{w}" for p in ("up_proj", "down_proj") for w in ("weight", "bias")),
     ]
     expected = ["wte.weight", "wpe.weight", *(f"blocks.{i}.{name}" for i in range(2) for name in block)]
-    assert list(gpt().named_parameters()) == [*expected, "ln_f.weight", "ln_f.bias"]
-
-
-def test_a_parameter_knows_its_own_name():
-    assert all(p.name == name for name, p in gpt().named_parameters().items())
+    parameters = gpt().named_parameters()
+    assert list(parameters) == [*expected, "ln_f.weight", "ln_f.bias"]
+    assert all(p.name == name for name, p in parameters.items())
 
 
 def test_a_shared_parameter_is_listed_once():
@@ -58,15 +57,11 @@ def test_a_shared_parameter_is_listed_once():
     assert list(tree.named_parameters()) == ["first.weight"]
 
 
-def test_a_submodule_can_be_replaced_by_its_path():
+def test_a_submodule_can_be_replaced_by_its_path_and_a_block_by_its_number():
     model, layer = gpt(), linear()
     model.replace({"blocks.1.mlp.up_proj": layer})
     assert model.get_submodule("blocks.1.mlp.up_proj") is layer
     assert layer.weight.name == "blocks.1.mlp.up_proj.weight"
-
-
-def test_a_block_can_be_replaced_by_its_number():
-    model = gpt()
     model.replace({"blocks.0": model.blocks[1]})
     assert model.blocks[0] is model.blocks[1]
 
@@ -132,9 +127,8 @@ def test_gradients_go_through_a_wrapper_as_through_its_base():
         if name.endswith("factor"):
             parameter.data[...] = 1
     _, wrapped = loss_and_grads(model, tokens, targets, weights)
-    for name, gradient in plain.items():
-        np.testing.assert_array_equal(wrapped[name], gradient)
     assert len(wrapped) == len(plain) + 3
+    assert_same({name: gradient for name, gradient in wrapped.items() if name in plain}, plain)
 
 
 def test_freezing_a_module_freezes_what_is_below_it_and_nothing_else():
@@ -173,11 +167,19 @@ def test_a_state_dict_is_a_copy():
 )
 def test_a_state_that_does_not_fit_changes_nothing(change, message):
     model = gpt(seed=0)
-    before, state = bits(model), gpt(seed=1).state_dict()
+    state = gpt(seed=1).state_dict()
     change(state)
-    with pytest.raises(ValueError, match=message):
+    with refused(model, message):
         model.load_state_dict(state)
-    assert bits(model) == before
+
+
+@pytest.mark.parametrize("odd", [np.array(["x"] * 4), np.ones(4, complex), np.array([None] * 4), np.ones(4, bool)])
+def test_an_array_of_another_kind_in_the_last_place_changes_nothing(odd):
+    state = gpt(seed=1).state_dict()
+    last = list(state)[-1]
+    state[last] = np.resize(odd, state[last].shape)
+    with refused(model := gpt(), f"{last} is of the type .*: give real numbers"):
+        model.load_state_dict(state)
 
 
 def test_a_state_takes_the_models_precision():
@@ -274,32 +276,104 @@ def test_a_caches_bytes_are_those_of_its_arrays(sizes):
     assert cache_bytes(cache) == sum(12 * n for n in sizes)
 
 
-def test_an_array_that_is_in_a_cache_twice_counts_once():
-    array = np.zeros(10)
-    assert cache_bytes((array, [array])) == 80
-
-
-def test_a_view_counts_as_the_array_that_it_keeps_alive():
+def test_an_array_counts_once_however_often_it_or_a_view_of_it_is_in_a_cache():
+    """A view keeps the whole array alive."""
     array = np.zeros((10, 10))
-    assert cache_bytes((array[0], array.T[:2])) == 800
+    assert cache_bytes((array, [array])) == cache_bytes((array[0], array.T[:2])) == 800
 
 
 def test_the_weights_of_a_merged_lora_are_not_a_state():
     model = merge(add_lora(gpt(), LoraConfig(r=2)))
-    before = bits(model)
     for use in (model.state_dict, lambda: model.load_state_dict({})):
-        with pytest.raises(LoraError, match=r"call unmerge\(model\).*or remove_lora\(model\)"):
+        with refused(model, r"call unmerge\(model\).*or remove_lora\(model\)", LoraError):
             use()
-    assert bits(model) == before
-    assert unmerge(model).state_dict().keys() == before.keys()
+    assert unmerge(model).state_dict().keys() == bits(model).keys()
 
 
-@pytest.mark.parametrize("odd", [np.array(["x"] * 4), np.ones(4, complex), np.array([None] * 4), np.ones(4, bool)])
-def test_an_array_of_another_kind_in_the_last_place_changes_nothing(odd):
-    model = gpt()
-    before, state = bits(model), gpt(seed=1).state_dict()
-    last = list(state)[-1]
-    state[last] = np.resize(odd, state[last].shape)
-    with pytest.raises(ValueError, match=f"{last} is of the type .*: give real numbers"):
-        model.load_state_dict(state)
-    assert bits(model) == before
+# ------------------------------------------------------------------------- the decoder, in every architecture
+
+decoders = pytest.mark.parametrize("make", [gpt, lambda: llama(LLAMAS["qwen3"])], ids=["GPT-2", "Qwen3"])
+
+
+@decoders
+def test_a_position_sees_no_later_token(make):
+    model, tokens = make(), batch()[0]
+    changed = tokens.copy()
+    changed[:, -1] = (changed[:, -1] + 1) % 7
+    np.testing.assert_array_equal(model(tokens)[:, :-1], model(changed)[:, :-1])
+    assert not np.array_equal(model(tokens)[:, -1], model(changed)[:, -1])
+
+
+@decoders
+@pytest.mark.parametrize("dtype", ["uint8", "int32", "int64"])
+def test_tokens_may_be_of_any_integer_type(make, dtype):
+    tokens = batch()[0]
+    np.testing.assert_array_equal(make()(tokens.astype(dtype)), make()(tokens))
+
+
+@decoders
+def test_forward_and_backward_write_to_no_parameter(make):
+    model = make()
+    for parameter in model.parameters:
+        parameter.data.setflags(write=False)
+    loss_and_grads(model, *batch())
+
+
+@decoders
+@given(data=st.data())
+def test_gradients_are_those_of_the_trainable_parameters_and_the_same_as_without_freezing(make, data):
+    model = make()
+    trainable = data.draw(st.sets(st.sampled_from(sorted(model.named_parameters())), min_size=1))
+    _, everything = loss_and_grads(model, *batch())
+    for name, parameter in model.named_parameters().items():
+        parameter.trainable = name in trainable
+    _, grads = loss_and_grads(model, *batch())
+    assert_same(grads, {name: everything[name] for name in trainable})
+
+
+@pytest.mark.parametrize(("kind", "config"), [(GPT, TINY), (Llama, TINY_LLAMA)])
+def test_the_seed_decides_every_weight(kind, config):
+    assert bits(kind(config, seed=3)) == bits(kind(config, seed=3)) != bits(kind(config, seed=4))
+
+
+@pytest.mark.parametrize(
+    ("tokens", "message"),
+    [
+        (np.zeros((1, 6), dtype=int), "give 1 to 5, the model.s max_tokens"),
+        (np.zeros((1, 0), dtype=int), "give 1 to 5, the model.s max_tokens"),
+        (np.zeros(3, dtype=int), r"shape \(B, T\)"),
+        (np.zeros((1, 3)), "dtype float64: give whole numbers"),
+        (np.array([[0, 7]]), "vocabulary is 0 to 6"),
+        (np.array([[-1, 0]]), "vocabulary is 0 to 6"),
+    ],
+)
+def test_tokens_that_the_model_cannot_take_are_refused(tokens, message):
+    with pytest.raises(ValueError, match=message):
+        gpt()(tokens)
+
+
+@pytest.mark.parametrize(
+    ("config", "change", "message"),
+    [
+        (TINY, {"n_layer": 0}, "at least 1"),
+        (TINY, {"vocab_size": -1}, "at least 1"),
+        (TINY, {"n_embd": 6.0}, "whole number"),
+        (TINY, {"n_head": True}, "whole number"),
+        (TINY, {"n_head": 4}, "multiple of n_head"),
+        (TINY, {"dtype": "float16"}, 'use "float32"'),
+        (TINY_LLAMA, {"num_hidden_layers": 0}, "at least 1"),
+        (TINY_LLAMA, {"hidden_size": 6.0}, "whole number"),
+        (TINY_LLAMA, {"head_dim": 3}, "odd"),
+        (TINY_LLAMA, {"num_attention_heads": 3}, "multiple"),
+        (TINY_LLAMA, {"rms_norm_eps": 0.0}, "above 0"),
+        (TINY_LLAMA, {"dtype": "bfloat16"}, 'use "float32"'),
+    ],
+)
+def test_an_impossible_config_is_refused(config, change, message):
+    with pytest.raises(ValueError, match=message):
+        replace(config, **change)
+
+
+@pytest.mark.parametrize("config", [TINY, *LLAMAS.values()])
+def test_a_config_is_made_of_plain_numbers(config):
+    assert type(config)(**asdict(config)) == config

@@ -2,7 +2,9 @@
 
 import inspect
 import math
+from collections.abc import Callable
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,9 +34,16 @@ def assert_within(got: np.ndarray, expected: Bounded) -> None:
     np.testing.assert_array_less(np.abs(got - expected.value), 2 * expected.error + np.finfo(np.float64).tiny)
 
 
-def loss_rounding(dy: np.ndarray, y: Bounded) -> float:
-    """The error of sum(dy * y): from the error of y, and from its own roundings."""
-    return float((np.abs(dy) * (y.error + gamma(y.value.size + 1, "float64") * y.size)).sum())
+def assert_derivatives(forward: Callable[[], np.ndarray], dy: np.ndarray, y: Bounded, *found: tuple[Any, Any]) -> None:
+    """Each (gradient, input) is the derivative of sum(dy * forward()), which errs by that of `y` and its own."""
+    rounding = float((np.abs(dy) * (y.error + gamma(y.value.size + 1, "float64") * y.size)).sum())
+    for gradient, x in found:
+        assert_gradient(gradient, lambda: float((dy * forward()).sum()), x, rounding)
+
+
+def larger(x: np.ndarray) -> Bounded:
+    """What is at least as large as x while it is moved for a difference."""
+    return exactly(np.abs(x) + 1)
 
 
 # ---------------------------------------------------------------------------------------------- linear
@@ -61,14 +70,8 @@ def test_linear_treats_every_leading_axis_as_rows(seed, leading, k, d):
 @given(seeds, sides, sides, sides)
 def test_linear_derivatives(seed, n, k, d):
     x, W, b, dy = gaussian(seed, (n, k), (d, k), (d,), (n, d))
-    rounding = loss_rounding(dy, f.linear(exactly(np.abs(x) + 1), exactly(np.abs(W) + 1), exactly(np.abs(b) + 1)))
-
-    def loss():
-        return float((dy * ops.linear(x, W, b)).sum())
-
-    assert_gradient(ops.linear_dx(dy, W), loss, x, rounding)
-    assert_gradient(ops.linear_dW(dy, x), loss, W, rounding)
-    assert_gradient(ops.linear_db(dy), loss, b, rounding)
+    gradients = (ops.linear_dx(dy, W), x), (ops.linear_dW(dy, x), W), (ops.linear_db(dy), b)
+    assert_derivatives(lambda: ops.linear(x, W, b), dy, f.linear(larger(x), larger(W), larger(b)), *gradients)
 
 
 # ------------------------------------------------------------------------------------------- embedding
@@ -121,15 +124,10 @@ def test_layer_norm_derivatives(seed, n, d):
     rng = np.random.default_rng(seed)
     x = rng.permuted(np.tile(np.linspace(-2, 2, d), (n, 1)), axis=1) + rng.uniform(-0.5, 0.5, (n, d))
     _, xhat, rstd = ops.layer_norm(x, weight, bias, 1e-5)
-    y = f.layer_norm(exactly(x), exactly(np.abs(weight) + 1), exactly(np.abs(bias) + 1))
-    rounding = loss_rounding(dy, y)
-
-    def loss():
-        return float((dy * ops.layer_norm(x, weight, bias, 1e-5)[0]).sum())
-
-    assert_gradient(ops.layer_norm_dx(dy, xhat, rstd, weight), loss, x, rounding)
-    assert_gradient(ops.layer_norm_dgamma(dy, xhat), loss, weight, rounding)
-    assert_gradient(ops.linear_db(dy), loss, bias, rounding)
+    gradients = (ops.layer_norm_dx(dy, xhat, rstd, weight), x), (ops.layer_norm_dgamma(dy, xhat), weight)
+    y = f.layer_norm(exactly(x), larger(weight), larger(bias))
+    gradients += ((ops.linear_db(dy), bias),)
+    assert_derivatives(lambda: ops.layer_norm(x, weight, bias, 1e-5)[0], dy, y, *gradients)
 
 
 # --------------------------------------------------------------------------------------------- RMSNorm
@@ -147,60 +145,44 @@ def test_rms_norm_derivatives(seed, n, d):
     # Rows near zero would be too steep for differences.
     x = np.random.default_rng(seed).uniform(0.5, 2, (n, d)) * np.where(np.arange(d) % 2, -1, 1)
     _, xhat, rrms = ops.rms_norm(x, weight, 1e-5)
-    rounding = loss_rounding(dy, f.rms_norm(exactly(x), exactly(np.abs(weight) + 1)))
-
-    def loss():
-        return float((dy * ops.rms_norm(x, weight, 1e-5)[0]).sum())
-
-    assert_gradient(ops.rms_norm_dx(dy, xhat, rrms, weight), loss, x, rounding)
-    assert_gradient(ops.layer_norm_dgamma(dy, xhat), loss, weight, rounding)
+    gradients = (ops.rms_norm_dx(dy, xhat, rrms, weight), x), (ops.layer_norm_dgamma(dy, xhat), weight)
+    y = f.rms_norm(exactly(x), larger(weight))
+    assert_derivatives(lambda: ops.rms_norm(x, weight, 1e-5)[0], dy, y, *gradients)
 
 
-# ------------------------------------------------------------------------------------------------ GELU
+# ----------------------------------------------------------------------------------------- GELU and SiLU
+
+# The function, its derivative from (dy, x, y, what the function keeps), and the reference.
+activations = pytest.mark.parametrize(
+    ("act", "act_dx", "reference"),
+    [
+        (ops.gelu, ops.gelu_dx, f.gelu),
+        (ops.silu, lambda dy, x, y, s: ops.silu_dx(dy, y, s), f.silu),
+    ],
+    ids=["gelu", "silu"],
+)
 
 
-@given(seeds, sides, sides)
-def test_gelu_is_the_tanh_form(seed, n, d):
+@activations
+@given(seed=seeds, n=sides, d=sides)
+def test_an_activation_is_the_formula(act, act_dx, reference, seed, n, d):
     x = 3 * gaussian(seed, (n, d))[0]
-    assert_within(ops.gelu(x)[0], f.gelu(exactly(x)))
+    assert_within(act(x)[0], reference(exactly(x)))
 
 
-def test_gelu_of_large_numbers_is_the_number_or_zero():
+@activations
+def test_an_activation_of_large_numbers_is_the_number_or_zero(act, act_dx, reference):
     x = np.array([-1e30, -100.0, 0.0, 100.0, 1e30])
-    y, phi = ops.gelu(x)
+    y, kept = act(x)
     np.testing.assert_array_equal(y, [0, 0, 0, 100, 1e30])
-    np.testing.assert_array_equal(ops.gelu_dx(np.ones(5), x, y, phi), [0, 0, 0.5, 1, 1])
+    np.testing.assert_array_equal(act_dx(np.ones(5), x, y, kept), [0, 0, 0.5, 1, 1])
 
 
-@given(seeds, sides, sides)
-def test_gelu_derivative(seed, n, d):
+@activations
+@given(seed=seeds, n=sides, d=sides)
+def test_the_derivative_of_an_activation(act, act_dx, reference, seed, n, d):
     x, dy = gaussian(seed, (n, d), (n, d))
-    y, phi = ops.gelu(x)
-    rounding = loss_rounding(dy, f.gelu(exactly(np.abs(x) + 1)))
-    assert_gradient(ops.gelu_dx(dy, x, y, phi), lambda: float((dy * ops.gelu(x)[0]).sum()), x, rounding)
-
-
-# ------------------------------------------------------------------------------------------------ SiLU
-
-
-@given(seeds, sides, sides)
-def test_silu_is_x_times_the_logistic_function(seed, n, d):
-    x = 3 * gaussian(seed, (n, d))[0]
-    assert_within(ops.silu(x)[0], f.silu(exactly(x)))
-
-
-def test_silu_of_large_numbers_is_the_number_or_zero():
-    x = np.array([-1e30, -100.0, 0.0, 100.0, 1e30])
-    y, s = ops.silu(x)
-    np.testing.assert_array_equal(y, [0, 0, 0, 100, 1e30])
-    np.testing.assert_array_equal(ops.silu_dx(np.ones(5), y, s), [0, 0, 0.5, 1, 1])
-
-
-@given(seeds, sides, sides)
-def test_silu_derivative(seed, n, d):
-    x, dy = gaussian(seed, (n, d), (n, d))
-    rounding = loss_rounding(dy, f.silu(exactly(np.abs(x) + 1)))
-    assert_gradient(ops.silu_dx(dy, *ops.silu(x)), lambda: float((dy * ops.silu(x)[0]).sum()), x, rounding)
+    assert_derivatives(lambda: act(x)[0], dy, reference(larger(x)), (act_dx(dy, x, *act(x)), x))
 
 
 # ---------------------------------------------------------------------------------- rotary positions
@@ -232,8 +214,8 @@ def test_turned_queries_and_keys_see_their_distance_only(seed, T, half, shift):
 def test_rotary_derivative(seed, H, T, half):
     x, dy = gaussian(seed, (2, H, T, 2 * half), (2, H, T, 2 * half))
     cos, sin = angles(T, 2 * half)
-    rounding = loss_rounding(dy, f.rotary(exactly(np.abs(x) + 1), 100.0))
-    assert_gradient(ops.rotary_dx(dy, cos, sin), lambda: float((dy * ops.rotary(x, cos, sin)).sum()), x, rounding)
+    y = f.rotary(larger(x), 100.0)
+    assert_derivatives(lambda: ops.rotary(x, cos, sin), dy, y, (ops.rotary_dx(dy, cos, sin), x))
 
 
 # ------------------------------------------------------------------------------------ causal attention
@@ -259,17 +241,11 @@ def test_attention_is_the_formula(seed, shapes):
 @given(seeds, attention_shapes(shared_by=3))
 def test_attention_derivatives(seed, shapes):
     q, k, v, dy = gaussian(seed, shapes[0], shapes[1], shapes[1], shapes[0])
-    y, P = ops.causal_attention(q, k, v)
     each_head = [exactly(x.repeat(q.shape[1] // x.shape[1], axis=1)) for x in (k, np.abs(v) + 1)]
-    rounding = loss_rounding(dy, f.attention(exactly(q), *each_head))
-
-    def loss():
-        return float((dy * ops.causal_attention(q, k, v)[0]).sum())
-
-    dS = ops.causal_attention_dscores(dy, v, y, P)
-    assert_gradient(ops.causal_attention_dq(dS, q, k), loss, q, rounding)
-    assert_gradient(ops.causal_attention_dk(dS, q, k), loss, k, rounding)
-    assert_gradient(ops.causal_attention_dv(dy, v, P), loss, v, rounding)
+    found = value_and_gradients(ops, q, k, v, dy)
+    gradients = (found["dq"], q), (found["dk"], k), (found["dv"], v)
+    y = f.attention(exactly(q), *each_head)
+    assert_derivatives(lambda: ops.causal_attention(q, k, v)[0], dy, y, *gradients)
 
 
 def value_and_gradients(module: ModuleType, q, k, v, dy) -> dict[str, np.ndarray]:
@@ -337,12 +313,8 @@ def test_cross_entropy_derivative(seed, n, V):
     logits, weights = gaussian(seed, (n, V), (n,))
     targets = np.random.default_rng(seed).integers(V, size=n)
     _, P = ops.cross_entropy(logits, targets)
-    rounding = loss_rounding(weights, f.cross_entropy(exactly(logits), targets))
-
-    def loss():
-        return float(weights @ ops.cross_entropy(logits, targets)[0])
-
-    assert_gradient(ops.cross_entropy_dlogits(P, targets, weights), loss, logits, rounding)
+    gradient, nll = ops.cross_entropy_dlogits(P, targets, weights), f.cross_entropy(exactly(logits), targets)
+    assert_derivatives(lambda: ops.cross_entropy(logits, targets)[0], weights, nll, (gradient, logits))
 
 
 # --------------------------------------------------------------------------------------------- dropout

@@ -11,7 +11,7 @@ from minilora import Adam, clip_grad_norm, warmup_cosine
 from minilora.nn import Module, Parameter
 from minilora.optim import global_norm
 from minilora.testing.bounds import gamma
-from tests.models import assert_same, bits, seeds
+from tests.models import assert_same, bits, refused, seeds
 
 settings = st.fixed_dictionaries(
     {
@@ -138,10 +138,10 @@ def test_a_saved_optimizer_goes_on_bit_for_bit(seed, before, after):
 def test_a_gradient_of_no_trainable_parameter_is_refused_before_any_change(name):
     model = Two()
     model.W.trainable = False
-    before, optimizer = bits(model), Adam(model)
-    with pytest.raises(ValueError, match=f"{name} has a gradient but is not a trainable parameter"):
+    optimizer = Adam(model)
+    with refused(model, f"{name} has a gradient but is not a trainable parameter"):
         optimizer.step({"b": np.ones(4), name: np.ones((3, 2))})
-    assert bits(model) == before and optimizer.t == 0
+    assert optimizer.t == 0
 
 
 NO_RATES = [-1, math.nan, math.inf, "0.1", None, True, np.zeros(2)]
@@ -161,12 +161,11 @@ def test_an_impossible_decay_of_the_averages_is_refused():
 
 @pytest.mark.parametrize("value", NO_RATES, ids=repr)
 def test_a_learning_rate_that_is_none_is_refused_before_any_change(value):
-    model = Two()
-    before, optimizer = bits(model), Adam(model)
+    optimizer = Adam(model := Two())
     optimizer.lr = value
-    with pytest.raises(ValueError, match=r"lr is .*: give a finite number of at least 0"):
+    with refused(model, r"lr is .*: give a finite number of at least 0"):
         optimizer.step({"b": np.ones(4)})
-    assert bits(model) == before and optimizer.t == 0
+    assert optimizer.t == 0
 
 
 def test_the_state_is_the_same_on_every_platform(monkeypatch):

@@ -14,7 +14,7 @@ from minilora.adapters.arithmetic import compress, update_svd, weighted_sum
 from minilora.adapters.bank import AdapterBank
 from minilora.files.adapter import Adapter, adapter_of, read_adapter, write_adapter
 from minilora.testing.bounds import gamma
-from tests.models import TINY, batch, gpt, scramble, seeds
+from tests.models import TINY, adapted, batch, gpt, scramble, seeds
 
 CONFIGS = (
     LoraConfig(r=2, lora_alpha=3, target_modules=("q_proj", "v_proj")),
@@ -27,11 +27,7 @@ weights = st.floats(-4, 4, allow_subnormal=False).map(lambda w: w if abs(w) > 1e
 
 def adapter(config: LoraConfig, seed: int = 0) -> Adapter:
     """A trained adapter of gpt(), whose own weights are left as they are."""
-    model, base = add_lora(gpt(), config), gpt()
-    scramble(model, seed)
-    for name, parameter in base.named_parameters().items():
-        model.named_parameters()[name].data[...] = parameter.data
-    return adapter_of(model)
+    return adapter_of(adapted(gpt(), config, seed))
 
 
 def update(a: Adapter, path: str) -> np.ndarray:

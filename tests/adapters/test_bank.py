@@ -28,7 +28,7 @@ from minilora.adapters.bank import AdapterBank
 from minilora.adapters.folder import AdapterFolder
 from minilora.files.adapter import load_adapter, read_adapter, save_adapter, write_adapter
 from minilora.lora import is_merged
-from tests.models import TINY, batch, bits, gpt
+from tests.models import TINY, assert_same, batch, bits, gpt
 from tests.reference import Bounded, gpt2_logits
 
 NAMES = ("a", "b", "c", "d")
@@ -185,8 +185,7 @@ class BankMachine(RuleBasedStateMachine):
         with tempfile.TemporaryDirectory() as folder:
             self.bank.save_adapter(name, f"{folder}/file.npz")
             self.bank.load_adapter("copy", f"{folder}/file.npz")
-        for tensor, array in self.tensors[name].items():
-            np.testing.assert_array_equal(self.bank.adapter("copy").tensors[tensor], array)
+        assert_same(self.bank.adapter("copy").tensors, self.tensors[name])
         self.bank.delete_adapter("copy")
 
     @precondition(lambda self: self.tensors)
@@ -223,8 +222,7 @@ class BankMachine(RuleBasedStateMachine):
     def every_adapter_holds_what_the_record_says(self):
         assert self.bank.adapters.keys() == self.tensors.keys()
         for name, tensors in self.tensors.items():
-            for tensor, array in tensors.items():
-                np.testing.assert_array_equal(self.bank.adapter(name).tensors[tensor], array)
+            assert_same(self.bank.adapter(name).tensors, tensors)
 
     @invariant()
     def the_visible_model_is_the_base_plus_the_sum_of_the_active(self):

@@ -15,6 +15,9 @@ import minilora as ml
 from minilora.cli import main as cli
 from minilora.cli.main import main
 from minilora.pretrain import corpus
+from tests.models import assert_same
+
+SHORT = ["--steps", "2", "--block-size", "16", "--batch-size", "2", "--threads", "1"]
 
 
 @pytest.fixture(scope="module")
@@ -26,16 +29,9 @@ def files(tmp_path_factory):
     (folder / "short.txt").write_bytes(b"too short")
     (folder / "junk.bin").write_bytes(np.random.default_rng(0).bytes(4000))
     (folder / "zeros.bin").write_bytes(bytes(4000))
-    train = ["--steps", "2", "--block-size", "16", "--batch-size", "2", "--threads", "1"]
-    assert main(["train", "--data", str(folder / "text.txt"), "--out", str(folder / "a.npz"), *train]) == 0
+    assert main(["train", "--data", str(folder / "text.txt"), "--out", str(folder / "a.npz"), *SHORT]) == 0
     (folder / "cut.npz").write_bytes((folder / "a.npz").read_bytes()[:-100])
     return folder
-
-
-def run(*arguments, **options):
-    """`minilora ARGUMENTS` in a process of its own."""
-    command = [sys.executable, "-m", "minilora", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, timeout=120, **options)
 
 
 # ---------------------------------------------------------------------------------------------- what works
@@ -90,9 +86,9 @@ def test_train_writes_the_adapter_that_generate_uses(files, capsys):
 
 
 def test_equal_seeds_write_equal_files(files, tmp_path):
-    options = ["--steps", "2", "--block-size", "16", "--batch-size", "2", "--threads", "1", "--seed"]
+    train = ["train", "--data", str(files / "text.txt"), *SHORT]
     for name, seed in (("first", "3"), ("second", "3"), ("other", "4")):
-        assert main(["train", "--data", str(files / "text.txt"), "--out", str(tmp_path / name), *options, seed]) == 0
+        assert main([*train, "--out", str(tmp_path / name), "--seed", seed]) == 0
     first, second, other = ((tmp_path / name).read_bytes() for name in ("first", "second", "other"))
     assert first == second != other
 
@@ -101,9 +97,7 @@ def test_merge_writes_the_model_that_merging_gives(files, tmp_path):
     assert main(["merge", "--adapter", str(files / "a.npz"), "--out", str(tmp_path / "m.npz")]) == 0
     expected, _ = ml.load_base()
     ml.remove_lora(ml.merge(ml.load_adapter(expected, files / "a.npz")))
-    merged = ml.load_model(tmp_path / "m.npz").state_dict()
-    assert merged.keys() == expected.state_dict().keys()
-    assert all(np.array_equal(merged[name], array) for name, array in expected.state_dict().items())
+    assert_same(ml.load_model(tmp_path / "m.npz").state_dict(), expected.state_dict())
 
 
 def test_train_starts_from_the_base_it_is_given(files, tmp_path):
@@ -236,7 +230,8 @@ def test_a_console_with_a_small_character_set_shows_question_marks(monkeypatch):
 
 def test_works_as_a_process_from_any_folder_and_into_a_pipe(tmp_path):
     environment = {**os.environ, "PYTHONIOENCODING": "cp1252", "PYTHONPATH": str(Path(ml.__file__).parents[1])}
-    result = run("info", cwd=tmp_path, env=environment)
+    command = [sys.executable, "-m", "minilora", "info"]
+    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, timeout=120)
     assert (result.returncode, result.stderr) == (0, b"")
     assert b"wte.weight" in result.stdout
 

@@ -154,13 +154,10 @@ def test_train_on_examples(base, capsys, tmp_path, quantized):
     assert code == 0, err
     assert "trainable params" in out and "memory:" in out and "9 examples" in out and "3 steps of 4" in out
     assert read_adapter(tmp_path / "a.npz").quantized == {None: None, "nf4": "NF4", "stored": "Q4_1"}.get(quantized)
-    code, text, err = run(
-        capsys, "generate", "--base", base, *kept, "--adapter", tmp_path / "a.npz", "--prompt", "ab", "--tokens", 3
-    )
+    generate = ["generate", "--base", base, "--adapter", tmp_path / "a.npz", "--prompt", "ab", "--tokens", 3]
+    code, text, err = run(capsys, *generate, *kept)
     assert code == 0 and text.startswith("ab") and not err
-    code, _, err = run(
-        capsys, "generate", "--base", base, "--adapter", tmp_path / "a.npz", "--prompt", "a", "--tokens", 1
-    )
+    code, _, err = run(capsys, *generate)
     assert code == 0 and ("slightly different" in err) == bool(quantized) and len(err.splitlines()) <= 1
 
 
@@ -184,10 +181,9 @@ def test_merge_writes_a_folder_and_export_an_adapter(base, capsys, tmp_path):
     pytest.importorskip("safetensors")
     run(capsys, "data", "e2e", "--examples", 8, "--out", tmp_path / "d.jsonl")
     run(capsys, "train", "--base", base, "--data", tmp_path / "d.jsonl", "--out", tmp_path / "a.npz", "--steps", 1)
-    assert run(capsys, "merge", "--base", base, "--adapter", tmp_path / "a.npz", "--out", tmp_path / "merged")[0] == 0
-    assert (
-        run(capsys, "export", "peft", "--base", base, "--adapter", tmp_path / "a.npz", "--out", tmp_path / "p")[0] == 0
-    )
+    for command, out in ((["merge"], "merged"), (["export", "peft"], "p")):
+        given = ["--base", base, "--adapter", tmp_path / "a.npz", "--out", tmp_path / out]
+        assert run(capsys, *command, *given)[0] == 0
     tokens = np.arange(12)[None]
     adapted = ml.load_adapter(load_llama(base)[0], tmp_path / "a.npz")
     merged, tokenizer = load_llama(tmp_path / "merged")

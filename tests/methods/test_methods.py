@@ -29,11 +29,10 @@ from minilora import (
 from minilora.cli.main import main
 from minilora.files.container import read_file, write_file
 from minilora.methods.method import method_of
-from minilora.testing.bounds import gamma
 from tests.finite_differences import assert_gradient
 from tests.methods.reference_methods import method_logits
-from tests.models import TINY, batch, bits, configs, gpt, loss_of, scramble, seeds
-from tests.reference import Reference
+from tests.models import TINY, batch, bits, configs, gpt, loss_of, refused, scramble, seeds
+from tests.reference import weighted_loss
 
 CONFIG = replace(TINY, block_size=12)
 NOISE = np.random.default_rng(0).integers(7, size=60)
@@ -86,7 +85,7 @@ def trainable(model: GPT) -> dict[str, np.ndarray]:
 
 
 def test_the_methods_are_the_papers_in_its_order():
-    assert list(methods.METHODS) == list(OPTIONS)
+    assert list(methods.METHODS)[: len(OPTIONS)] == list(OPTIONS)
     assert all(name == method.name for name, method in methods.METHODS.items())
 
 
@@ -209,12 +208,11 @@ def test_every_gradient_is_the_central_difference(name):
     tokens, targets, weights = batch(seed=5, B=3)
     assert (tokens == BOUNDARY).any() and not (tokens == BOUNDARY).any(axis=1).all()
     logits = method_logits(model, tokens, BOUNDARY)
-    nll = Reference().cross_entropy(logits, targets)
-    w = weights / weights.sum()
-    rounding = float((w * nll.error).sum() + gamma(2 * w.size + 3, CONFIG.dtype) * (w * nll.size).sum())
+    expected = weighted_loss(logits, targets, weights, CONFIG.dtype)
+    rounding = float(expected.error)
     assert logits.error.max() < 1e-8 * np.abs(logits.value).max()
     loss, grads = loss_and_grads(model, tokens, targets, weights, workers=2)
-    assert abs(loss - (w * nll.value).sum()) <= 2 * rounding
+    assert abs(loss - expected.value) <= 2 * rounding
     assert grads.keys() == trainable(model).keys()
     for parameter, array in trainable(model).items():
         if name == "top2" and array.ndim == 2:  # one row of each of the base's own matrices is enough
@@ -415,13 +413,12 @@ def test_minilora_info_tells_what_a_file_holds(tmp_path, capsys):
 def test_another_base_is_refused_before_any_change(name, tmp_path):
     methods.save_trained(trained(name), tmp_path / "a.npz")
     other = gpt(CONFIG, seed=1)
-    before = bits(other)
     if name == "full":  # which leaves no base
         assert bits(methods.load_trained(other, tmp_path / "a.npz")) == bits(trained(name))
         return
-    with pytest.raises(CheckpointError, match="trained on a different base"):
+    with refused(other, "trained on a different base", CheckpointError):
         methods.load_trained(other, tmp_path / "a.npz")
-    assert bits(other) == before and methods.method_of(other) is None
+    assert methods.method_of(other) is None
     with pytest.raises(CheckpointError, match="is for a base of"):
         methods.load_trained(gpt(TINY), tmp_path / "a.npz")
 
@@ -463,11 +460,9 @@ def test_a_forged_header_is_refused_before_any_change(change, message, tmp_path)
     header, tensors = read_file(tmp_path / "a.npz")
     kept = {key: header[key] for key in ("config", "method", "options", "base_sha256")}
     write_file(tmp_path / "b.npz", "method", {**kept, **change}, tensors)
-    model = gpt(CONFIG)
-    before = bits(model)
-    with pytest.raises(CheckpointError, match=message):
+    with refused(model := gpt(CONFIG), message, CheckpointError):
         methods.load_trained(model, tmp_path / "b.npz")
-    assert bits(model) == before and methods.method_of(model) is None
+    assert methods.method_of(model) is None
 
 
 def test_a_regular_expression_is_saved_as_the_layers_that_it_chose(tmp_path):
@@ -516,12 +511,11 @@ def test_what_cannot_be_saved_or_loaded_now_is_refused(tmp_path):
 )
 def test_options_that_do_not_fit_are_refused_before_any_change(name, options, message):
     model = gpt(CONFIG)
-    before = bits(model)
-    with pytest.raises(ValueError, match=message):
+    with refused(model, message):
         methods.apply(model, name, **options)
     with pytest.raises(ValueError, match=message):
         methods.count(name, CONFIG, **options)
-    assert bits(model) == before and methods.method_of(model) is None
+    assert methods.method_of(model) is None
     assert all(p.trainable for p in model.named_parameters().values())
 
 

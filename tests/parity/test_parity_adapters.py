@@ -218,7 +218,6 @@ def peft_layers(model):
 # -------------------------------------------------------------------------------------- what is refused
 
 BEYOND = {
-    "use_dora": peft.LoraConfig(use_dora=True, target_modules=["c_attn"], fan_in_fan_out=True),
     "lora_bias": peft.LoraConfig(lora_bias=True, target_modules=["c_attn"], fan_in_fan_out=True),
     "modules_to_save": peft.LoraConfig(modules_to_save=["ln_f"], target_modules=["c_attn"], fan_in_fan_out=True),
     "init_lora_weights": peft.LoraConfig(init_lora_weights="pissa", target_modules=["c_attn"], fan_in_fan_out=True),
