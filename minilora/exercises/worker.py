@@ -17,7 +17,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from itertools import combinations
+from itertools import product
 from typing import IO, Any
 
 import numpy as np
@@ -146,12 +146,14 @@ def _shared(value: Any) -> bool:
         return any(step == 0 and side > 1 for step, side in zip(value.strides, value.shape, strict=True))
     parts = list(value.values()) if isinstance(value, dict) else value if isinstance(value, (tuple, list)) else ()
     arrays = [part for part in parts if isinstance(part, np.ndarray)]
-    return any(map(_shared, parts)) or any(_share(*pair) for pair in combinations(arrays, 2))
+    views = [array for array in arrays if array.base is not None]  # others have memory of their own
+    repeated = len(set(map(id, arrays))) < len(arrays)
+    return repeated or any(map(_shared, parts)) or any(_share(*pair) for pair in product(views, arrays))
 
 
 def _share(one: np.ndarray, other: np.ndarray) -> bool:
     try:
-        return np.may_share_memory(one, other) and np.shares_memory(one, other, max_work=1000)
+        return one is not other and np.may_share_memory(one, other) and np.shares_memory(one, other, max_work=1000)
     except np.exceptions.TooHardError:
         return False
 
