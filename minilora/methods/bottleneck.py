@@ -29,8 +29,21 @@ import numpy as np
 
 from minilora import ops
 from minilora.machine.backend import Array
-from minilora.methods.method import Method, whole_number
-from minilora.nn import Cache, Config, Decoder, Gradients, LayerNorm, Linear, Module, Parameter, Rng, Wrapper, normal
+from minilora.methods.method import Method
+from minilora.nn import (
+    Cache,
+    Config,
+    Decoder,
+    Gradients,
+    LayerNorm,
+    Linear,
+    Module,
+    Parameter,
+    Rng,
+    Wrapper,
+    normal,
+    whole_number,
+)
 
 
 class BottleneckCache(NamedTuple):

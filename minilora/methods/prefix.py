@@ -29,8 +29,20 @@ import numpy as np
 
 from minilora.generate import generate
 from minilora.machine.backend import Array, array_module, to_host
-from minilora.methods.method import Method, whole_number
-from minilora.nn import BlockCache, Config, Decoder, Gradients, LayerKV, Parameter, Past, Rng, Stack, accumulate
+from minilora.methods.method import Method
+from minilora.nn import (
+    BlockCache,
+    Config,
+    Decoder,
+    Gradients,
+    LayerKV,
+    Parameter,
+    Past,
+    Rng,
+    Stack,
+    accumulate,
+    whole_number,
+)
 
 
 class Layout(NamedTuple):
