@@ -29,6 +29,7 @@ from minilora.nn import (
     Wrapper,
     accumulate,
     add_terms,
+    generator,
     normal,
     unwrapped,
 )
@@ -477,7 +478,7 @@ def add_lora(model: Tree, config: LoraConfig, seed: int = 0) -> Tree:
     shapes = model.shapes()
     adapted, trained = _adapted(shapes, config), lora_shapes(shapes, config)
     layers = dict(model.named_modules())
-    wrapped = config.wrap_all({path: layers[path] for path in adapted}, np.random.default_rng(seed))
+    wrapped = config.wrap_all({path: layers[path] for path in adapted}, generator(seed))
     model.freeze()
     model.replace(wrapped)
     for name, parameter in model.named_parameters().items():
