@@ -171,14 +171,14 @@ def _names(setting: str, value: Any) -> tuple[str, ...] | str:
     """The setting's value as a string or a tuple of strings; a set in order of name."""
     if isinstance(value, str):
         return value
-    names = tuple(value) if isinstance(value, Iterable) and getattr(value, "ndim", 1) else (value,)
+    names = tuple(value) if isinstance(value, Iterable) and getattr(value, "ndim", None) != 0 else (value,)
     if not all(isinstance(name, str) for name in names):
         raise ValueError(f'{setting} is {value!r}: give layer names, such as ("q_proj", "v_proj")')
     return tuple(sorted(names)) if isinstance(value, (set, frozenset)) else names
 
 
 def _block_numbers(value: Any) -> tuple[int, ...]:
-    several = isinstance(value, Iterable) and getattr(value, "ndim", 1) and not isinstance(value, str)
+    several = isinstance(value, Iterable) and getattr(value, "ndim", None) != 0 and not isinstance(value, str)
     numbers = [*value] if several else [value]
     if not all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n >= 0 for n in numbers):
         raise ValueError(f"layers_to_transform is {value!r}: give the numbers of blocks, such as (0, 1), or None")
