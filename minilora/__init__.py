@@ -17,6 +17,9 @@ from minilora.lora import (
     trainable_report,
     unmerge,
 )
+from minilora.methods.dora import DoraConfig
+from minilora.methods.pissa import OloraConfig, PissaConfig
+from minilora.methods.vera import VeraConfig
 from minilora.nn import Parameter
 from minilora.optim import Adam, clip_grad_norm, warmup_cosine
 from minilora.text import ByteTokenizer, TextData, python_docs, python_source
@@ -32,6 +35,7 @@ __all__ = [
     "Adam",
     "ByteTokenizer",
     "CheckpointError",
+    "DoraConfig",
     "FitResult",
     "GPTConfig",
     "Llama",
@@ -39,8 +43,11 @@ __all__ = [
     "LoraConfig",
     "LoraError",
     "NonFiniteLossError",
+    "OloraConfig",
     "Parameter",
+    "PissaConfig",
     "TextData",
+    "VeraConfig",
     "add_lora",
     "clip_grad_norm",
     "evaluate",

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import islice
@@ -23,7 +23,7 @@ from typing import Any, cast
 import numpy as np
 
 from minilora import ops
-from minilora.files.container import CheckpointError
+from minilora.files.container import CheckpointError, as_path
 from minilora.files.training import load_training, save_training
 from minilora.lora import LoraError, is_merged
 from minilora.machine.backend import Array, Scalar, number
@@ -31,7 +31,13 @@ from minilora.machine.pieces import sum_over_pieces
 from minilora.machine.processes import Comm
 from minilora.machine.progress import Progress
 from minilora.machine.watch import NonFiniteLossError, Watch
-from minilora.nn import Decoder, Gradients, Rng
+from minilora.nn import (
+    Decoder,
+    Gradients,
+    Rng,
+    check_type,
+    generator,
+)
 from minilora.optim import Adam, clip_grad_norm
 from minilora.text import Batch, Data, TextData
 
@@ -60,6 +66,7 @@ def loss_and_grads(
     LoraError while a LoRA is merged; ValueError for wrong shapes, weights that sum to 0, or nothing to train.
     """
     check_counts(workers=workers)
+    check_type("rng", rng, (np.random.Generator, type(None)), "give np.random.default_rng(seed), or None")
     tokens, targets, weights = checked_batch(tokens, targets, weights, model.vocab_size)
     if is_merged(model):
         raise LoraError("the LoRA is merged into the weights: call unmerge(model) before you train")
@@ -86,7 +93,10 @@ def checked_batch(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """tokens, targets and weights as (B, T) arrays, the weights in float64.  ValueError if they make no sense."""
     tokens, targets = np.asarray(tokens), np.asarray(targets)
-    weights = np.ones(tokens.shape) if weights is None else np.asarray(weights, dtype=np.float64)
+    weights = np.ones(tokens.shape) if weights is None else np.asarray(weights)
+    if weights.size and weights.dtype.kind not in "fiub":
+        raise ValueError(f"the weights are of type {weights.dtype}: give one number for each target, or None")
+    weights = weights.astype(np.float64)
     if tokens.ndim != 2 or targets.shape != tokens.shape or weights.shape != tokens.shape or not tokens.size:
         raise ValueError(
             f"tokens {tokens.shape}, targets {targets.shape} and weights {weights.shape} must all be the same (B, T)"
@@ -174,6 +184,7 @@ def fit(
     lr: float | Callable[[int], float] = 1e-3,
     batch_size: int = 16,
     weight_decay: float = 0.0,
+    lr_factor: Mapping[str, float] | None = None,
     clip: float | None = 1.0,
     validation: Data | Array | None = None,
     eval_every: int = 100,
@@ -192,6 +203,7 @@ def fit(
 
     data        `TextData`, anything with its `sample` and `batches`, or a 1-D array of tokens
     lr          a learning rate, or a function from the step (0, 1, ...) to one, such as `warmup_cosine`
+    lr_factor   a parameter's name, or its ending, -> what `lr` is multiplied by there: see `Adam`
     clip        the largest allowed global norm of the gradients, or None
     validation  data to evaluate before the first step, every `eval_every` steps and after the last
     patience    stop after this many evaluations in a row without a new best, and put the best weights back
@@ -205,15 +217,17 @@ def fit(
     error's step and weights are the same.
     ValueError for a setting out of range. FileExistsError if there is a checkpoint and `resume` is False,
     FileNotFoundError if there is none and it is True, CheckpointError if it is from a run with a different seed, batch
-    size, weight decay or data.
+    size, weight decay, `lr_factor` or data.
     """
     check_counts(steps=steps, batch_size=batch_size, eval_every=eval_every, checkpoint_every=checkpoint_every)
     check_counts(eval_batches=eval_batches, patience=patience, workers=workers)
     if patience is not None and validation is None:
         raise ValueError("patience counts evaluations: give validation data as well")
-    data, rng = as_data(data, model), np.random.default_rng(seed)
-    optimizer = Adam(model, 0.0 if callable(lr) else lr, weight_decay)
+    data, rng = as_data(data, model), generator(seed)
+    optimizer = Adam(model, 0.0 if callable(lr) else lr, weight_decay, lr_factor=lr_factor)
     settings = {"seed": str(seed), "batch_size": str(batch_size), "weight_decay": str(float(weight_decay))}
+    if lr_factor:
+        settings["lr_factor"] = str(sorted(optimizer.lr_factor.items()))
     file = _RunFile(checkpoint, comm is None or comm.rank == 0, settings, model, optimizer, rng)
     result, best = file.begin(resume, lambda rng: data.sample(rng, batch_size))
     trained = {p.name: p.data for p in model.parameters if p.trainable}
@@ -306,7 +320,7 @@ class _RunFile:
 
     def begin(self, resume: bool, sample: Callable[[np.random.Generator], Batch]) -> tuple[FitResult, dict[str, Array]]:
         """An empty history and no best weights; or the file's, with model, optimizer and `rng` as they were then."""
-        exists = self.path is not None and Path(self.path).exists()
+        exists = self.path is not None and as_path(self.path).exists()
         if not resume and exists:
             raise FileExistsError(f"{self.path} exists: pass resume=True to continue it, or remove it")
         if not resume:
@@ -323,8 +337,10 @@ class _RunFile:
 
     def _check(self, sample: Callable[[np.random.Generator], Batch], record: dict[str, Any]) -> None:
         """CheckpointError unless settings and data are those of the file.  Version 0.1.0 recorded neither."""
-        found = record.get("settings", self.settings)
-        other = [f"{name}={found[name]}, not {value}" for name, value in self.settings.items() if found[name] != value]
+        found, none = record.get("settings", self.settings), "none"  # a run without factors does not name them
+        names = dict.fromkeys([*self.settings, *found])
+        pairs = {name: (found.get(name, none), self.settings.get(name, none)) for name in names}
+        other = [f"{name}={theirs}, not {ours}" for name, (theirs, ours) in pairs.items() if theirs != ours]
         if not other and "batch" in record:
             rng = np.random.default_rng()
             rng.bit_generator.state = record["batch"]["rng"]

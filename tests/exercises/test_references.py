@@ -9,6 +9,9 @@ import pytest
 from minilora import LoraConfig, add_lora, llama, loss_and_grads, merge, ops, remove_lora
 from minilora.exercises import spec
 from minilora.lora import lora_layers
+from minilora.methods.dora import DoraConfig, DoraLinear
+from minilora.methods.pissa import PissaConfig
+from minilora.nn import Linear, Parameter
 from minilora.quantized.nf4 import LEVELS, quantize_nf4
 from minilora.testing.bounds import gamma
 from tests.exercises import drawn
@@ -167,12 +170,29 @@ def test_32_quantize_is_nf4_but_for_its_packing():
     assert (bound <= ours.error_bound().reshape(-1) * (1 + 2**-20)).all()
 
 
-def test_34_pissa_trains_the_best_update_of_its_rank():
+def test_33_dora_is_ours():
+    f, config = spec.load("ex33_dora").functions, DoraConfig(r=2, lora_alpha=3.0)
+    x, W0, A, B, m, dy = small(3, 4), small(5, 4), small(2, 4), small(5, 2), small(5), small(3, 5)
+    layer = DoraLinear(Linear(Parameter(W0, trainable=False)), config, np.random.default_rng(0))
+    for parameter, data in ((layer.lora_A, A), (layer.lora_B, B), (layer.lora_magnitude_vector, m)):
+        parameter.data = data
+    layer.assign_names()
+    grads = {}
+    y, cache = layer.forward(x)
+    dx = layer.backward(dy, cache, grads)
+    near(f["dora_forward"](x, W0, A, B, m, 3.0), y, 100, 20)
+    ours = dx, grads["lora_A"], grads["lora_B"], grads["lora_magnitude_vector"]
+    for got, expected in zip(f["dora_backward"](dy, x, W0, A, B, m, 3.0), ours, strict=True):
+        near(got, expected, 1000, 20)
+
+
+def test_34_pissa_is_ours_and_trains_the_best_update_of_its_rank():
     W, truncate = small(5, 4), spec.load("ex10_svd_truncation").functions["truncate"]
     residual, A, B = spec.load("ex34_pissa").functions["pissa_start"](W, 2, 3.0)
+    ours = PissaConfig(r=2, lora_alpha=3.0).start(W, 2, 1.5)
     best_B, best_A = truncate(W, 2)
-    near(1.5 * B @ A, best_B @ best_A, np.linalg.norm(W), 20)
-    near(residual + 1.5 * B @ A, W, np.linalg.norm(W), 20)
+    for got, expected in ((A, ours[0]), (B, ours[1]), (1.5 * B @ A, best_B @ best_A), (residual + 1.5 * B @ A, W)):
+        near(got, expected, np.linalg.norm(W), 20)
 
 
 def test_35_the_loop_is_ours():

@@ -88,7 +88,7 @@ PEFTS = {  # settings of PEFT that are plain LoRA
         "r": 4,
         "lora_alpha": 6,
         "rank_pattern": {"mlp.c_proj": 2, "transformer.h.0.attn.c_attn": 5},
-        "alpha_pattern": {"c_fc": 3, r"h\.[01]\.attn\.c_proj": 9},
+        "alpha_pattern": {"c_fc": 3, "attn.c_proj": 9},
         "target_modules": THEIRS["{all six}"],
     },
     "rsLoRA": {"r": 4, "lora_alpha": 5, "use_rslora": True, "target_modules": THEIRS["{q,k,v,o}"]},
@@ -218,7 +218,6 @@ def peft_layers(model):
 # -------------------------------------------------------------------------------------- what is refused
 
 BEYOND = {
-    "use_dora": peft.LoraConfig(use_dora=True, target_modules=["c_attn"], fan_in_fan_out=True),
     "lora_bias": peft.LoraConfig(lora_bias=True, target_modules=["c_attn"], fan_in_fan_out=True),
     "modules_to_save": peft.LoraConfig(modules_to_save=["ln_f"], target_modules=["c_attn"], fan_in_fan_out=True),
     "init_lora_weights": peft.LoraConfig(init_lora_weights="pissa", target_modules=["c_attn"], fan_in_fan_out=True),

@@ -32,8 +32,8 @@ EXERCISE = Exercise(
     minutes=25,
     functions={"rms_norm": rms_norm, "rms_norm_backward": rms_norm_backward},
     inputs={
-        "dy": Floats("n? t? d"),
-        "x": Floats("n? t? d"),
+        "dy": Floats("b? n? t? d"),
+        "x": Floats("b? n? t? d"),
         "gamma": Floats("d"),
         "eps": OneOf((0.5, 0.1, 1e-3, 1e-6)),
     },

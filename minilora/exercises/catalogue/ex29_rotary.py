@@ -56,8 +56,8 @@ EXERCISE = Exercise(
     functions={"rotary": rotary, "rotary_backward": rotary_backward},
     inputs={
         **{name: Floats("b? h? T p") for name in ("x1", "x2", "dy1", "dy2")},
-        "start": OneOf((0, 1, 7, 300)),
-        "theta": OneOf((100.0, 10000.0, 2.5)),
+        "start": OneOf((0, 1, 7, 300, 70_000)),
+        "theta": OneOf((100.0, 10_000, 2.5, 5e5)),
     },
     arguments=arguments,
     judge=judge,

@@ -51,7 +51,7 @@ EXERCISE = Exercise(
         **{name: Floats("K P D", decades=(-4,)) for name in ("old_k", "old_v")},
         **{name: Floats("K T D", decades=(-4,)) for name in ("k", "v")},
         "dkeys": Floats("K G T D"),
-        "size": OneOf((1, 1, 1000)),
+        "size": OneOf((1, 1, 1e5)),
     },
     sizes={"K": (1, 3), "G": (1, 3), "P": (0, 3)},
     arguments=arguments,

@@ -6,7 +6,7 @@ import numpy as np
 def rms_norm(x: np.ndarray, gamma: np.ndarray, eps: float) -> np.ndarray:
     """y = gamma * xhat with xhat = x / sqrt(mean(x^2) + eps); the mean is over the last axis, for each row by itself.
 
-    x       (..., d): one row (d,), or rows with any number of axes before the last, as (n, d) or (n, t, d)
+    x       (..., d): one row (d,), or rows with any number of axes before the last, as (n, d) or (b, n, t, d)
     gamma   (d,)
     eps     a number above 0
 
