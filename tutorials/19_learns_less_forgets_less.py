@@ -153,7 +153,7 @@ assert boldest["full"].min() > boldest["LoRA r=4"].max()
 # less, forgets less", as a figure with steps on its axis would show it.
 #
 # *At equal loss*, the method matters less than the **learning rate**. Within each method, the lowest rate forgets
-# between an eighth and a half of what the highest does, for the same loss on source. At its lowest rate, full
+# from an eighth to a little over half of what the highest does, for the same loss on source. At its lowest rate, full
 # fine-tuning forgets the least of all; at its highest, the most. So "LoRA forgets less" is not a fact about low rank
 # here: it depends on the rates that one compares. Biderman et al. searched rates too, on models of 7 billion weights
 # and far longer runs; what we can say is that their conclusion does not follow from low rank by itself.
