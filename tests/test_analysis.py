@@ -197,15 +197,15 @@ def test_a_subspace_in_which_training_diverges_is_left_at_the_last_good_weights(
 
 def test_directions_that_a_large_update_puts_on_top_are_intruders():
     rng = np.random.default_rng(0)
-    U, V = orthonormal(rng, 12, 8), orthonormal(rng, 9, 8)
-    W0 = U[:, :6] * np.arange(6, 0, -1) @ V[:, :6].T
-    assert analysis.intruder_dimensions(W0, W0, top=6) == 0
-    new = U[:, 6:8] @ V[:, 6:8].T  # orthogonal to all of W0's directions
+    U, V = orthonormal(rng, 12, 11), orthonormal(rng, 9, 9)
+    W0 = U[:, :9] * np.arange(9, 0, -1) @ V.T
+    assert analysis.intruder_dimensions(W0, W0, top=9) == 0
+    new = U[:, 9:] @ V[:, 7:].T  # orthogonal to all of W0's left directions
     assert analysis.intruder_dimensions(W0, W0 + 0.5 * new, top=6) == 0, "too short to reach the top 6"
     assert analysis.intruder_dimensions(W0, W0 + 9 * new, top=1) == 1
     assert analysis.intruder_dimensions(W0, W0 + 9 * new, top=6) == 2
-    scaled = W0 + 7 * U[:, 5:6] @ V[:, 5:6].T  # one of W0's own directions, made the largest
-    assert analysis.intruder_dimensions(W0, scaled, top=6) == 0
+    own = W0 + 20 * U[:, 8:9] @ V[:, 8:].T  # one of W0's own directions, made the largest
+    assert analysis.intruder_dimensions(W0, own, top=6) == 0
     for wrong in ((W0.T, 6), (W0, 0), (W0, 10)):
         with pytest.raises(ValueError, match="must have one shape"):
             analysis.intruder_dimensions(wrong[0], W0, top=wrong[1])
