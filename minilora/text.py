@@ -16,6 +16,8 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from minilora.nn import whole_number
+
 
 class ByteTokenizer:
     """UTF-8 bytes as tokens: 256 of them, nothing to learn, and any text can be written."""
@@ -129,7 +131,7 @@ class TextData:
         if tokens.dtype.kind not in "iu":
             raise ValueError(f"tokens must be whole numbers, not {tokens.dtype}: encode the text first")
         self.tokens = tokens
-        self.block_size = min(block_size, len(tokens) - 1)
+        self.block_size = min(whole_number("block_size", block_size, 1), len(tokens) - 1)
 
     def sample(self, rng: np.random.Generator, batch_size: int) -> Batch:
         """`batch_size` windows at random places."""

@@ -41,6 +41,7 @@ from minilora.nn import (
     Parameter,
     Rng,
     Wrapper,
+    generator,
     normal,
     whole_number,
 )
@@ -129,7 +130,7 @@ def _method(name: str, label: str, source: str, parts: tuple[str, ...], drop: in
 
     def change(model: Decoder, seed: int, m: int, drop: int = 0) -> None:
         model.freeze()
-        rng, layers = np.random.default_rng(seed), dict(model.named_modules())
+        rng, layers = generator(seed), dict(model.named_modules())
         paths = places(model.layers, drop)
         model.replace({path: BottleneckAfter(layers[path], _new(model, rng, m, layer_norm)) for path in paths})
 
