@@ -181,9 +181,9 @@ for label, milliseconds in times.items():
 # - **r: small first.** 4 or 8. Double it while that lowers the validation loss. r is capacity, not quality: lesson 8.
 #   `use_rslora=True` is for ranks above 64, where $\alpha / r$ makes the update too small.
 # - **alpha: set it once.** r or 2 r of the first r that you try, and leave it: tuning it is tuning the rate (lesson 6).
-# - **The rate: search it, always.** Half a decade at a time, until the best is not at an end. On this task LoRA's is 0.01
-#   and full fine-tuning's 0.001 (`results/table4.json`); "LoRA Without Regret" also finds a factor of ten. With alpha
-#   fixed it hardly moves with r (`results/lr_transfer.json`).
+# - **The rate: search it, always.** Half a decade at a time, until the best is not at an end. On this task, LoRA's on
+#   attention is 0.01 and full fine-tuning's 0.001 (`results/table4.json`); "LoRA Without Regret" also finds a factor of
+#   ten. With alpha fixed it hardly moves with r (`results/lr_transfer.json`).
 # - **Seeds:** three at the chosen rate. A difference inside their interval is none.
 # - **Leave plain LoRA** for a reason that you can name, and search the new method's rate as well:
 #   - VeRA, when thousands of adapters must be stored: it trains a fraction of the numbers (section 1);
