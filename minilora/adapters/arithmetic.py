@@ -29,8 +29,8 @@ def weighted_sum(adapters: Sequence[Adapter], weights: Sequence[float]) -> Adapt
 
     Exact except for one product: its factors are the adapters' own, with B times weights[i] * scaling, which rounds
     unless that is a power of two. The rank of a layer is the sum of the adapters' ranks there.
-    ValueError if the adapters are for different bases, if one trained biases or is no plain LoRA, or if there is not one
-    weight for each.
+    ValueError if the adapters are for different bases, if one trained biases or is no plain LoRA, or if there are more or
+    fewer weights than adapters.
     """
     if not adapters or len(weights) != len(adapters):
         raise ValueError(f"{len(adapters)} adapters and {len(weights)} weights: give at least one, and one weight each")
@@ -103,8 +103,8 @@ def _norm(sigma: Array) -> float:
 def _check_plain(adapter: Adapter) -> None:
     if type(adapter.lora) is not LoraConfig:
         raise ValueError(
-            f"the adapter is of the variant {adapter.lora.variant!r}, whose A and B are not its update: sum and compress "
-            "what files.adapter.plain_adapter(model) makes of it"
+            f"the adapter is of the variant {adapter.lora.variant!r}, whose A and B are not its update: use what "
+            "files.adapter.plain_adapter(model) makes of it"
         )
     if adapter.lora.bias != "none":
         raise ValueError(
