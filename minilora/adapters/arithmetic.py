@@ -29,8 +29,8 @@ def weighted_sum(adapters: Sequence[Adapter], weights: Sequence[float]) -> Adapt
 
     Exact except for one product: its factors are the adapters' own, with B times weights[i] * scaling, which rounds
     unless that is a power of two. The rank of a layer is the sum of the adapters' ranks there.
-    ValueError if the adapters are for different bases, if one trained biases or is no plain LoRA, or if there are more or
-    fewer weights than adapters.
+    ValueError if the adapters are for different bases, if one trained biases or is no plain LoRA, or if there is not
+    one weight for each.
     """
     if not adapters or len(weights) != len(adapters):
         raise ValueError(f"{len(adapters)} adapters and {len(weights)} weights: give at least one, and one weight each")
