@@ -134,8 +134,8 @@ for label in ("PiSSA", "OLoRA", "LoRA+"):
     assert abs(gains[label].mean) < gains[label].half, "each at its own rate, three seeds cannot tell them from LoRA"
 
 # %% [markdown]
-# Whoever had tried only 0.003 would have reported that three variants beat LoRA, by up to a quarter of its loss. Whoever
-# had tried only 0.01 would have reported that all of them lose, and LoRA+ and VeRA by far.
+# Whoever had tried only 0.003 would have reported that three variants beat LoRA, by up to a quarter of its loss.
+# Whoever had tried only 0.01 would have reported that all of them lose, and LoRA+ and VeRA by far.
 
 # %%
 figure, (left, right) = subplots(1, 2, figsize=(10, 4.2))
@@ -206,8 +206,8 @@ for label, milliseconds in times.items():
 #   ten. With alpha fixed it hardly moves with r (`results/lr_transfer.json`).
 # - **Seeds:** three at the chosen rate. A difference inside their interval is none.
 # - **Leave plain LoRA** for a reason that you can name, and search the new method's rate as well:
-#   - VeRA, when thousands of adapters must be stored: it trains a fraction of the numbers (section 1);
-#   - PiSSA or OLoRA, when steps are few: that is their papers' case. Their best rate is not LoRA's: see the left panel;
+#   - VeRA, when thousands of adapters must be stored: a sixth of the numbers here (section 1), at a higher loss;
+#   - PiSSA or OLoRA, when steps are few: that is their papers' case, and at a low rate they are ahead (section 3);
 #   - DoRA, when r must be 1 or 2, its paper's strongest case, and a slower step is no matter (section 4);
 #   - LoRA+, which costs nothing, when one more number to search is no burden;
 #   - full fine-tuning, when the domain is far from what the base knows (lesson 14).
