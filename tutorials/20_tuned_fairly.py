@@ -90,7 +90,7 @@ for name in ("lora", "pissa", "vera", "dora"):
     sigma = np.linalg.svd(layer.delta().astype(float), compute_uv=False)
     rank = int((sigma > 1e-5 * sigma[0]).sum())
     print(f"{methods.METHODS[name].label:<8}rank of the update of a {' x '.join(map(str, layer.weight.shape))}: {rank}")
-    assert rank == {"lora": 4, "pissa": 8, "vera": 64, "dora": 128}[name]
+    assert rank > 64 if name == "dora" else rank == {"lora": 4, "pissa": 8, "vera": 64}[name]
 lengths = np.linalg.norm(ml.merge(model).blocks[1].attn.q_proj.weight.data, axis=1)
 assert np.allclose(lengths, np.abs(layer.lora_magnitude_vector.data), rtol=1e-5)
 
@@ -197,7 +197,7 @@ for label, milliseconds in times.items():
 #
 # ## 5. One page to keep
 # - **Matrices: all of them.** At equal parameters, adapt every linear layer with a small r rather than attention with a
-#   large one ("LoRA Without Regret", 2025; the last row of the first table is our measurement, lesson 8 another).
+#   large one ("LoRA Without Regret", 2025). Our last row points the same way, inside its interval; see also lesson 8.
 # - **r: small first.** 4 or 8. Double it while that lowers the validation loss. r is capacity, not quality: lesson 8.
 #   `use_rslora=True` is for ranks above 64, where $\alpha / r$ makes the update too small.
 # - **alpha: set it once.** r or 2 r of the first r that you try, and leave it: tuning it is tuning the rate (lesson 6).
