@@ -14,12 +14,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
+from typing import Any
 
 import numpy as np
 
 from minilora.files.adapter import Adapter
 from minilora.lora import LoraConfig
 from minilora.machine.backend import Array, array_module
+from minilora.nn import check_type, whole_number
 
 Factors = tuple[Array, Array]  # A (r, k) and B (d, r) of dW = B A: the scaling is in B
 
@@ -32,7 +35,15 @@ def weighted_sum(adapters: Sequence[Adapter], weights: Sequence[float]) -> Adapt
     ValueError if the adapters are for different bases, if one trained biases or is no plain LoRA, or if there is not
     one weight for each.
     """
-    if not adapters or len(weights) != len(adapters):
+    given: dict[str, Any] = {"adapters": adapters, "weights": weights}
+    for name, values in given.items():
+        if not isinstance(values, (list, tuple)) and np.ndim(values) != 1:
+            raise ValueError(f"{name} is {values!r:.80}: give a list, one weight for each adapter")
+    for adapter in adapters:
+        check_type("an adapter", adapter, Adapter, "give adapters, as files.read_adapter or bank.adapter give them")
+    for weight in weights:
+        check_type("a weight", weight, Real, "give a finite number")
+    if not len(adapters) or len(weights) != len(adapters):
         raise ValueError(f"{len(adapters)} adapters and {len(weights)} weights: give at least one, and one weight each")
     weights = [float(weight) for weight in weights]  # NumPy's would turn B into float64
     if not all(math.isfinite(weight) for weight in weights):
@@ -70,8 +81,8 @@ def compress(adapter: Adapter, r: int) -> tuple[Adapter, dict[str, Compression]]
     and nothing is lost where the rank was at most r. Computed in float64.
     ValueError if r is less than 1, or the adapter trained biases or is no plain LoRA.
     """
-    if r < 1:
-        raise ValueError(f"rank {r}: give a whole number of at least 1")
+    check_type("the adapter", adapter, Adapter, "give one, as files.read_adapter or bank.adapter give it")
+    whole_number("r", r, 1)
     _check_plain(adapter)
     factors: dict[str, Factors] = {}
     lost: dict[str, Compression] = {}

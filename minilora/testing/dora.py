@@ -9,9 +9,9 @@ rank unless all rows grow alike. In its place, each row of the merged W is as lo
 init needs m = ||W0|| besides B = 0. `unmerge` cannot be computed from W, which has lost n, so it must have kept W0.
 
 The bounds count roundings as in `bounds`. V is off by at most E = `merged_weight_bound`, so n by at most
-e = ||E_i|| + gamma_{k+2} (n + ||E_i||) + k eta / n (the squares may underflow), and g by |m| (e / n + u) / (n - e). Where
-e is n / 2 or more, V is rounding error, and nothing is required. Terms of y are taken |g| + 2 times, and b's rounding is
-a term of x V^T, which allows for PEFT's order: y' = x W0^T + b, then y' + (g - 1) (y' - b) + g s x A^T B^T.
+e = ||E_i|| + gamma_{k+2} (n + ||E_i||) + k eta / n (the squares may underflow), and g by |m| (e / n + u) / (n - e).
+Where e is n / 2 or more, V is rounding error, and nothing is required. Terms of y are taken |g| + 2 times, and b's
+rounding is a term of x V^T, which allows for PEFT's order: y' = x W0^T + b, then y' + (g - 1) (y' - b) + g s x A^T B^T.
 """
 
 from __future__ import annotations
