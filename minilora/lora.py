@@ -29,6 +29,7 @@ from minilora.nn import (
     Wrapper,
     accumulate,
     add_terms,
+    generator,
     normal,
     unwrapped,
 )
@@ -152,7 +153,7 @@ ALL_LINEAR = "all-linear"  # PEFT's word
 NOT_LINEAR = ("wte", "wpe", "lm_head")  # tables, and the head that PEFT leaves out too
 
 
-def _ends_with(path: str, name: str) -> bool:
+def ends_with(path: str, name: str) -> bool:
     """Whether a layer's path ends with this name: "q_proj" or "0.attn.q_proj" for "blocks.0.attn.q_proj"."""
     return path == name or path.endswith("." + name)
 
@@ -163,21 +164,22 @@ def _is_named(names: tuple[str, ...] | str, path: str) -> bool:
         return path not in NOT_LINEAR
     if isinstance(names, str):
         return re.fullmatch(names, path) is not None
-    return any(_ends_with(path, name) for name in names)
+    return any(ends_with(path, name) for name in names)
 
 
 def _names(setting: str, value: Any) -> tuple[str, ...] | str:
     """The setting's value as a string or a tuple of strings; a set in order of name."""
     if isinstance(value, str):
         return value
-    names = tuple(value) if isinstance(value, Iterable) else (value,)
+    names = tuple(value) if isinstance(value, Iterable) and getattr(value, "ndim", None) != 0 else (value,)
     if not all(isinstance(name, str) for name in names):
         raise ValueError(f'{setting} is {value!r}: give layer names, such as ("q_proj", "v_proj")')
     return tuple(sorted(names)) if isinstance(value, (set, frozenset)) else names
 
 
 def _block_numbers(value: Any) -> tuple[int, ...]:
-    numbers = [*value] if isinstance(value, Iterable) and not isinstance(value, str) else [value]
+    several = isinstance(value, Iterable) and getattr(value, "ndim", None) != 0 and not isinstance(value, str)
+    numbers = [*value] if several else [value]
     if not all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n >= 0 for n in numbers):
         raise ValueError(f"layers_to_transform is {value!r}: give the numbers of blocks, such as (0, 1), or None")
     return tuple(int(n) for n in numbers)
@@ -477,7 +479,7 @@ def add_lora(model: Tree, config: LoraConfig, seed: int = 0) -> Tree:
     shapes = model.shapes()
     adapted, trained = _adapted(shapes, config), lora_shapes(shapes, config)
     layers = dict(model.named_modules())
-    wrapped = config.wrap_all({path: layers[path] for path in adapted}, np.random.default_rng(seed))
+    wrapped = config.wrap_all({path: layers[path] for path in adapted}, generator(seed))
     model.freeze()
     model.replace(wrapped)
     for name, parameter in model.named_parameters().items():
@@ -519,7 +521,7 @@ def _adapted(shapes: Mapping[str, tuple[int, ...]], config: LoraConfig) -> dict[
     if isinstance(config.target_modules, str):
         idle = [] if any(map(config.targets, layers)) else [config.target_modules]
     else:
-        idle = [name for name in config.target_modules if not any(_ends_with(path, name) for path in layers)]
+        idle = [name for name in config.target_modules if not any(ends_with(path, name) for path in layers)]
     adapted = {path: shape for path, shape in layers.items() if config.targets(path)}
     if idle:
         known = sorted({path.rpartition(".")[2] for path in layers})

@@ -200,6 +200,9 @@ class Module:
         """Copy arrays in by name, cast to each parameter's dtype.  ValueError, before any change, if names or
         shapes differ or an array holds no numbers; LoraError while a LoRA is merged."""
         self.check_state()
+        check_type("the state", state, Mapping, "give name -> array, as model.state_dict() does")
+        for key in state:
+            check_type("a name in the state", key, str, "give name -> array, as model.state_dict() does")
         parameters = self.named_parameters()
         if odd := difference({name: np.shape(array) for name, array in state.items()}, self.shapes()):
             raise ValueError(f"the state does not fit: {odd}. Build the model with the same config and adapters first")
@@ -564,13 +567,32 @@ class Config(Protocol):
     def parameter_count(self) -> int: ...
 
 
+def check_type(name: str, value: Any, kinds: Any, cure: str) -> None:
+    """ValueError, with the cure, unless the value is of one of these types."""
+    if not isinstance(value, kinds):
+        raise ValueError(f"{name} is {value!r:.80}: {cure}")
+
+
+def whole_number(name: str, value: Any, least: int, most: int | None = None) -> int:
+    """The value.  ValueError if it is not a whole number within these bounds."""
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool):
+        raise ValueError(f"{name} is {value!r}: give a whole number of at least {least}")
+    if value < least or (most is not None and value > most):
+        bounds = f"at least {least}" if most is None else f"{least} to {most}"
+        raise ValueError(f"{name} is {value}: give a whole number, {bounds}")
+    return int(value)
+
+
+def generator(seed: int | np.random.Generator) -> np.random.Generator:
+    """The generator itself, or a new one that starts at the seed.  ValueError if it is neither."""
+    return seed if isinstance(seed, np.random.Generator) else np.random.default_rng(whole_number("seed", seed, 0))
+
+
 def check_config(config: Config, sizes: Iterable[str]) -> None:
     """ValueError unless the fields named are whole numbers of at least 1 and the dtype is one that models have."""
     kind = type(config).__name__
     for name in sizes:
-        value = getattr(config, name)
-        if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
-            raise ValueError(f"{kind}.{name} is {value!r}: give a whole number of at least 1")
+        whole_number(f"{kind}.{name}", getattr(config, name), 1)
     if config.dtype not in ("float32", "float64"):
         raise ValueError(f'{kind}.dtype is {config.dtype!r}: use "float32", or "float64" for gradient checks')
 
@@ -717,7 +739,7 @@ class Decoder(Module):
 
     def _checked(self, tokens: Array, start: int) -> Array:
         """The tokens on the model's device, once they are known to be valid indices."""
-        if isinstance(tokens, (list, tuple)):
+        if not hasattr(tokens, "ndim"):
             tokens = np.asarray(tokens)
         if tokens.ndim != 2 or tokens.dtype.kind not in "iu":
             raise ValueError(

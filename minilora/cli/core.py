@@ -20,6 +20,8 @@ from minilora.cli.arguments import (
     add_out,
     add_quantized,
     add_seed_and_threads,
+    add_variant,
+    lora_config,
     positive_float,
     positive_int,
     seed,
@@ -33,6 +35,7 @@ from minilora.files.container import read_file
 from minilora.files.header import config_of
 from minilora.files.model import BASE_PATH
 from minilora.machine import processes
+from minilora.methods import loraplus
 from minilora.pretrain import pretrain
 from minilora.text import read_text, split
 
@@ -60,6 +63,7 @@ def add_commands(commands: Commands) -> None:
     p.add_argument("--steps", type=positive_int, help="default: 300; with .jsonl, once through the examples")
     p.add_argument("--r", type=positive_int, default=4, help="rank of the update (default: 4)")
     p.add_argument("--alpha", type=float, help="the update is scaled by alpha / r (default: r)")
+    add_variant(p)
     help = "layers to adapt (default: %(default)s)"
     p.add_argument("--targets", type=words, default="q_proj,k_proj,v_proj,o_proj", metavar="NAME,NAME,...", help=help)
     p.add_argument("--lr", type=positive_float, help="peak learning rate (default: 0.01; with .jsonl, 0.001)")
@@ -140,8 +144,7 @@ def train(a: argparse.Namespace, comm: processes.Comm | None = None) -> None:
         raise ValueError(f"--block-size {a.block_size} is more than the base's {model.max_tokens}")
     steps, lr = 300 if a.steps is None else a.steps, 1e-2 if a.lr is None else a.lr
     training, held_out = (ml.TextData(part, a.block_size) for part in split(tokens))
-    alpha = a.r if a.alpha is None else a.alpha
-    ml.add_lora(model, ml.LoraConfig(r=a.r, lora_alpha=alpha, target_modules=a.targets), a.seed)
+    ml.add_lora(model, lora_config(a), a.seed)
     print(ml.trainable_report(model), flush=True)
     if comm is not None:
         print(reduced_bytes_line(model, comm.size), flush=True)
@@ -160,6 +163,7 @@ def train(a: argparse.Namespace, comm: processes.Comm | None = None) -> None:
         seed=a.seed,
         workers=a.workers,
         comm=comm,
+        lr_factor=loraplus(model, a.lora_plus) if a.lora_plus else None,
     )
     if comm is not None and comm.rank:
         return

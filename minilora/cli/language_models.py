@@ -22,6 +22,7 @@ from minilora.cli.arguments import (
     add_command,
     add_out,
     add_quantized,
+    lora_config,
     positive_int,
     seed,
     utf8,
@@ -30,6 +31,7 @@ from minilora.cli.files import check_out, load_base, wrote
 from minilora.files.header import quantization
 from minilora.machine.pieces import pieces_for
 from minilora.machine.progress import format_seconds
+from minilora.methods import loraplus
 from minilora.nn import Decoder, cache_bytes
 from minilora.tasks.jsonl import Encoded, encode_records, read_jsonl
 from minilora.text import RowData
@@ -150,8 +152,7 @@ def train_on_examples(a: argparse.Namespace) -> None:
     most = min(a.max_tokens, model.max_tokens)
     training = encode_records([records[i] for i in order[held_out:]], tokenizer, most)
     validation = encode_records([records[i] for i in order[:held_out]], tokenizer, most).data if held_out else None
-    alpha = a.r if a.alpha is None else a.alpha
-    ml.add_lora(model, ml.LoraConfig(r=a.r, lora_alpha=alpha, target_modules=a.targets), a.seed)
+    ml.add_lora(model, lora_config(a), a.seed)
     batch_size = BATCH if a.batch_size is None else a.batch_size
     steps = -(-len(training.data) // batch_size) if a.steps is None else a.steps  # once through the examples
     lr = LEARNING_RATE if a.lr is None else a.lr
@@ -167,6 +168,7 @@ def train_on_examples(a: argparse.Namespace) -> None:
             eval_every=max(1, steps // 2),
             seed=a.seed,
             workers=a.workers,
+            lr_factor=loraplus(model, a.lora_plus) if a.lora_plus else None,
         )
     curve = ", ".join(f"{loss:.3f} at {step}" for step, loss in run.val_losses)
     print(f"held-out loss, nats per {tokenizer.unit} of an answer: {curve}" if curve else "nothing was held out")

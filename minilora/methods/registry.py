@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from minilora.methods import bottleneck, dora, finetune, loraplus, low_rank, pissa, prefix
+from minilora.methods import bottleneck, dora, finetune, loraplus, low_rank, pissa, prefix, vera
 from minilora.methods.method import Method
 from minilora.nn import Config, Model
 
@@ -27,13 +27,14 @@ METHODS: dict[str, Method] = {
         pissa.PISSA,
         pissa.OLORA,
         loraplus.LORA_PLUS,
+        vera.VERA,
     )
 }
 
 
 def _named(name: str) -> Method:
-    if name not in METHODS:
-        raise ValueError(f"method {name!r} is unknown: choose from {', '.join(METHODS)}")
+    if not isinstance(name, str) or name not in METHODS:
+        raise ValueError(f"method {name!r:.80} is unknown: choose from {', '.join(METHODS)}")
     return METHODS[name]
 
 

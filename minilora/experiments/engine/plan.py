@@ -42,9 +42,17 @@ REFERENCE: dict[str, tuple[str, dict[str, Any]]] = {  # family -> method and opt
     "lora_pre_layer": ("lora_pre_layer", {"l_p": 8, **INFIX, **lora(4, ATTENTION)}),
     "everywhere": ("lora", lora(128, EVERYWHERE) | {"bias": "all"}),
     "subspace": ("subspace", {"m": 1000}),
+    "all_lora": ("lora", lora(4, (*ATTENTION, *MLP))),
+    "all_dora": ("dora", lora(4, (*ATTENTION, *MLP))),
+    "all_pissa": ("pissa", lora(4, (*ATTENTION, *MLP))),
+    "all_olora": ("olora", lora(4, (*ATTENTION, *MLP))),
+    "all_loraplus": ("loraplus", lora(4, (*ATTENTION, *MLP)) | {"ratio": 16.0}),
+    "all_vera": ("vera", {"r": 64, "target_modules": [*ATTENTION, *MLP]}),
+    "attention_lora": ("lora", lora(9, ATTENTION)),  # as many parameters as all_lora
 }
+AFTER_LORA = tuple(family for family in REFERENCE if family.startswith(("all_", "attention_")))
 
-LOSS_ONLY = ("everywhere", "subspace")  # families whose answers are not scored
+LOSS_ONLY = ("everywhere", "subspace", *AFTER_LORA)  # families whose answers are not scored
 
 RATES: dict[str, tuple[float, ...]] = {  # family -> the peak learning rates to try first, half a decade apart
     "full": (3e-4, 1e-3, 3e-3),
@@ -60,6 +68,7 @@ RATES: dict[str, tuple[float, ...]] = {  # family -> the peak learning rates to 
     "lora_pre_layer": (3e-3, 1e-2, 3e-2),
     "everywhere": (1e-3, 3e-3, 1e-2),
     "subspace": (1e-3, 3e-3, 1e-2),
+    **dict.fromkeys(AFTER_LORA, (3e-3, 1e-2, 3e-2)),
 }
 LADDER = tuple(float(f"{digit}e{power}") for power in range(-6, 2) for digit in (1, 3))  # all rates a search may try
 MOST_RATES = 6  # in one search
