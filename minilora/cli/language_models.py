@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,12 +30,11 @@ from minilora.cli.arguments import (
 from minilora.cli.files import check_out, load_base, wrote
 from minilora.files.header import quantization
 from minilora.machine.pieces import pieces_for
+from minilora.machine.processes import Comm
 from minilora.machine.progress import format_seconds
 from minilora.nn import Decoder, cache_bytes
 from minilora.tasks.jsonl import Encoded, encode_records, read_jsonl
-from minilora.text import RowData
-
-BATCH, LEARNING_RATE = 8, 1e-3  # of `train` on examples, where no others are given
+from minilora.text import Data, RowData
 
 
 def add_commands(commands: Commands) -> None:
@@ -150,28 +150,44 @@ def train_on_examples(a: argparse.Namespace) -> None:
     most = min(a.max_tokens, model.max_tokens)
     training = encode_records([records[i] for i in order[held_out:]], tokenizer, most)
     validation = encode_records([records[i] for i in order[:held_out]], tokenizer, most).data if held_out else None
-    alpha = a.r if a.alpha is None else a.alpha
-    ml.add_lora(model, ml.LoraConfig(r=a.r, lora_alpha=alpha, target_modules=a.targets), a.seed)
-    batch_size = BATCH if a.batch_size is None else a.batch_size
-    steps = -(-len(training.data) // batch_size) if a.steps is None else a.steps  # once through the examples
-    lr = LEARNING_RATE if a.lr is None else a.lr
-    print_plan(model, training, validation, steps, batch_size, a.workers)
+    add_lora(model, a)
+    a.lr, a.batch_size = a.lr or 1e-3, a.batch_size or 8
+    a.steps = a.steps or -(-len(training.data) // a.batch_size)  # once through the examples
+    print_plan(model, training, validation, a.steps, a.batch_size, a.workers)
     with saving_even_if_stopped(model, a.out):
-        run = ml.fit(
-            model,
-            training.data,
-            steps=steps,
-            lr=lambda step: ml.warmup_cosine(step, steps, lr, warmup=steps // 30),
-            batch_size=batch_size,
-            validation=validation,
-            eval_every=max(1, steps // 2),
-            seed=a.seed,
-            workers=a.workers,
-        )
-    curve = ", ".join(f"{loss:.3f} at {step}" for step, loss in run.val_losses)
-    print(f"held-out loss, nats per {tokenizer.unit} of an answer: {curve}" if curve else "nothing was held out")
+        run = fit(model, training.data, validation, a, looks=2)
+    held_out_loss = f"held-out loss, nats per {tokenizer.unit} of an answer: {curve(run)}"
+    print(held_out_loss if run.val_losses else "nothing was held out")
     print(f"took {format_seconds(run.seconds)}{peak_memory()}")
     print(wrote(a.out))
+
+
+def add_lora(model: Decoder, a: argparse.Namespace) -> None:
+    """The LoRA that `--r`, `--alpha` and `--targets` ask for."""
+    alpha = a.r if a.alpha is None else a.alpha
+    ml.add_lora(model, ml.LoraConfig(r=a.r, lora_alpha=alpha, target_modules=a.targets), a.seed)
+
+
+def fit(
+    model: Decoder, data: Data, validation: Data | None, a: argparse.Namespace, looks: int, comm: Comm | None = None
+) -> ml.FitResult:
+    """`--steps` steps of training, with warm-up and cooling down, and `looks` looks at the validation loss."""
+    return ml.fit(
+        model,
+        data,
+        steps=a.steps,
+        lr=partial(ml.warmup_cosine, steps=a.steps, lr=a.lr, warmup=a.steps // 30),
+        batch_size=a.batch_size,
+        validation=validation,
+        eval_every=max(1, a.steps // looks),
+        seed=a.seed,
+        workers=a.workers,
+        comm=comm,
+    )
+
+
+def curve(run: ml.FitResult) -> str:
+    return ", ".join(f"{loss:.3f} at {step}" for step, loss in run.val_losses)
 
 
 def print_plan(

@@ -20,7 +20,7 @@ import numpy as np
 
 from minilora.tasks.baselines import copy_prompt, of_another
 from minilora.tasks.metrics import bleu, cider, nist, rouge_l, tokenize
-from minilora.tasks.task import MAX_BYTES, PROMPT_END, Example, Scores, Task
+from minilora.tasks.task import MAX_BYTES, PROMPT_END, SPLITS, Example, Scores, Task, disjoint
 
 Meaning = dict[str, str]  # slot -> value
 
@@ -46,7 +46,7 @@ def load(seed: int, train: int, valid: int, test: int, folder: str | Path | None
     pairs = [_example(mr, [ref]) for mr, refs in meanings[0] for ref in refs]
     splits = [pairs, *([_example(mr, refs) for mr, refs in part] for part in meanings[1:])]
     kept = []
-    for name, wanted, split in zip(("train", "valid", "test"), (train, valid, test), splits, strict=True):
+    for name, wanted, split in zip(SPLITS, (train, valid, test), splits, strict=True):
         fitting = [example for example in split if len(example) <= MAX_BYTES]
         if not fitting:
             raise ValueError(f"{folder}: no {name} example fits into {MAX_BYTES} bytes")
@@ -54,9 +54,7 @@ def load(seed: int, train: int, valid: int, test: int, folder: str | Path | None
     values = _values(example.meta["meaning"] for split in kept for example in split)
     return Task(
         "e2e",
-        train=kept[0],
-        valid=kept[1],
-        test=kept[2],
+        **dict(zip(SPLITS, kept, strict=True)),
         metrics=("bleu", "nist", "rouge_l", "cider", "slot_error"),
         scorer=lambda examples, answers: score(examples, answers, values),
         guesses={"chance": of_another, "copy": copy_prompt, "first reference": _first_reference},
@@ -106,10 +104,8 @@ def _read(path: Path) -> list[tuple[str, list[str]]]:
 def _invented(seed: int, train: int, valid: int, test: int) -> list[list[tuple[str, list[str]]]]:
     rng = np.random.default_rng([seed, 1])
     names = [f"The {first} {second}" for first in FIRST.split() for second in SECOND.split()]
-    names = [names[i] for i in rng.permutation(len(names))]
-    cut, wanted = len(names) // 5, (-(-train // len(PLANS)), valid, test)
-    pools = (names[2 * cut :], names[:cut], names[cut : 2 * cut])
-    return [_describe(rng, pool, count) for pool, count in zip(pools, wanted, strict=True)]
+    wanted = (-(-train // len(PLANS)), valid, test)
+    return [_describe(rng, pool, count) for pool, count in zip(disjoint(rng, names), wanted, strict=True)]
 
 
 def _describe(rng: np.random.Generator, names: list[str], count: int) -> list[tuple[str, list[str]]]:
