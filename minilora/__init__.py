@@ -17,6 +17,8 @@ from minilora.lora import (
     trainable_report,
     unmerge,
 )
+from minilora.methods.dora import DoraConfig
+from minilora.methods.pissa import OloraConfig, PissaConfig
 from minilora.nn import Parameter
 from minilora.optim import Adam, clip_grad_norm, warmup_cosine
 from minilora.text import ByteTokenizer, TextData, python_docs, python_source
@@ -32,6 +34,7 @@ __all__ = [
     "Adam",
     "ByteTokenizer",
     "CheckpointError",
+    "DoraConfig",
     "FitResult",
     "GPTConfig",
     "Llama",
@@ -39,7 +42,9 @@ __all__ = [
     "LoraConfig",
     "LoraError",
     "NonFiniteLossError",
+    "OloraConfig",
     "Parameter",
+    "PissaConfig",
     "TextData",
     "add_lora",
     "clip_grad_norm",

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from numbers import Real
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
@@ -122,16 +122,29 @@ class LoraConfig:
         return alpha / math.sqrt(r) if self.use_rslora else alpha / r
 
     # A variant of LoRA, such as DoRA, is one file: a subclass of LoraLinear with its arithmetic, and a frozen dataclass
-    # derived from this one, with a `variant` of its own, that answers the next two questions differently.
+    # derived from this one, with a `variant` of its own, that answers the next questions differently.
 
     def wrap(self, layer: Module, rng: np.random.Generator, path: str) -> LoraLayer:
         """The layer at this path with its update, whose start is drawn from `rng`."""
         kind = LoraEmbedding if isinstance(unwrapped(layer), Embedding) else LoraLinear
         return kind(layer, self, rng, path)
 
+    def wrap_all(self, layers: Mapping[str, Module], rng: np.random.Generator) -> dict[str, LoraLayer]:
+        """`wrap` for each path.  A variant whose layers share something makes that first."""
+        return {path: self.wrap(layer, rng, path) for path, layer in layers.items()}
+
     def shapes(self, path: str, d: int, k: int) -> dict[str, tuple[int, ...]]:
-        """Name -> shape of the parameters that `wrap` adds to a layer with a weight (d, k)."""
+        """Name -> shape of the parameters that train in a layer with a weight (d, k)."""
         return {f"{path}.lora_A": (self.rank(path), k), f"{path}.lora_B": (d, self.rank(path))}
+
+    def frozen_shapes(self, sizes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+        """Name -> shape of the parameters that it adds and does not train.  sizes: path -> (d, k) of each weight."""
+        return {}
+
+    def sizes(self, tensors: Mapping[str, Array]) -> dict[str, tuple[int, int]]:
+        """Path -> (d, k) of each adapted weight, from an adapter's tensors."""
+        As = {name.removesuffix(".lora_A"): A for name, A in tensors.items() if name.endswith(".lora_A")}
+        return {path: (len(tensors.get(f"{path}.lora_B", A)), A.shape[1]) for path, A in As.items()}
 
 
 LoraConfig.variants[LoraConfig.variant] = LoraConfig
@@ -348,6 +361,10 @@ class LoraLayer(LoraBranch, MergeableLayer):
         A = Parameter(xp.asarray(normal(rng, (r, k), 1 / math.sqrt(k), dtype.name)))
         LoraBranch.__init__(self, config, config.scaling(path), A, Parameter(xp.zeros((d, r), dtype)))
 
+    def factors(self) -> tuple[Array, Array]:
+        """A (n, k) and B (d, n) with dW = scaling B A.  LoraError if a variant's dW has no such factors."""
+        return self.lora_A.data, self.lora_B.data
+
 
 class LoraLinear(LoraLayer):
     """y = x W0^T + b + scaling (x A^T) B^T, around a Linear."""
@@ -405,6 +422,13 @@ class LoraEmbedding(LoraLayer):
         return add_terms(dx, self.branch_backward(dlogits, cache.branch, grads, need_dx))
 
 
+def linear_only(layer: Module, config: LoraConfig, path: str) -> Module:
+    """The layer.  ValueError if it is a table, for variants that have no arithmetic for one."""
+    if isinstance(unwrapped(layer), Embedding):
+        raise ValueError(f"{path} is a table, and {config.variant} adapts linear layers: take it off target_modules")
+    return layer
+
+
 # ---------------------------------------------------------------------------------------------- the verbs
 
 
@@ -452,9 +476,10 @@ def add_lora(model: Tree, config: LoraConfig, seed: int = 0) -> Tree:
         raise LoraError("the model is a bank's view: call bank.add_adapter(name, config, parent=...) instead")
     shapes = model.shapes()
     adapted, trained = _adapted(shapes, config), lora_shapes(shapes, config)
+    layers = dict(model.named_modules())
+    wrapped = config.wrap_all({path: layers[path] for path in adapted}, np.random.default_rng(seed))
     model.freeze()
-    rng, layers = np.random.default_rng(seed), dict(model.named_modules())
-    model.replace({path: config.wrap(layers[path], rng, path) for path in adapted})
+    model.replace(wrapped)
     for name, parameter in model.named_parameters().items():
         parameter.trainable |= name in trained
     return model
@@ -475,6 +500,11 @@ def lora_shapes(shapes: Mapping[str, tuple[int, ...]], config: LoraConfig) -> di
     else:
         biases = [name for path in adapted if (name := f"{path}.bias") in shapes and config.bias == "lora_only"]
     return found | {name: shapes[name] for name in biases}
+
+
+def adapter_shapes(shapes: Mapping[str, tuple[int, ...]], config: LoraConfig) -> dict[str, tuple[int, ...]]:
+    """Name -> shape of everything that belongs to the adapter: what trains, and what a variant adds frozen."""
+    return lora_shapes(shapes, config) | config.frozen_shapes(_adapted(shapes, config))
 
 
 def matrices(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
@@ -506,14 +536,25 @@ def _adapted(shapes: Mapping[str, tuple[int, ...]], config: LoraConfig) -> dict[
     return adapted
 
 
+def frozen_parameters(model: Module) -> dict[str, Parameter]:
+    """Name -> parameter of what a variant has added to the model and does not train."""
+    config = lora_config(model)
+    sizes = {path: layer.weight.shape for path, layer in lora_layers(model)}
+    names = {} if config is None else config.frozen_shapes(sizes)
+    return {name: p for name, p in model.named_parameters().items() if name in names}
+
+
 def same_lora(shapes: Mapping[str, tuple[int, ...]], one: LoraConfig | None, other: LoraConfig | None) -> bool:
     """Whether two configs give the model of these shapes the same LoRA, however they name its layers."""
     if one is None or other is None:
         return one is other
     layers = matrices(shapes)
     paths = [path for path in layers if one.targets(path)]
+    of_layers = {"r", "lora_alpha", "target_modules", "use_rslora", "rank_pattern", "alpha_pattern"}
+    of_layers |= {"exclude_modules", "layers_to_transform"}  # compared by what they mean for each layer
     return (
-        (type(one), one.lora_dropout, one.bias) == (type(other), other.lora_dropout, other.bias)
+        type(one) is type(other)
+        and all(getattr(one, f.name) == getattr(other, f.name) for f in fields(one) if f.name not in of_layers)
         and paths == [path for path in layers if other.targets(path)]
         and all(one.rank(path) == other.rank(path) and one.scaling(path) == other.scaling(path) for path in paths)
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from numbers import Real
 
 import numpy as np
@@ -20,6 +21,9 @@ class Adam:
 
     The state is two arrays for each *trainable* parameter and none for a frozen one: this is how LoRA saves memory
     (section 4.2). m and v start with a parameter's first gradient. `lr` may be changed before any step.
+
+    lr_factor   a name, or its ending from a dot on, -> what `lr` is multiplied by there: {"lora_B": 16} is LoRA+. Of
+                several that fit, the longest counts. ValueError if one fits no parameter.
     """
 
     def __init__(
@@ -29,12 +33,14 @@ class Adam:
         weight_decay: float = 0.0,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
+        lr_factor: Mapping[str, float] | None = None,
     ) -> None:
         for name, value in {"lr": lr, "weight_decay": weight_decay, "eps": eps}.items():
             check_rate(name, value)
         if not all(0 <= beta < 1 for beta in betas):
             raise ValueError(f"betas={betas} must lie in [0, 1)")
         self.model, self.lr, self.weight_decay, self.betas, self.eps = model, lr, weight_decay, betas, eps
+        self.lr_factor = _by_name(model, lr_factor or {})
         self.t = 0
         self.m: dict[str, Array] = {}
         self.v: dict[str, Array] = {}
@@ -62,14 +68,15 @@ class Adam:
         m += (1 - beta1) * g
         v *= beta2
         v += (1 - beta2) * g * g
+        lr = self.lr * self.lr_factor.get(name, 1.0)
         if self.weight_decay:
-            w *= 1 - self.lr * self.weight_decay
+            w *= 1 - lr * self.weight_decay
         # mhat / (sqrt(vhat) + eps), with the corrections as two numbers instead of two arrays.
         root = xp.sqrt(v)
         root *= 1 / math.sqrt(1 - beta2**self.t)
         root += self.eps
         xp.divide(m, root, out=root)
-        root *= self.lr / (1 - beta1**self.t)
+        root *= lr / (1 - beta1**self.t)
         w -= root
 
     def state_dict(self) -> dict[str, np.ndarray]:
@@ -94,6 +101,18 @@ class Adam:
     def nbytes(self) -> int:
         """Bytes of m and v: twice those of the parameters that have been updated."""
         return sum(a.nbytes for moments in (self.m, self.v) for a in moments.values())
+
+
+def _by_name(model: Module, lr_factor: Mapping[str, float]) -> dict[str, float]:
+    """Parameter's name -> factor, from `Adam`'s `lr_factor`."""
+    names, found = list(model.named_parameters()), dict[str, float]()
+    for ending in sorted(lr_factor, key=len):
+        check_rate(f"lr_factor[{ending!r}]", lr_factor[ending])
+        fitting = [name for name in names if name == ending or name.endswith(f".{ending}")]
+        if not fitting:
+            raise ValueError(f"lr_factor has {ending!r}, and no parameter ends so: give an ending such as 'lora_B'")
+        found |= dict.fromkeys(fitting, float(lr_factor[ending]))
+    return found
 
 
 def check_rate(name: str, value: float) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import islice
@@ -174,6 +174,7 @@ def fit(
     lr: float | Callable[[int], float] = 1e-3,
     batch_size: int = 16,
     weight_decay: float = 0.0,
+    lr_factor: Mapping[str, float] | None = None,
     clip: float | None = 1.0,
     validation: Data | Array | None = None,
     eval_every: int = 100,
@@ -192,6 +193,7 @@ def fit(
 
     data        `TextData`, anything with its `sample` and `batches`, or a 1-D array of tokens
     lr          a learning rate, or a function from the step (0, 1, ...) to one, such as `warmup_cosine`
+    lr_factor   a parameter's name, or its ending, -> what `lr` is multiplied by there: see `Adam`
     clip        the largest allowed global norm of the gradients, or None
     validation  data to evaluate before the first step, every `eval_every` steps and after the last
     patience    stop after this many evaluations in a row without a new best, and put the best weights back
@@ -205,15 +207,17 @@ def fit(
     error's step and weights are the same.
     ValueError for a setting out of range. FileExistsError if there is a checkpoint and `resume` is False,
     FileNotFoundError if there is none and it is True, CheckpointError if it is from a run with a different seed, batch
-    size, weight decay or data.
+    size, weight decay, `lr_factor` or data.
     """
     check_counts(steps=steps, batch_size=batch_size, eval_every=eval_every, checkpoint_every=checkpoint_every)
     check_counts(eval_batches=eval_batches, patience=patience, workers=workers)
     if patience is not None and validation is None:
         raise ValueError("patience counts evaluations: give validation data as well")
     data, rng = as_data(data, model), np.random.default_rng(seed)
-    optimizer = Adam(model, 0.0 if callable(lr) else lr, weight_decay)
+    optimizer = Adam(model, 0.0 if callable(lr) else lr, weight_decay, lr_factor=lr_factor)
     settings = {"seed": str(seed), "batch_size": str(batch_size), "weight_decay": str(float(weight_decay))}
+    if lr_factor:
+        settings["lr_factor"] = str(sorted(optimizer.lr_factor.items()))
     file = _RunFile(checkpoint, comm is None or comm.rank == 0, settings, model, optimizer, rng)
     result, best = file.begin(resume, lambda rng: data.sample(rng, batch_size))
     trained = {p.name: p.data for p in model.parameters if p.trainable}
@@ -323,8 +327,10 @@ class _RunFile:
 
     def _check(self, sample: Callable[[np.random.Generator], Batch], record: dict[str, Any]) -> None:
         """CheckpointError unless settings and data are those of the file.  Version 0.1.0 recorded neither."""
-        found = record.get("settings", self.settings)
-        other = [f"{name}={found[name]}, not {value}" for name, value in self.settings.items() if found[name] != value]
+        found, none = record.get("settings", self.settings), "none"  # a run without factors does not name them
+        names = dict.fromkeys([*self.settings, *found])
+        pairs = {name: (found.get(name, none), self.settings.get(name, none)) for name in names}
+        other = [f"{name}={theirs}, not {ours}" for name, (theirs, ours) in pairs.items() if theirs != ours]
         if not other and "batch" in record:
             rng = np.random.default_rng()
             rng.bit_generator.state = record["batch"]["rng"]

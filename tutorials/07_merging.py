@@ -314,4 +314,4 @@ show_figure(figure, "07_drift.png")
 # - Why is `W + s * (B @ A) - s * (B @ A)` in one expression no different from the function `cycle`? (Which operation
 #   goes first?) What would Kahan's compensated summation cost, in bytes?
 # - Prove theorem D for the easy case in which $w \oplus \delta$ and $w$ have the same exponent.
-# - Exercises 18 (merge) and 19 (exact unmerge).
+# - Exercises 18 (merge), 19 (exact unmerge) and 35 (a training loop from end to end: inject, step, merge).

@@ -370,7 +370,7 @@ assert model.max_tokens == base.config.block_size - 64
 
 # %% [markdown]
 # ## What to try next
-# - Exercises 23 (BitFit) and 24 (an adapter layer).
+# - Exercises 23 (BitFit), 24 (an adapter layer), 33 (DoRA) and 34 (PiSSA's start).
 # - Give Adapter-H and LoRA the same $\lvert\Theta\rvert$ and 200 steps. Is the order the same?
 # - `minilora/methods/` has four more: Adapter-P, Adapter-D, and two combinations of LoRA with prefixes. Add them to the
 #   figure.

@@ -359,5 +359,6 @@ _ = ml.unmerge(model)
 # - Try section 2 with rank 64 in the blocks. Why does even $r = C$ on all six matrices not reach full fine-tuning here,
 #   and which parameters are missing? (`bias="all"` adds some of them.)
 # - In section 4, $c = 1.5$ can be better than $c = 1$ after a very short run. When, and is it a bargain?
+# - Exercise 36: how much two runs forget, compared at equal loss.
 # - Write the check that your own server needs: given two models and an adapter, tell base, merged and merged twice
 #   apart. How large must $\Delta W$ be, relative to the rounding of $W_0$, for the check to be reliable?

@@ -283,4 +283,5 @@ show_figure(figure, "16_modern_decoder.png")
 #   through them?
 # - Give every pair the same frequency. Which distances can attention no longer tell apart?
 # - Set `num_key_value_heads=1`. How many parameters go, and where?
+# - Exercises 28 (RMSNorm), 29 (rotary positions), 30 (grouped queries) and 31 (SwiGLU).
 # - Lesson 18 takes a real model of this family and keeps its weights in 4 bits.

@@ -195,4 +195,5 @@ show_figure(figure, "18_qlora.png")
 # - Use blocks of 256 instead of 64. What happens to the error, and to the bits per weight?
 # - Add one outlier to a block, ten times its largest weight. What happens to its 63 neighbours?
 # - Train the LoRA on `dequantize(four_bits)` instead. Why does the loss not change by a single bit?
+# - Exercise 32: a block in four bits, and how far off it may be.
 # - A real model: `minilora fetch smollm2`, then `minilora train --quantized nf4 --base ... --data ...`.

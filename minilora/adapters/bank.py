@@ -62,7 +62,10 @@ class AdapterBank:
         if name in self.adapters:
             raise ValueError(f"the bank has an adapter {name!r} already: call delete_adapter({name!r}) first")
         if type(adapter.lora) is not LoraConfig:
-            raise ValueError(f"{name!r} is of the variant {adapter.lora.variant!r}: a bank holds plain LoRA only")
+            raise ValueError(
+                f"{name!r} is of the variant {adapter.lora.variant!r}: a bank holds plain LoRA only, which "
+                "files.adapter.plain_adapter(model) makes of a variant with an update of low rank"
+            )
         if adapter.lora.bias != "none":
             raise ValueError(
                 f"{name!r} trained the base's biases (bias={adapter.lora.bias!r}), which all adapters of a bank share: "

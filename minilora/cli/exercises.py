@@ -107,7 +107,7 @@ def run_exercises(a: argparse.Namespace) -> None:
 
 
 def score(book: Workbook) -> str:
-    """ "3 of 27 solved" and what to do next."""
+    """ "3 of 36 solved" and what to do next."""
     from minilora.exercises.checking import PASSED
 
     verdicts = book.verdicts()

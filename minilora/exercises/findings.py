@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,14 @@ def shapes(claim: str, got: Any, **expected: tuple[int, ...]) -> Finding:
         if np.shape(part) != right:
             return Finding(claim, f"{name} has shape {np.shape(part)}, expected {right}")
     return Finding(claim)
+
+
+def of_dtype(claim: str, dtype: DTypeLike, got: Any) -> Finding:
+    """Is got an array, or a tuple of arrays, of this dtype?"""
+    parts = got if isinstance(got, (tuple, list)) else [got]
+    wrong = next((part for part in parts if not isinstance(part, np.ndarray) or part.dtype != dtype), None)
+    found = getattr(wrong, "dtype", type(wrong).__name__)
+    return Finding(claim, None if wrong is None else f"expected {np.dtype(dtype)}, got {found}")
 
 
 def compare(outputs: Sequence[str], expected: Any, got: Any, tolerance: Any) -> Iterator[Finding]:

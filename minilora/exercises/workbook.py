@@ -1,6 +1,6 @@
 """A student's folder: their files, what is solved, which hints were given.
 
-A small JSON file in the folder remembers verdicts, so that listing 27 exercises does not run them all.
+A small JSON file in the folder remembers verdicts, so that listing the exercises does not run them all.
 """
 
 from __future__ import annotations

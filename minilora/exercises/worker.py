@@ -5,7 +5,7 @@
 Questions arrive on stdin and answers leave on stdout, as frames: four bytes of length, then JSON. The checks and the
 right values stay in the process that asks. Whatever a student's code does here (print "passed", exit, replace
 NumPy, catch every exception), it can only send values, which the other process judges, and the fence lets it do
-nothing else. This file imports only NumPy and the standard library, because one grading starts it 30 x 27 times.
+nothing else. This file imports only NumPy and the standard library, because one grading starts it a thousand times.
 """
 
 from __future__ import annotations

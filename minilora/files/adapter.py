@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from minilora.files.header import (
     lora_of,
     quantization,
 )
-from minilora.lora import LoraConfig, LoraError, add_lora, is_merged, lora_shapes, resolved_config
+from minilora.lora import LoraConfig, LoraError, adapter_shapes, add_lora, is_merged, lora_layers, resolved_config
 from minilora.machine.backend import Array, array_module, to_host
 from minilora.nn import Config, Decoder, Model
 
@@ -33,7 +33,8 @@ class Adapter:
     config       the shape of the base
     base_sha256  the base's content: its `base_hash`; for an adapter with a parent, the parent's `sha256`
     lora         the LoRA config
-    tensors      "PATH.lora_A" (r, k) and "PATH.lora_B" (d, r) of every adapted layer, and biases if they were trained
+    tensors      "PATH.lora_A" (r, k) and "PATH.lora_B" (d, r) of every adapted layer, and biases if they were trained;
+                 of a variant, all that it adds
     parent       the name of the adapter that it was trained on top of (see `adapters.AdapterBank`), or None
     quantized    how that base was stored while it trained, such as "NF4"; None for floats
     """
@@ -68,9 +69,28 @@ def adapter_of(model: Decoder) -> Adapter:
     lora = resolved_config(model)
     if lora is None:
         raise LoraError("the model has no LoRA to save: call add_lora(model, config), or save_model for all of it")
-    names, parameters = list(lora_shapes(model.shapes(), lora)), model.named_parameters()
+    names, parameters = list(adapter_shapes(model.shapes(), lora)), model.named_parameters()
     tensors = {name: parameters[name].data for name in names}
     return Adapter(model.config, base_hash(model, names), lora, tensors, quantized=quantization(model))
+
+
+def plain_adapter(model: Decoder) -> Adapter:
+    """The model's update as plain LoRA: a variant's factors, of rank 2 r for PiSSA.  For banks, sums, compression.
+
+    LoraError if the model has no LoRA, or its update is not of low rank, as DoRA's.
+    """
+    own = adapter_of(model)
+    if type(own.lora) is LoraConfig:
+        return own
+    tensors = {name: array for name, array in own.tensors.items() if name.endswith(".bias")}
+    ranks, alphas = dict[str, int](), dict[str, float]()
+    for path, layer in lora_layers(model):
+        A, B = layer.factors()
+        tensors |= {f"{path}.lora_A": A, f"{path}.lora_B": B}
+        ranks[path], alphas[path] = len(A), layer.scaling * len(A)
+    r, dropout, bias = max(ranks.values()), own.lora.lora_dropout, own.lora.bias
+    lora = LoraConfig(r, r, tuple(ranks), dropout, bias, rank_pattern=ranks, alpha_pattern=alphas)
+    return replace(own, lora=lora, tensors=tensors)
 
 
 def write_adapter(adapter: Adapter, path: str | Path) -> None:
@@ -99,9 +119,10 @@ def read_adapter(path: str | Path, allow_nonfinite: bool = False) -> Adapter:
         check_dtype(tensors, config.dtype, path)
         adapter = Adapter(config, base_sha256, lora, tensors, parent, quantized)
         expected = {name: a.shape for name, a in tensors.items() if name.endswith(".bias") and a.ndim == 1}
-        for layer in adapter.paths:  # its d and k are those of B and A, whatever the base
-            A = tensors[f"{layer}.lora_A"]
-            expected |= lora.shapes(layer, len(tensors.get(f"{layer}.lora_B", A)), A.shape[1])
+        sizes = lora.sizes(tensors)  # those of B and A, whatever the base
+        for layer, (d, k) in sizes.items():
+            expected |= lora.shapes(layer, d, k)
+        expected |= lora.frozen_shapes(sizes)
         check_shapes(tensors, expected, path)
     return adapter
 
@@ -123,7 +144,7 @@ def load_adapter(model: Model, path: str | Path, allow_nonfinite: bool = False, 
     present = resolved_config(model)
     check_setup(adapter.config, adapter.lora, model, present or adapter.lora, path)
     with refusing(path):
-        check_shapes(adapter.tensors, lora_shapes(model.shapes(), adapter.lora), path)
+        check_shapes(adapter.tensors, adapter_shapes(model.shapes(), adapter.lora), path)
     if adapter.parent is not None:
         raise CheckpointError(
             f"{path} was trained on top of the adapter {adapter.parent!r}: load both into an AdapterBank"

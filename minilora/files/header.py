@@ -81,7 +81,7 @@ def base_hash(model: Module, without: list[str]) -> str:
         raise LoraError("the LoRA was merged without keeping W0: call unmerge(model) first")
     frozen = {name: p for name, p in model.named_parameters().items() if name not in without}
     if made_from := {p.made_from for p in frozen.values() if p.made_from is not None}:
-        if other := [name for name in without if not name.endswith((".lora_A", ".lora_B"))]:
+        if other := [name for name in without if name.endswith((".weight", ".bias"))]:
             raise LoraError(f"{other[0]} trains, and a quantized base is known by all its weights: train a LoRA only")
         return made_from.pop()
     return content_hash(frozen, lambda name: to_host(kept[name] if name in kept else frozen[name].data))

@@ -10,7 +10,7 @@ import numpy as np
 from minilora.files.architectures import build, shapes
 from minilora.files.container import CheckpointError, read_file, refusing, write_file
 from minilora.files.header import check_dtype, check_shapes, config_of, describe, describe_lora, lora_of, quantization
-from minilora.lora import LoraConfig, LoraError, add_lora, is_merged, lora_shapes, resolved_config
+from minilora.lora import LoraConfig, LoraError, adapter_shapes, add_lora, is_merged, resolved_config
 from minilora.nn import Config, Decoder
 from minilora.text import ByteTokenizer
 
@@ -25,7 +25,7 @@ def save_model(model: Decoder, path: str | Path) -> None:
     if stored := quantization(model):
         raise ValueError(f"the model is stored as {stored}: save its adapter, or quantized.dequantize(model) first")
     base, lora = shapes(model.config), resolved_config(model)
-    if model.shapes().keys() != (base if lora is None else base | lora_shapes(base, lora)).keys():
+    if model.shapes().keys() != (base if lora is None else base | adapter_shapes(base, lora)).keys():
         raise ValueError("a method has added parameters to the model: save them with methods.save_trained")
     write_file(path, "model", {**describe(model.config), **describe_lora(lora)}, model.state_dict(), _read)
 
@@ -52,7 +52,7 @@ def _read(path: str | Path, allow_nonfinite: bool = False) -> tuple[Config, Lora
         if config.layers > len(tensors):  # before a list of them is made
             raise CheckpointError(f"{path}: its tensors are not those of {config}: make it again")
         base = shapes(config)
-        check_shapes(tensors, base if lora is None else base | lora_shapes(base, lora), path)
+        check_shapes(tensors, base if lora is None else base | adapter_shapes(base, lora), path)
         check_dtype(tensors, config.dtype, path)
     return config, lora, tensors
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from minilora.files.architectures import shapes
-from minilora.lora import lora_config, lora_shapes
+from minilora.lora import adapter_shapes, lora_config
 from minilora.machine.backend import to_host
 from minilora.nn import Decoder
 
@@ -59,7 +59,7 @@ class Layout:
             raise ValueError(f"this is a {type(model).__name__}, not a {self.title}: save it as what it is")
         expected, lora = shapes(model.config), lora_config(model)
         if lora is not None:
-            expected |= lora_shapes(expected, lora)
+            expected |= adapter_shapes(expected, lora)
         if odd := sorted(model.shapes().keys() ^ expected.keys()):
             raise ValueError(
                 f"{self.title} and this model differ in {odd[0]}: remove what was added to the model first"

@@ -10,6 +10,7 @@ q_proj, k_proj and v_proj are one below the other, and together they are one upd
 
 Nothing is approximated: where the scalings differ, the difference goes into B; a layer without a LoRA gets zeros.
 In the other direction, one update B A of c_attn becomes three: each takes a third of B's rows, with the same A.
+DoRA's magnitudes belong to rows, so they are joined and split with B. PiSSA's update leaves as plain LoRA of rank 2 r.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from minilora.hf.llama import LLAMA
 from minilora.hf.safetensors_folder import StoredTensor, extra, read_json, stored_tensors, whole_folder
 from minilora.lora import LoraConfig, LoraError, LoraLayer, add_lora, lora_config, lora_layers, matrices
 from minilora.machine.backend import array_module, to_host
+from minilora.methods.dora import DoraConfig, DoraLinear, lengths
 from minilora.nn import Decoder, Model
 
 LAYOUTS = {"gpt2": GPT2, "llama": LLAMA}  # by `files.architectures`
@@ -41,7 +43,7 @@ PREFIX = "base_model.model."  # PEFT's own two wrappers around the model
 # Settings that we read; settings that do not change what the adapter computes; initialisations that leave the base's
 # weights as they are. Any other setting is refused by name.
 READ = {"r", "lora_alpha", "target_modules", "exclude_modules", "layers_to_transform", "rank_pattern", "alpha_pattern"}
-READ |= {"lora_dropout", "bias", "use_rslora", "peft_type", "init_lora_weights"}
+READ |= {"lora_dropout", "bias", "use_rslora", "peft_type", "init_lora_weights", "use_dora"}
 SILENT = {"auto_mapping", "base_model_name_or_path", "eva_config", "ensure_weight_tying", "fan_in_fan_out"}
 SILENT |= {"inference_mode", "layers_pattern", "megatron_core", "peft_version", "qalora_group_size", "revision"}
 SILENT |= {"task_type"}
@@ -51,11 +53,12 @@ PLAIN_INITS = (True, False, "gaussian", "eva", "orthogonal")
 
 
 class Update(NamedTuple):
-    """A layer's update dW = scaling * B A, (d, k), with A (r, k) and B (d, r)."""
+    """A layer's update dW = scaling * B A, (d, k), with A (r, k), B (d, r) and, for DoRA, m (d,)."""
 
     A: np.ndarray
     B: np.ndarray
     scaling: float
+    m: np.ndarray | None = None
 
 
 def joined(updates: list[Update | None]) -> Update:
@@ -73,22 +76,24 @@ def joined(updates: list[Update | None]) -> Update:
         if update is not None:
             start, end = end, end + len(update.A)
             B[i * d : (i + 1) * d, start:end] = update.B * (update.scaling / scaling if scaling else 1.0)
-    return Update(A, B, scaling)
+    return Update(A, B, scaling, None if present[0].m is None else np.concatenate([update.m for update in present]))
 
 
 def split(update: Update, n: int, keep_all: bool) -> list[Update | None]:
     """The updates of the n layers that are joined one below the other; the inverse of `joined`.
 
     If each of the r components (a column of B, a row of A) serves only one layer, as `joined` leaves them, each layer
-    gets its own, and a layer without any gets None, unless `keep_all`. Otherwise they all share the whole A.
+    gets its own, and a layer without any gets None, unless `keep_all` or it has magnitudes. Otherwise they all share
+    the whole A.
     """
-    blocks = np.split(update.B, n)
+    blocks, ms = np.split(update.B, n), [None] * n if update.m is None else np.split(update.m, n)
     serves = np.array([(block != 0).any(axis=0) for block in blocks])  # (n, r)
-    if keep_all or (serves.sum(axis=0) != 1).any():
+    needed = update.m is not None and not serves.any(axis=1).all()
+    if keep_all or needed or (serves.sum(axis=0) != 1).any():
         serves[:] = True
     return [
-        Update(update.A[own], block[:, own], update.scaling) if own.any() else None
-        for own, block in zip(serves, blocks, strict=True)
+        Update(update.A[own], block[:, own], update.scaling, m) if own.any() else None
+        for own, block, m in zip(serves, blocks, ms, strict=True)
     ]
 
 
@@ -108,7 +113,7 @@ def adaptable_layers(model: Decoder, root: str) -> dict[str, list[str]]:
 
 
 def tensor_names(layer: str) -> tuple[str, str]:
-    """PEFT's names for the A and B of a layer.
+    """PEFT's names for the A and B of a layer.  (DoRA's magnitudes are `LAYER.lora_magnitude_vector`.)
 
     It takes a table of embeddings for the transposed matrix, dW^T = s A^T B^T, so the roles are swapped there, and both
     are stored transposed (see `oriented`).
@@ -154,8 +159,9 @@ def save_peft_adapter(model: Decoder, folder: str | Path, base_model: str | None
     layout = layout_of(model)
     layout.check(model)
     layers, adapted = adaptable_layers(model, layout.root), dict(lora_layers(model))
+    dora = isinstance(config, DoraConfig)
     updates = {
-        name: joined([_update(adapted[path]) if path in adapted else None for path in paths])
+        name: joined([_update(adapted.get(path), model.get_submodule(path), dora) for path in paths])
         for name, paths in layers.items()
         if any(path in adapted for path in paths)
     }
@@ -163,6 +169,8 @@ def save_peft_adapter(model: Decoder, folder: str | Path, base_model: str | None
     for name, update in updates.items():
         for tensor, array in zip(tensor_names(name), (update.A, update.B), strict=True):
             tensors[tensor] = oriented(name, array)
+        if update.m is not None:
+            tensors[f"{name}.lora_magnitude_vector"] = update.m
     for name, parts in trained_biases(model, config.bias, updates, layout.root).items():
         layer = name.removesuffix(".bias")
         tensors[f"{layer}.base_layer.bias" if layer in updates else name] = layout.stacked(model, name, parts)
@@ -171,6 +179,7 @@ def save_peft_adapter(model: Decoder, folder: str | Path, base_model: str | None
         "task_type": "CAUSAL_LM",
         "base_model_name_or_path": base_model,
         **_common_settings(config, updates, layers),
+        "use_dora": dora,
         "fan_in_fan_out": any(layout.is_transposed(f"{layer}.weight") for layer in updates),
         "ensure_weight_tying": "lm_head" in updates and layers["lm_head"] == ["wte"],
         "inference_mode": True,
@@ -184,8 +193,20 @@ def save_peft_adapter(model: Decoder, folder: str | Path, base_model: str | None
         )
 
 
-def _update(layer: LoraLayer) -> Update:
-    return Update(to_host(layer.lora_A.data), to_host(layer.lora_B.data), layer.scaling)
+def _update(layer: LoraLayer | None, plain: Any, dora: bool) -> Update | None:
+    """The update of an adapted layer, None for a plain one; with DoRA, a plain one has its own lengths and rank 0."""
+    if isinstance(layer, DoraLinear):
+        parts = layer.lora_A, layer.lora_B, layer.lora_magnitude_vector
+        A, B, m = (to_host(parameter.data) for parameter in parts)
+        return Update(A, B, layer.scaling, m)
+    if layer is not None:
+        A, B = map(to_host, layer.factors())
+        return Update(A, B, layer.scaling)
+    if not dora:
+        return None
+    W0 = to_host(plain.weight.data)
+    d, k = W0.shape
+    return Update(np.empty((0, k), W0.dtype), np.empty((d, 0), W0.dtype), 0.0, lengths(W0))
 
 
 def _common_settings(config: LoraConfig, updates: Mapping[str, Update], layers: Collection[str]) -> dict[str, Any]:
@@ -235,7 +256,7 @@ def _pattern(values: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
 def load_peft_adapter(model: Model, folder: str | Path) -> Model:
     """Add the LoRA that PEFT saved in a folder to the model, and return the model.
 
-    Reads ranks and alphas by pattern, rsLoRA and trained biases. An adapter of GPT-2's c_attn becomes one each of
+    Reads ranks and alphas by pattern, rsLoRA, DoRA and trained biases. An adapter of GPT-2's c_attn becomes one each of
     q_proj, k_proj and v_proj (see `unstack`).
     CheckpointError, before any change, if the folder is incomplete or damaged, does not fit this model, or sets
     something that changes what is computed and that minilora lacks; LoraError if the model has a LoRA already.
@@ -251,17 +272,20 @@ def load_peft_adapter(model: Model, folder: str | Path) -> Model:
     root = layout.root if any(name.startswith(layout.root) for name in stored) else ""  # GPT2Model has none
     layers = adaptable_layers(model, root)
     plan = _planned(settings, layers, layout, settings_path)
-    arrays = _checked_tensors(model, stored, plan, root, path)
+    arrays = _checked_tensors(model, stored, plan, root, path, bool(settings.get("use_dora")))
     updates: dict[str, Update] = {}
     for layer, (_, scaling) in plan.adapted.items():
         A, B = (oriented(layer, arrays[tensor]) for tensor in tensor_names(layer))
-        parts = split(Update(A, B, scaling), len(layers[layer]), keep_all=plan.config.bias == "lora_only")
+        update = Update(A, B, scaling, arrays.get(f"{layer}.lora_magnitude_vector"))
+        parts = split(update, len(layers[layer]), keep_all=plan.config.bias == "lora_only")
         updates |= {name: part for name, part in zip(layers[layer], parts, strict=True) if part is not None}
     values = {f"{name}.lora_{which}": getattr(u, which) for name, u in updates.items() for which in "AB"}
+    values |= {f"{name}.lora_magnitude_vector": u.m for name, u in updates.items() if u.m is not None}
     for name, names in trained_biases(model, plan.config.bias, plan.adapted, root).items():
         values |= zip(names, np.split(arrays[name], len(names)), strict=True)
     ours = [name for names in layers.values() for name in names]
-    add_lora(model, LoraConfig(**_common_settings(plan.config, updates, ours)))
+    kind = DoraConfig if settings.get("use_dora") else LoraConfig
+    add_lora(model, kind(**_common_settings(plan.config, updates, ours)))
     parameters = model.named_parameters()
     for name, array in values.items():
         data = parameters[name].data
@@ -287,8 +311,13 @@ def _checked_settings(path: Path) -> dict[str, Any]:
     if settings.get("peft_type") != "LORA":
         raise CheckpointError(f"{path}: peft_type is {settings.get('peft_type')!r}, and minilora reads 'LORA' only")
     beyond = {name: value for name, value in settings.items() if name not in READ | SILENT and value}
-    if settings.get("init_lora_weights", True) not in PLAIN_INITS:
-        beyond["init_lora_weights"] = settings["init_lora_weights"]
+    if (init := settings.get("init_lora_weights", True)) not in PLAIN_INITS:
+        beyond["init_lora_weights"] = init
+    if isinstance(init, str) and init.startswith(("pissa", "olora", "corda")):
+        raise CheckpointError(
+            f"{path} sets init_lora_weights to {init!r}, so its A and B belong to a changed base: save it for the "
+            "untouched one, with PEFT's save_pretrained(..., path_initial_model_for_weight_conversion=...)"
+        )
     for name, value in beyond.items():
         raise CheckpointError(
             f"{path} sets {name} to {value!r}, which changes more than minilora's LoRA can: "
@@ -325,6 +354,8 @@ def _planned(settings: Mapping[str, Any], layers: Mapping[str, list[str]], layou
             adapted["lm_head"] = (config.rank("lm_head"), config.scaling("lm_head"))
     except (TypeError, ValueError, AttributeError, re.error) as error:
         raise CheckpointError(f"{path} is damaged: {error}. Fetch it again") from None
+    if settings.get("use_dora") and (tables := [layer for layer in adapted if is_table(layers[layer][0])]):
+        raise CheckpointError(f"{path}: minilora's DoRA adapts linear layers, and this one adapts {tables[0]}")
     if not adapted:
         raise CheckpointError(
             f"{path} targets {settings.get('target_modules')!r}, and {layout.title} has none of these: "
@@ -350,7 +381,7 @@ def _is_targeted(layer: str, settings: Mapping[str, Any], config: LoraConfig) ->
 
 
 def _checked_tensors(
-    model: Decoder, stored: dict[str, StoredTensor], plan: _Plan, root: str, path: Path
+    model: Decoder, stored: dict[str, StoredTensor], plan: _Plan, root: str, path: Path, dora: bool
 ) -> dict[str, np.ndarray]:
     """The tensors of the plan.  CheckpointError unless exactly these are stored, in the model's shapes."""
     layers, parameters = adaptable_layers(model, root), model.named_parameters()
@@ -360,6 +391,8 @@ def _checked_tensors(
         d, k = parameters[f"{layers[layer][0]}.weight"].shape
         pair = [(r, k), (len(layers[layer]) * d, r)]
         expected |= zip(tensor_names(layer), (s[::-1] if is_table(layer) else s for s in pair), strict=True)
+        if dora:
+            expected[f"{layer}.lora_magnitude_vector"] = (len(layers[layer]) * d,)
     for name, parts in trained_biases(model, plan.config.bias, plan.adapted, root).items():
         expected[name] = (sum(parameters[part].size for part in parts),)
     # PEFT may store the frozen table beside its adapter: that is another way to say which base it belongs to.

@@ -6,10 +6,12 @@
     methods.save_trained(model, "task.npz")                  # only what was trained
     methods.load_trained(load_base()[0], "task.npz")         # onto a fresh base, bit for bit
 
-One file per family: `finetune`, `bottleneck`, `prefix`, `low_rank`. Each states its formula and its source.
+One file per family: `finetune`, `bottleneck`, `prefix`, `low_rank`; and one per successor of LoRA: `dora`, `pissa`,
+`loraplus`, `vera`. Each states its formula and its source.
 """
 
 from minilora.methods.files import load_trained, save_trained
+from minilora.methods.loraplus import loraplus
 from minilora.methods.method import Method, method_of
 from minilora.methods.published import MODELS, Published, checkpoint_bytes, published_counts
 from minilora.methods.registry import METHODS, apply, count
@@ -23,6 +25,7 @@ __all__ = [
     "checkpoint_bytes",
     "count",
     "load_trained",
+    "loraplus",
     "method_of",
     "published_counts",
     "save_trained",

@@ -12,11 +12,11 @@ import numpy as np
 from minilora.files.architectures import build
 from minilora.files.container import CheckpointError, read_file, refusing, write_file
 from minilora.files.header import base_hash, config_of, describe
-from minilora.lora import LoraError, is_merged, resolved_config
+from minilora.lora import LoraError, frozen_parameters, is_merged, resolved_config
 from minilora.machine.backend import array_module, to_host
 from minilora.methods.method import Method, method_of
 from minilora.methods.registry import METHODS
-from minilora.nn import Config, Decoder, Model, difference
+from minilora.nn import Config, Decoder, Model, Parameter, difference
 
 
 def save_trained(model: Decoder, path: str | Path) -> None:
@@ -27,14 +27,20 @@ def save_trained(model: Decoder, path: str | Path) -> None:
     name, options = _recorded(model)
     if is_merged(model):
         raise LoraError("the LoRA is merged: call unmerge(model) before you save what it trained")
-    trained = {name: to_host(p.data) for name, p in model.named_parameters().items() if p.trainable}
+    saved = {name: to_host(p.data) for name, p in _saved(model).items()}
     header = {
         **describe(model.config),
         "method": name,
         "options": options,
-        "base_sha256": base_hash(model, list(trained)),
+        "base_sha256": base_hash(model, list(saved)),
     }
-    write_file(path, "method", header, trained, _read)
+    write_file(path, "method", header, saved, _read)
+
+
+def _saved(model: Decoder) -> dict[str, Parameter]:
+    """What the method trains, and what a variant of LoRA adds frozen."""
+    frozen = frozen_parameters(model)
+    return {name: p for name, p in model.named_parameters().items() if p.trainable or name in frozen}
 
 
 def load_trained(model: Model, path: str | Path, allow_nonfinite: bool = False) -> Model:
@@ -72,10 +78,11 @@ def _read(
     with refusing(path):
         method, options, config = METHODS[header["method"]], _plain(header["options"]), config_of(header)
         # The count comes first, so that no file makes us build what it does not hold.
-        if method.count(config, **options) != sum(array.size for array in tensors.values()):
+        if method.count(config, **options) > sum(array.size for array in tensors.values()):
             raise CheckpointError(f"{path}: its tensors are not those of {method.name} {options}: make it again")
         found = {name: (array.shape, array.dtype.name) for name, array in tensors.items()}
-        if odd := difference(found, _trained(config, method, options)):
+        twin = _saved(method.apply(build(config), **options))  # of zeros
+        if odd := difference(found, {name: (p.shape, np.dtype(p.data.dtype).name) for name, p in twin.items()}):
             raise CheckpointError(f"{path}: {odd}")
     return config, method, options, header["base_sha256"], tensors
 
@@ -99,9 +106,3 @@ def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(targets, str) or not all(re.fullmatch(r"[\w.]+", name) for name in targets):
         raise ValueError("its target_modules must name layers one by one")
     return {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
-
-
-def _trained(config: Config, method: Method, options: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
-    """Name -> (shape, dtype) of what the method would train, found out on a model of zeros."""
-    twin = method.apply(build(config), **options)
-    return {name: (p.shape, np.dtype(p.data.dtype).name) for name, p in twin.named_parameters().items() if p.trainable}

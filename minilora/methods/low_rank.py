@@ -17,13 +17,20 @@ from minilora.nn import Config, Decoder
 OPTIONS = {"r": 8, "lora_alpha": 16, "target_modules": ("q_proj", "v_proj"), "bias": "none"}
 
 
-def _change(model: Decoder, seed: int, **options: Any) -> None:
-    add_lora(model, LoraConfig(**options), seed)
+def lora_method(kind: type[LoraConfig], label: str, source: str, **own: Any) -> Method:
+    """LoRA or a variant of it as a method; `own`: the options that the variant has besides LoRA's."""
+
+    def change(model: Decoder, seed: int, **options: Any) -> None:
+        add_lora(model, kind(**options), seed)
+
+    def count(config: Config, **options: Any) -> int:
+        """The sizes of all that trains.  ValueError if a target names no layer."""
+        return sum(math.prod(shape) for shape in lora_shapes(shapes(config), kind(**options)).values())
+
+    return Method(kind.variant, label, source, change, count, {**OPTIONS, **own})
 
 
-def _count(config: Config, **options: Any) -> int:
-    """r (d + k) for each adapted weight, and the biases that train too.  ValueError if a target names no layer."""
-    return sum(math.prod(shape) for shape in lora_shapes(shapes(config), LoraConfig(**options)).values())
+LORA = lora_method(LoraConfig, "LoRA", "Hu et al. 2021, section 4.1")
 
 
 def _with_special_tokens(name: str, label: str, prefix: Method) -> Method:
@@ -36,16 +43,15 @@ def _with_special_tokens(name: str, label: str, prefix: Method) -> Method:
     def change(model: Decoder, seed: int, **options: Any) -> None:
         of_lora, of_prefix = split(options)
         prefix.change(model, seed, **of_prefix)  # first: its start is what the base itself writes
-        _change(model, seed, **of_lora)  # freezes everything else
+        LORA.change(model, seed, **of_lora)  # freezes everything else
         model.stack.unfreeze()
 
     def count(config: Config, **options: Any) -> int:
         of_lora, of_prefix = split(options)
-        return _count(config, **of_lora) + prefix.count(config, **of_prefix)
+        return LORA.count(config, **of_lora) + prefix.count(config, **of_prefix)
 
     return Method(name, label, "Hu et al. 2021, section E", change, count, {**OPTIONS, **prefix.defaults})
 
 
-LORA = Method("lora", "LoRA", "Hu et al. 2021, section 4.1", _change, _count, OPTIONS)
 LORA_PRE_EMBED = _with_special_tokens("lora_pre_embed", "LoRA+PreEmbed", PRE_EMBED)
 LORA_PRE_LAYER = _with_special_tokens("lora_pre_layer", "LoRA+PreLayer", PRE_LAYER)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from minilora.lora import lora_layers, mergeable_layers
+from minilora.lora import LoraConfig, lora_layers, mergeable_layers
 from minilora.nn import Config, Model, Module
 
 
@@ -63,10 +63,10 @@ class Method:
 def method_of(model: Module) -> tuple[str, dict[str, Any]] | None:
     """The name and options of the method that was applied to the model, or None: `Method.apply` notes them there.
 
-    `remove_lora` knows no methods, so a "lora" whose layers are gone is taken for what it is: none.
+    `remove_lora` knows no methods, so a LoRA or variant whose layers are gone is taken for what it is: none.
     """
     noted = vars(model).get("method")
-    return None if noted is not None and noted[0] == "lora" and not any(lora_layers(model)) else noted
+    return None if noted is not None and noted[0] in LoraConfig.variants and not any(lora_layers(model)) else noted
 
 
 def whole_number(name: str, value: Any, least: int, most: int | None = None) -> int:

@@ -1,10 +1,10 @@
-"""All methods by name."""
+"""All methods by name: those that the paper compares, and what came after LoRA."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from minilora.methods import bottleneck, finetune, low_rank, prefix
+from minilora.methods import bottleneck, dora, finetune, loraplus, low_rank, pissa, prefix
 from minilora.methods.method import Method
 from minilora.nn import Config, Model
 
@@ -23,6 +23,10 @@ METHODS: dict[str, Method] = {
         low_rank.LORA,
         low_rank.LORA_PRE_EMBED,
         low_rank.LORA_PRE_LAYER,
+        dora.DORA,
+        pissa.PISSA,
+        pissa.OLORA,
+        loraplus.LORA_PLUS,
     )
 }
 

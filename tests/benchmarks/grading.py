@@ -1,4 +1,4 @@
-"""`python -m tests.benchmarks.grading`: what it costs to grade a class of 30, six of them hostile in all 27 files.
+"""`python -m tests.benchmarks.grading`: what it costs to grade a class of 30, six of them hostile in all their files.
 
 CPU seconds are those of the grader and its workers together: unlike wall time, they hardly depend on what else the
 machine is doing, and divided by the number of cores they are the least that an idle machine needs.

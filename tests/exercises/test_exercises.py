@@ -145,7 +145,7 @@ def test_hostile_code_costs_its_exercise_and_nothing_else(body, tmp_path):
     [
         "np.allclose = np.array_equal = lambda *a, **k: True",
         "import builtins; builtins.abs = lambda x: 0",
-        "print('passed'); print('27 of 27 solved')",
+        "print('passed'); print('36 of 36 solved')",
         "import worker; worker.encode = lambda *a: 'passed'",
         "import worker; worker.apply = lambda *a: {'result': None, 'changed': []}",
         "import worker; worker.apply = lambda *a: {'result': None, 'changed': [99]}",
@@ -245,9 +245,9 @@ def test_unsolved_files_say_what_to_do(name):
 
 def test_an_untouched_tree_scores_0_without_a_traceback(started, capsys):
     assert main(["exercises"]) == 0
-    assert "0 of 27 solved" in capsys.readouterr().out
+    assert "0 of 36 solved" in capsys.readouterr().out
     run = subprocess.run([sys.executable, "-m", "pytest", "."], capture_output=True, text=True, timeout=120)
-    assert run.returncode == 0 and "27 skipped" in run.stdout and "0 of 27 solved" in run.stdout
+    assert run.returncode == 0 and "36 skipped" in run.stdout and "0 of 36 solved" in run.stdout
     assert "Traceback" not in run.stdout + run.stderr
 
 
@@ -255,7 +255,7 @@ def test_solving_raises_the_score_and_names_the_next(started, capsys):
     (started / f"{FIRST}.py").write_text(RIGHT)
     assert main(["check", "01"]) == 0
     out = capsys.readouterr().out
-    assert "01 linear layer, backward: passed" in out and "1 of 27 solved" in out and "next: 02" in out
+    assert "01 linear layer, backward: passed" in out and "1 of 36 solved" in out and "next: 02" in out
     assert main(["check"]) == 0
     assert main(["exercises"]) == 0
     assert "solved" in capsys.readouterr().out
@@ -334,7 +334,7 @@ def test_watching_checks_what_is_saved_until_ctrl_c(started):
     assert any("Ctrl-C stops" in line for line in lines)
     (started / f"{FIRST}.py").write_text(RIGHT)
     assert any("linear layer, backward: passed" in line for line in lines)
-    assert any("1 of 27 solved" in line for line in lines)
+    assert any("1 of 36 solved" in line for line in lines)
     time.sleep(0.2)
     watching.send_signal(signal.SIGINT)
     assert "stopped watching" in watching.communicate(timeout=60)[0]

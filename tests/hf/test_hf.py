@@ -620,7 +620,7 @@ def adapter_refused(gpt2, folder, words):
     ("name", "value"),
     [
         ("peft_type", "IA3"),
-        ("use_dora", True),
+        ("use_qalora", True),
         ("lora_bias", True),
         ("modules_to_save", ["ln_f"]),
         ("init_lora_weights", "pissa"),

@@ -85,7 +85,7 @@ def trainable(model: GPT) -> dict[str, np.ndarray]:
 
 
 def test_the_methods_are_the_papers_in_its_order():
-    assert list(methods.METHODS) == list(OPTIONS)
+    assert list(methods.METHODS)[: len(OPTIONS)] == list(OPTIONS)
     assert all(name == method.name for name, method in methods.METHODS.items())
 
 

@@ -205,7 +205,7 @@ def peft_layers(model):
 
 # -------------------------------------------------------------------------------------- what is refused
 
-SETTINGS = {"use_dora": True, "lora_bias": True, "modules_to_save": ["ln_f"], "init_lora_weights": "pissa"}
+SETTINGS = {"lora_bias": True, "modules_to_save": ["ln_f"], "init_lora_weights": "pissa"}
 SETTINGS |= {"trainable_token_indices": [1, 2]}
 BEYOND = {
     **{

@@ -23,6 +23,7 @@ from minilora import methods, tasks
 from minilora.files.model import BASE_PATH
 from minilora.lora import lora_layers
 from minilora.machine.blas import single_threaded_blas
+from minilora.methods.loraplus import lr_factor
 from minilora.methods.subspace import fit_in_subspace
 
 Result = dict[str, Any]
@@ -93,7 +94,8 @@ def run(config: RunConfig) -> Result:
             result |= score(model, task, config.answers)
         except ml.NonFiniteLossError as error:
             result |= {"diverged": str(error), "valid_loss": None, "test_loss": None, "test": {}}
-    result["lora"] = {path: (layer.lora_A.data, layer.lora_B.data) for path, layer in lora_layers(model)}
+    plain = config.method == "lora"
+    result["lora"] = {path: layer.factors() for path, layer in lora_layers(model)} if plain else {}
     result["seconds"] = round(time.process_time() - started, 2)
     return result
 
@@ -121,7 +123,7 @@ def train(model: ml.GPT, task: tasks.Task, config: RunConfig) -> list[float]:
         m = config.options["m"]
         longer = math.sqrt(model.config.parameter_count / m)
         return fit_in_subspace(model, data, m, lr=lambda step: longer * lr(step), **common)
-    return ml.fit(model, data, lr=lr, progress=False, **common).losses
+    return ml.fit(model, data, lr=lr, lr_factor=lr_factor(model), progress=False, **common).losses
 
 
 def score(model: ml.GPT, task: tasks.Task, answers: bool) -> Result:

@@ -1,0 +1,367 @@
+"""Variants of LoRA: every verb, file and gradient that LoRA has, on both architectures; and what is each one's own."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import minilora as ml
+from minilora import LoraConfig, LoraError, methods, ops
+from minilora.adapters import AdapterBank
+from minilora.files.adapter import plain_adapter, read_adapter
+from minilora.hf import load_peft_adapter, save_peft_adapter
+from minilora.lora import adapter_shapes, lora_config, lora_layers
+from minilora.methods.method import method_of
+from minilora.quantized import quantize
+from minilora.testing.bounds import gamma
+from tests.finite_differences import assert_gradient
+from tests.models import TINY_LLAMA, batch, bits, configs, gpt, llama, loss_of
+
+TARGETS = ("q_proj", "down_proj")
+SETTINGS = {"r": 2, "lora_alpha": 3, "target_modules": TARGETS}
+VARIANTS = {
+    "dora": ml.DoraConfig(**SETTINGS),
+    "dora, whole gradient": ml.DoraConfig(**SETTINGS, norm_gradient=True),
+    "pissa": ml.PissaConfig(**SETTINGS),
+    "pissa, negative": ml.PissaConfig(**SETTINGS | {"lora_alpha": -3}, use_rslora=True),
+    "olora": ml.OloraConfig(**SETTINGS),
+}
+MODELS = {"gpt": gpt, "llama": llama}
+every_variant = pytest.mark.parametrize("config", VARIANTS.values(), ids=VARIANTS)
+# DoRA holds the lengths constant by default: its own test is test_doras_gradient_with_the_lengths_held
+DERIVATIVES = {name: config for name, config in VARIANTS.items() if name != "dora"}
+every_derivative = pytest.mark.parametrize("config", DERIVATIVES.values(), ids=DERIVATIVES)
+both = pytest.mark.parametrize("make", MODELS.values(), ids=MODELS)
+
+
+def trained(config: LoraConfig, make=gpt, seed: int = 3):
+    """A model with the variant, as if trained."""
+    model, rng = ml.add_lora(make(), config), np.random.default_rng(seed)
+    for parameter in model.named_parameters().values():
+        if parameter.trainable:
+            parameter.data += 0.1 * rng.standard_normal(parameter.shape)
+    return model
+
+
+def for_differences(config: LoraConfig, make):
+    """The same; for DoRA, which divides by the rows' lengths, rows beside which a step of the differences is short."""
+
+    def longer():
+        model = make()
+        for path, layer in model.named_modules():
+            if path.endswith(TARGETS):
+                layer.weight.data *= 3
+        return model
+
+    return trained(config, longer if isinstance(config, ml.DoraConfig) else make)
+
+
+def trainable(model) -> dict[str, np.ndarray]:
+    return {name: p.data for name, p in model.named_parameters().items() if p.trainable}
+
+
+# ------------------------------------------------------------------------------------------------ every variant
+
+
+@both
+@every_variant
+def test_it_starts_as_the_base_bit_for_bit(config, make):
+    tokens = batch()[0]
+    np.testing.assert_array_equal(ml.add_lora(make(), config)(tokens), make()(tokens))
+
+
+@pytest.mark.parametrize("name", [name for name in methods.METHODS if name in LoraConfig.variants] + ["loraplus"])
+def test_the_count_from_shapes_is_what_trains(name):
+    @given(configs(), st.integers(1, 3), st.sampled_from(("none", "all", "lora_only")))
+    def check(config, r, bias):
+        options = {"r": r, "bias": bias, "target_modules": ("q_proj", "up_proj", "0.mlp.down_proj")}
+        model = methods.apply(ml.GPT(config, seed=1), name, **options)
+        assert methods.count(name, config, **options) == sum(array.size for array in trainable(model).values())
+        assert model.shapes() == ml.GPT(config).shapes() | adapter_shapes(ml.GPT(config).shapes(), lora_config(model))
+
+    check()
+
+
+@both
+@every_variant
+def test_the_verbs_undo_each_other(config, make):
+    model, tokens = trained(config, make), batch()[0]
+    before, logits = bits(model), model(tokens)
+    np.testing.assert_allclose(ml.merge(model)(tokens), logits, rtol=1e-10, atol=1e-12)
+    assert bits(ml.unmerge(model)) == before
+    assert bits(ml.remove_lora(model)) == bits(make())
+
+
+@both
+@every_derivative
+def test_every_gradient_is_the_central_difference(config, make):
+    model, (tokens, targets, weights) = for_differences(config, make), batch()
+    loss, grads = ml.loss_and_grads(model, tokens, targets, weights, workers=2)
+    rounding = gamma(2000, "float64") * loss  # no number in the loss has gone through more operations than that
+    assert grads.keys() == trainable(model).keys()
+    for name, array in trainable(model).items():
+        assert_gradient(grads[name], lambda: loss_of(model, tokens, targets, weights), array, rounding)
+
+
+@both
+@pytest.mark.parametrize("settings", [{"bias": "lora_only"}, {"lora_dropout": 0.4}], ids=str)
+@every_derivative
+def test_biases_and_dropout(config, settings, make):
+    """With the same dropout mask each time, drawn from the same seed."""
+    model, (tokens, targets, weights) = for_differences(replace(config, **settings), make), batch()
+    logits, cache = model.forward(tokens, np.random.default_rng(1))
+    loss, dlogits = loss_and_dlogits(logits, targets, weights)
+    grads: dict = {}
+    model.backward(dlogits, cache, grads)
+
+    def again() -> float:
+        return loss_of(model, tokens, targets, weights, np.random.default_rng(1))
+
+    assert grads.keys() == trainable(model).keys()
+    for name, array in trainable(model).items():
+        assert_gradient(grads[name], again, array, gamma(2000, "float64") * loss)
+
+
+def loss_and_dlogits(logits, targets, weights):
+    w = (weights / weights.sum()).ravel()
+    nll, p = ops.cross_entropy(logits.reshape(-1, logits.shape[-1]), targets.ravel())
+    return float(w @ nll), ops.cross_entropy_dlogits(p, targets.ravel(), w).reshape(logits.shape)
+
+
+@both
+@every_variant
+def test_files(config, make, tmp_path):
+    model = trained(config, make)
+    ml.save_adapter(model, tmp_path / "adapter.npz")
+    ml.save_model(model, tmp_path / "model.npz")
+    for again in (ml.load_adapter(make(), tmp_path / "adapter.npz"), ml.load_model(tmp_path / "model.npz")):
+        assert lora_config(again) == lora_config(model)
+        assert bits(again) == bits(model) and trainable(again).keys() == trainable(model).keys()
+    with pytest.raises(ml.CheckpointError, match="the model has"):
+        ml.load_adapter(ml.add_lora(make(), LoraConfig(r=2)), tmp_path / "adapter.npz")
+
+
+@every_variant
+def test_a_run_goes_on_where_it_stopped(config, tmp_path):
+    runs, noise = [], np.random.default_rng(0).integers(7, size=60)
+    for stops in ((6,), (3, 6)):
+        path = tmp_path / f"{len(stops)}.npz"
+        for steps in stops:
+            model = ml.add_lora(gpt(), config)
+            ml.fit(model, noise, steps=steps, batch_size=2, checkpoint=path, resume=path.exists(), progress=False)
+        runs.append(bits(model))
+    assert runs[0] == runs[1] != bits(ml.add_lora(gpt(), config))
+
+
+@every_variant
+def test_a_method_of_that_name(config, tmp_path):
+    options = {key: getattr(config, key) for key in methods.METHODS[config.variant].defaults}
+    model = methods.apply(gpt(), config.variant, seed=5, **options)
+    assert type(lora_config(model)) is type(config)
+    for array in trainable(model).values():
+        array += 0.1
+    methods.save_trained(model, tmp_path / "a.npz")
+    assert bits(methods.load_trained(gpt(), tmp_path / "a.npz")) == bits(model)
+    assert method_of(ml.remove_lora(model)) is None
+
+
+@every_variant
+def test_a_bank_refuses_it_by_name(config, tmp_path):
+    ml.save_adapter(trained(config), tmp_path / "adapter.npz")
+    with pytest.raises(ValueError, match=f"'a' is of the variant '{config.variant}'"):
+        AdapterBank(gpt()).insert("a", read_adapter(tmp_path / "adapter.npz"))
+
+
+@every_variant
+def test_it_goes_to_peft_and_comes_back(config, tmp_path):
+    """PiSSA comes back as the plain LoRA of rank 2 r that it amounts to."""
+    for make, tokens in ((gpt, batch()[0]), (llama, batch()[0])):
+        model, folder = trained(config, make), tmp_path / make.__name__
+        save_peft_adapter(model, folder)
+        again = load_peft_adapter(make(), folder)
+        np.testing.assert_allclose(again(tokens), model(tokens), rtol=1e-10)
+        assert type(lora_config(again)) is (ml.DoraConfig if config.variant == "dora" else LoraConfig)
+
+
+@every_variant
+def test_tables_are_refused_before_any_change(config):
+    model = gpt()
+    with pytest.raises(ValueError, match=f"wte is a table, and {config.variant} adapts linear layers"):
+        ml.add_lora(model, replace(config, target_modules=("q_proj", "wte")))
+    assert bits(model) == bits(gpt()) and all(p.trainable for p in model.parameters)
+
+
+@every_variant
+def test_on_a_quantized_base(config, tmp_path):
+    wide = replace(TINY_LLAMA, hidden_size=64, intermediate_size=64, head_dim=16, dtype="float32")
+
+    def base():
+        return quantize(llama(wide))
+
+    model, plain, (tokens, targets, weights) = ml.add_lora(base(), config), base(), batch()
+    np.testing.assert_array_equal(model(tokens), plain(tokens))
+    first, _ = ml.loss_and_grads(model, tokens, targets, weights)
+    for _ in range(10):
+        optimizer = ml.Adam(model, 1e-2)
+        optimizer.step(ml.loss_and_grads(model, tokens, targets, weights)[1])
+    assert ml.loss_and_grads(model, tokens, targets, weights)[0] < first
+    ml.save_adapter(model, tmp_path / "a.npz")
+    np.testing.assert_array_equal(ml.load_adapter(base(), tmp_path / "a.npz")(tokens), model(tokens))
+    with pytest.raises(LoraError, match="dequantize=True"):
+        ml.merge(model)
+    logits = model(tokens)
+    np.testing.assert_allclose(ml.merge(model, dequantize=True)(tokens), logits, rtol=0, atol=1e-4 * abs(logits).max())
+
+
+# ---------------------------------------------------------------------------------------------------- DoRA
+
+
+@both
+@pytest.mark.parametrize("settings", [{}, {"bias": "all"}, {"lora_dropout": 0.4}], ids=str)
+def test_doras_gradient_with_the_lengths_held(make, settings, monkeypatch):
+    """The paper's gradient is the derivative of a loss in which n is frozen at its present value."""
+    model, (tokens, targets, weights) = for_differences(replace(VARIANTS["dora"], **settings), make), batch()
+    logits, cache = model.forward(tokens, np.random.default_rng(1))
+    loss, dlogits = loss_and_dlogits(logits, targets, weights)
+    grads: dict = {}
+    model.backward(dlogits, cache, grads)
+    kept = {id(layer): layer._direction()[1] for _, layer in lora_layers(model)}
+
+    def held(self):
+        V = self.weight.data + self.scaling * self.lora_B.data @ self.lora_A.data
+        return V, kept[id(self)], self.lora_magnitude_vector.data / kept[id(self)]
+
+    monkeypatch.setattr("minilora.methods.dora.DoraLinear._direction", held)
+
+    def again() -> float:
+        return loss_of(model, tokens, targets, weights, np.random.default_rng(1))
+
+    for name, array in trainable(model).items():
+        assert_gradient(grads[name], again, array, gamma(2000, "float64") * loss)
+
+
+def test_the_rows_of_doras_weight_are_as_long_as_its_magnitudes():
+    model = ml.merge(trained(VARIANTS["dora"]))
+    for _, layer in lora_layers(model):
+        lengths = np.linalg.norm(layer.weight.data, axis=1)
+        np.testing.assert_allclose(lengths, np.abs(layer.lora_magnitude_vector.data), rtol=1e-12)
+
+
+def test_doras_update_has_any_rank():
+    layer = dict(lora_layers(trained(VARIANTS["dora"])))["blocks.0.attn.q_proj"]
+    assert np.linalg.matrix_rank(layer.delta()) == min(layer.weight.shape) > layer.r
+
+
+def test_a_row_of_zeros_stays_one():
+    base = gpt()
+    base.blocks[0].attn.q_proj.weight.data[1] = 0
+    model = ml.add_lora(base, VARIANTS["dora"])
+    layer = model.blocks[0].attn.q_proj
+    assert np.isfinite(model(batch()[0])).all() and layer.lora_magnitude_vector.data[1] == 0
+    assert not layer.delta().any()
+
+
+def test_dora_cannot_be_unmerged_without_w0():
+    model = ml.merge(trained(VARIANTS["dora"]), keep_base=False)
+    with pytest.raises(LoraError, match="keep_base=True"):
+        ml.unmerge(model)
+    ml.remove_lora(model)  # but W' may stay
+
+
+# --------------------------------------------------------------------------------------- PiSSA and OLoRA
+
+
+def test_pissas_start_is_the_closest_matrix_of_its_rank():
+    """Eckart and Young: what is left of W0 has its other singular values, so its norm is sigma_{r+1}."""
+    for path, layer in lora_layers(ml.add_lora(gpt(), VARIANTS["pissa"])):
+        W0 = gpt().get_submodule(path).weight.data
+        residual = W0 - layer.scaling * layer.lora_B0.data @ layer.lora_A0.data
+        sigma = np.linalg.svd(W0, compute_uv=False)
+        np.testing.assert_allclose(np.linalg.svd(residual, compute_uv=False)[: len(sigma) - 2], sigma[2:], rtol=1e-10)
+        np.testing.assert_allclose(layer.lora_B0.data.T @ layer.lora_B0.data, np.diag(sigma[:2] / 1.5), atol=1e-12)
+
+
+def test_oloras_start_has_orthonormal_columns_and_zeroes_the_first_of_w0():
+    for path, layer in lora_layers(ml.add_lora(gpt(), VARIANTS["olora"])):
+        A0, B0 = layer.lora_A0.data, layer.lora_B0.data
+        np.testing.assert_allclose(B0.T @ B0, np.eye(2), atol=1e-12)
+        np.testing.assert_allclose((B0 @ A0)[:, :2], gpt().get_submodule(path).weight.data[:, :2], atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["pissa", "pissa, negative", "olora"])
+def test_its_update_is_a_plain_lora_of_rank_2r_that_a_bank_takes(name):
+    model, tokens = trained(VARIANTS[name]), batch()[0]
+    adapter, bank = plain_adapter(model), AdapterBank(gpt())
+    assert type(adapter.lora) is LoraConfig and adapter.lora.r == 4
+    bank.insert("pissa", adapter)
+    np.testing.assert_allclose(bank.view("pissa")(tokens), model(tokens), rtol=1e-10)
+    for path, layer in lora_layers(model):
+        assert np.linalg.matrix_rank(layer.delta()) == min(4, *gpt().get_submodule(path).weight.shape)
+
+
+def test_dora_is_no_plain_lora():
+    with pytest.raises(LoraError, match="not of low rank"):
+        plain_adapter(trained(VARIANTS["dora"]))
+
+
+def test_what_pissa_cannot_start_from():
+    with pytest.raises(ValueError, match="lora_alpha is 0"):
+        ml.PissaConfig(lora_alpha=0)
+    with pytest.raises(ValueError, match=r"blocks\.0\.attn\.q_proj is 6 x 6, which has 6 directions: give r=6"):
+        ml.add_lora(gpt(), ml.PissaConfig(r=7))
+
+
+# --------------------------------------------------------------------------------------------------- LoRA+
+
+
+def test_a_factor_multiplies_the_rate_where_its_ending_fits():
+    """One step of Adam moves every number by lr * factor, up to eps."""
+    model = ml.add_lora(gpt(), ml.DoraConfig(**SETTINGS))
+    before = {name: array.copy() for name, array in trainable(model).items()}
+    factors = {"lora_B": 16, "0.attn.q_proj.lora_B": 2, "lora_magnitude_vector": 0}
+    ml.Adam(model, 1e-3, lr_factor=factors).step({name: np.ones_like(a) for name, a in before.items()})
+    for name, array in trainable(model).items():
+        own = 2 if "0.attn.q_proj.lora_B" in name else 16 if name.endswith("lora_B") else 0 if "magn" in name else 1
+        np.testing.assert_allclose(before[name] - array, 1e-3 * own, rtol=1e-6, atol=1e-15)
+
+
+def test_decay_has_the_factor_too():
+    model = ml.add_lora(gpt(), LoraConfig(**SETTINGS))
+    name, layer = "blocks.0.attn.q_proj.lora_A", model.blocks[0].attn.q_proj
+    before = layer.lora_A.data.copy()
+    ml.Adam(model, 1e-2, weight_decay=0.5, lr_factor={"lora_A": 10}).step({name: np.zeros_like(before)})
+    np.testing.assert_allclose(layer.lora_A.data, before * (1 - 1e-2 * 10 * 0.5), rtol=1e-14)
+
+
+def test_loraplus_names_every_b_and_every_vector():
+    model = ml.add_lora(gpt(), ml.DoraConfig(**SETTINGS, bias="lora_only"))
+    names = [name for name in trainable(model) if not name.endswith("lora_A")]
+    assert methods.loraplus(model, 7) == dict.fromkeys(names, 7)
+
+
+def test_factors_that_fit_nothing_or_are_no_numbers_are_refused():
+    model = ml.add_lora(gpt(), LoraConfig(**SETTINGS))
+    for factors, words in (({"lora_C": 2}, "no parameter ends so"), ({"lora_B": -1}, "finite number of at least 0")):
+        with pytest.raises(ValueError, match=words):
+            ml.Adam(model, lr_factor=factors)
+
+
+def test_a_run_with_other_factors_is_another_run(tmp_path):
+    noise, path = np.random.default_rng(0).integers(7, size=60), tmp_path / "run.npz"
+
+    def go(steps, **more):
+        model = ml.add_lora(gpt(), LoraConfig(**SETTINGS))
+        ml.fit(model, noise, steps=steps, batch_size=2, checkpoint=path, resume=path.exists(), progress=False, **more)
+        return bits(model)
+
+    go(3, lr_factor={"lora_B": 16})
+    for other in ({}, {"lr_factor": {"lora_B": 4}}):
+        with pytest.raises(ml.CheckpointError, match="lr_factor"):
+            go(6, **other)
+    resumed = go(6, lr_factor={"lora_B": 16})
+    path.unlink()
+    assert go(6, lr_factor={"lora_B": 16}) == resumed
+    path.unlink()
+    assert go(6) != resumed

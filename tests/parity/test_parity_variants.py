@@ -1,0 +1,172 @@
+"""Variants of LoRA against PEFT: logits, gradients, 20 steps of AdamW, files both ways."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+import minilora as ml
+from minilora import CheckpointError
+from minilora.hf import load_gpt2, load_llama, load_peft_adapter, save_peft_adapter
+from minilora.lora import lora_layers
+from tests.parity.test_parity_adapters import peft_loads
+from tests.parity.test_parity_llama import random_model
+from tests.parity.torch_side import logits, peft, random_config, random_gpt2, torch
+
+LIMITS = {"float32": 1e-5, "float64": 1e-10}
+TARGETS = ("q_proj", "v_proj", "down_proj")
+SETTINGS = {"r": 3, "lora_alpha": 5, "target_modules": list(TARGETS)}
+TOKENS = np.random.default_rng(0).integers(37, size=(3, 20))
+DECAY = 0.1
+
+# name -> our config; PEFT's settings
+LORA_VARIANTS = {
+    "rsLoRA": (ml.LoraConfig(**SETTINGS, use_rslora=True), {"use_rslora": True}),
+    "DoRA": (ml.DoraConfig(**SETTINGS), {"use_dora": True}),
+    "DoRA, rsLoRA": (ml.DoraConfig(**SETTINGS, use_rslora=True), {"use_dora": True, "use_rslora": True}),
+}
+every_variant = pytest.mark.parametrize("name", LORA_VARIANTS)
+each_dtype = pytest.mark.parametrize("dtype", LIMITS)
+
+
+def quietly(function, *arguments, **settings):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return function(*arguments, **settings)
+
+
+def side_by_side(tmp_path, name, dtype="float64"):
+    """(PEFT's Llama with the variant, ours on the same base), each as it starts."""
+    base = random_model("llama", dtype)
+    base.save_pretrained(tmp_path / "base")
+    config, theirs = LORA_VARIANTS[name]
+    torch.manual_seed(5)
+    adapted = quietly(peft.get_peft_model, base, peft.LoraConfig(**SETTINGS, **theirs, task_type="CAUSAL_LM"))
+    model, _ = load_llama(tmp_path / "base", dtype)
+    return adapted, ml.add_lora(model, config)
+
+
+def pairs(theirs, ours):
+    """(our parameter, PEFT's) of everything that trains."""
+    there = {name: p for name, p in theirs.named_parameters() if p.requires_grad}
+    modules = {name: module for name, module in theirs.named_modules() if hasattr(module, "lora_A")}
+    found = []
+    for (_, layer), module in zip(lora_layers(ours), modules.values(), strict=True):
+        for which in ("lora_A", "lora_B", "lora_magnitude_vector"):
+            if hasattr(layer, which):
+                found.append((getattr(layer, which), getattr(module, which)["default"].weight))
+    assert len(found) == len(there) == sum(p.trainable for p in ours.parameters)
+    return found
+
+
+def moved(theirs, std=0.2):
+    """As if trained: the same direction in every run."""
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in theirs.parameters():
+            if parameter.requires_grad:
+                parameter.add_(std * torch.randn(parameter.shape, dtype=parameter.dtype))
+    return theirs.eval()
+
+
+def copied(theirs, ours):
+    for mine, other in pairs(theirs, ours):
+        mine.data[...] = other.detach().numpy()
+    return ours
+
+
+def their_loss(theirs, tokens):
+    tokens = torch.from_numpy(tokens)
+    scores = theirs(tokens[:, :-1]).logits.flatten(0, 1)
+    return torch.nn.functional.cross_entropy(scores, tokens[:, 1:].flatten())
+
+
+@each_dtype
+@every_variant
+def test_logits_and_every_gradient(tmp_path, compare, name, dtype):
+    theirs, ours = side_by_side(tmp_path, name, dtype)
+    copied(moved(theirs), ours)
+    compare(f"{name}, {dtype}: logits", ours(TOKENS), logits(theirs, TOKENS), LIMITS[dtype])
+    loss, grads = ml.loss_and_grads(ours, TOKENS[:, :-1], TOKENS[:, 1:])
+    other = their_loss(theirs, TOKENS)
+    other.backward()
+    compare(f"{name}, {dtype}: loss", loss, other.item(), LIMITS[dtype])
+    for mine, parameter in pairs(theirs, ours):
+        compare(f"{name}, {dtype}: every gradient", grads[mine.name], parameter.grad.numpy(), 10 * LIMITS[dtype])
+
+
+@every_variant
+def test_twenty_steps_of_adamw(tmp_path, compare, name):
+    theirs, ours = side_by_side(tmp_path, name)
+    copied(theirs, ours)
+    start = [other.detach().clone() for _, other in pairs(theirs, ours)]
+    adam = ml.Adam(ours, lr=1e-2, weight_decay=DECAY)
+    their_adam = torch.optim.AdamW([p for p in theirs.parameters() if p.requires_grad], lr=1e-2, weight_decay=DECAY)
+    for step in range(20):
+        tokens = np.random.default_rng(step).integers(37, size=(3, 20))
+        loss, grads = ml.loss_and_grads(ours, tokens[:, :-1], tokens[:, 1:])
+        adam.step(grads)
+        other = their_loss(theirs, tokens)
+        their_adam.zero_grad()
+        other.backward()
+        their_adam.step()
+        compare(f"{name}, 20 AdamW steps, float64: every loss", loss, other.item(), 1e-9)
+    for (mine, other), before in zip(pairs(theirs, ours), start, strict=True):
+        assert (other - before).abs().max() > 1e-2  # it has moved
+        compare(f"{name}, 20 AdamW steps, float64: every parameter", mine.data, other.detach().numpy(), 1e-9)
+
+
+@each_dtype
+@every_variant
+def test_files_both_ways_on_llama(tmp_path, compare, name, dtype):
+    theirs, ours = side_by_side(tmp_path, name, dtype)
+    copied(moved(theirs), ours)
+    quietly(theirs.save_pretrained, tmp_path / "theirs")
+    again = load_peft_adapter(load_llama(tmp_path / "base", dtype)[0], tmp_path / "theirs")
+    compare(f"{name}, {dtype}: we load PEFT's", again(TOKENS), logits(theirs, TOKENS), LIMITS[dtype])
+    save_peft_adapter(ours, tmp_path / "ours")
+    loaded = quietly(peft.PeftModel.from_pretrained, random_model("llama", dtype), tmp_path / "ours")
+    compare(f"{name}, {dtype}: PEFT loads ours", logits(loaded.eval(), TOKENS), ours(TOKENS), LIMITS[dtype])
+    W = [(n, p) for n, p in loaded.merge_and_unload().state_dict().items() if n.endswith("q_proj.weight")]
+    for (_, weight), block in zip(W, ml.remove_lora(ml.merge(ours)).blocks, strict=True):
+        compare(f"{name}, {dtype}: merged weights", block.attn.q_proj.weight.data, weight.numpy(), LIMITS[dtype])
+
+
+# ------------------------------------------------------------------------------------- GPT-2's joined layer
+
+GPT2 = random_config(1)
+
+
+@pytest.fixture(scope="module")
+def gpt2(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("gpt2") / "base"
+    random_gpt2(1, "float64", GPT2).save_pretrained(folder)
+    return folder, "float64"
+
+
+def gpt2_tokens():
+    return np.random.default_rng(0).integers(GPT2.vocab_size, size=(3, GPT2.n_positions))
+
+
+@pytest.mark.parametrize("targets", [("q_proj", "v_proj"), ("q_proj", "k_proj", "v_proj", "down_proj")], ids=str)
+def test_dora_on_c_attn_leaves_as_one_and_comes_back_as_three(tmp_path, compare, gpt2, targets):
+    base, dtype = gpt2
+    ours = ml.add_lora(load_gpt2(base, dtype)[0], ml.DoraConfig(r=2, lora_alpha=3, target_modules=targets))
+    rng, tokens = np.random.default_rng(0), gpt2_tokens()
+    for parameter in ours.parameters:
+        if parameter.trainable:
+            parameter.data += 0.3 * rng.standard_normal(parameter.shape)
+    save_peft_adapter(ours, tmp_path / "ours")
+    theirs = quietly(peft_loads, gpt2, tmp_path / "ours")
+    compare("DoRA on GPT-2, float64: PEFT loads ours", logits(theirs, tokens), ours(tokens), LIMITS[dtype])
+    quietly(moved(theirs).save_pretrained, tmp_path / "theirs")
+    again = load_peft_adapter(load_gpt2(base, dtype)[0], tmp_path / "theirs")
+    compare("DoRA on GPT-2, float64: we load PEFT's", again(tokens), logits(theirs, tokens), LIMITS[dtype])
+
+
+def test_dora_on_a_table_is_refused_by_name(tmp_path, gpt2):
+    base, dtype = gpt2
+    theirs = peft.LoraConfig(target_modules=["wpe"], use_dora=True)
+    quietly(quietly(peft.get_peft_model, random_gpt2(1, dtype, GPT2), theirs).save_pretrained, tmp_path / "wpe")
+    with pytest.raises(CheckpointError, match=r"DoRA adapts linear layers, and this one adapts transformer\.wpe"):
+        load_peft_adapter(load_gpt2(base, dtype)[0], tmp_path / "wpe")
