@@ -564,13 +564,20 @@ class Config(Protocol):
     def parameter_count(self) -> int: ...
 
 
+def whole_number(name: str, value: Any, least: int = 1, most: int | None = None) -> int:
+    """The setting's value.  ValueError if it is not a whole number within these bounds."""
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not whole or value < least or (most is not None and value > most):
+        bounds = f" of at least {least}" if most is None else f", {least} to {most}"
+        raise ValueError(f"{name} is {value!r}: give a whole number{bounds}")
+    return int(value)
+
+
 def check_config(config: Config, sizes: Iterable[str]) -> None:
     """ValueError unless the fields named are whole numbers of at least 1 and the dtype is one that models have."""
     kind = type(config).__name__
     for name in sizes:
-        value = getattr(config, name)
-        if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
-            raise ValueError(f"{kind}.{name} is {value!r}: give a whole number of at least 1")
+        whole_number(f"{kind}.{name}", getattr(config, name))
     if config.dtype not in ("float32", "float64"):
         raise ValueError(f'{kind}.dtype is {config.dtype!r}: use "float32", or "float64" for gradient checks')
 

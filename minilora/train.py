@@ -31,7 +31,7 @@ from minilora.machine.pieces import sum_over_pieces
 from minilora.machine.processes import Comm
 from minilora.machine.progress import Progress
 from minilora.machine.watch import NonFiniteLossError, Watch
-from minilora.nn import Decoder, Gradients, Rng
+from minilora.nn import Decoder, Gradients, Rng, whole_number
 from minilora.optim import Adam, clip_grad_norm
 from minilora.text import Batch, Data, TextData
 
@@ -251,14 +251,13 @@ def fit(
 
 
 def check_counts(**counts: int | None) -> None:
-    """ValueError for a setting that is not a whole number of at least 1 (`steps` and `max_batches`: 0), nor None where
-    that has a meaning."""
+    """ValueError for a setting that is not a whole number of at least 1 (0 for `steps` and `max_batches`).  None is
+    allowed where it has a meaning."""
     for name, value in counts.items():
         least = 0 if name in ("steps", "max_batches") else 1
         if value is None and name in ("eval_batches", "max_batches", "patience"):
             continue
-        if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
-            raise ValueError(f"{name} is {value!r}: give a whole number of at least {least}")
+        whole_number(name, value, least)
 
 
 def batch_loss(model: Decoder, batch: Batch, workers: int = 1) -> float:

@@ -48,10 +48,10 @@ def add_commands(commands: Commands) -> None:
     add_base(p)
     add_quantized(p)
     add_adapter(p, required=False)
-    p.add_argument(
-        "--system", type=utf8, metavar="TEXT", help="who it is to be (default: as the model's own template says)"
-    )
-    p.add_argument("--tokens", type=positive_int, default=512, metavar="N", help="in an answer, at most (default: 512)")
+    help = "the system message: who the model should be (default: the one in its template)"
+    p.add_argument("--system", type=utf8, metavar="TEXT", help=help)
+    help = "write at most this many tokens in an answer (default: 512)"
+    p.add_argument("--tokens", type=positive_int, default=512, metavar="N", help=help)
     p.add_argument("--temperature", type=float, default=0.7, help="0 takes the likeliest token (default: 0.7)")
     p.add_argument("--top-k", type=positive_int, default=40, help="sample from the K likeliest tokens (default: 40)")
     p.add_argument("--seed", type=seed, default=0, help="same seed, same answers (default: 0)")
@@ -63,7 +63,7 @@ def add_commands(commands: Commands) -> None:
         "minilora data e2e --examples 500 --out e2e.jsonl",
     )
     p.add_argument("task", choices=[name for name in tasks.TASKS if name != "code"], help="the task")
-    p.add_argument("--examples", type=positive_int, default=500, metavar="N", help="at most (default: 500)")
+    p.add_argument("--examples", type=positive_int, default=500, metavar="N", help="at most this many (default: 500)")
     p.add_argument("--folder", type=Path, metavar="FOLDER", help="e2e only: the folder of the E2E csv files")
     p.add_argument("--seed", type=seed, default=0, help="same seed, same examples (default: 0)")
     add_out(p, "the examples, NAME.jsonl")
@@ -117,7 +117,7 @@ def _fetched() -> Path:
 
 
 def _lines() -> Iterator[str]:
-    """What the user types, line by line, until there is no more."""
+    """What the user types, line by line, until the input ends."""
     while True:
         try:
             yield input("> " if sys.stdin.isatty() else "").strip()
@@ -193,7 +193,7 @@ def curve(run: ml.FitResult) -> str:
 def print_plan(
     model: Decoder, training: Encoded, validation: RowData | None, steps: int, batch_size: int, workers: int
 ) -> None:
-    """What is about to happen: parameters, memory, tokens, and minutes, by the time of one step that is thrown away."""
+    """Print what is about to happen: parameters, memory, tokens, and the minutes, estimated from one discarded step."""
     data = training.data
     weights, trained = sum(p.nbytes for p in model.parameters), sum(p.nbytes for p in model.parameters if p.trainable)
     kind = quantization(model) or model.dtype

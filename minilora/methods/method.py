@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from minilora.lora import LoraConfig, lora_layers, mergeable_layers
 from minilora.nn import Config, Model, Module
 
@@ -67,13 +65,3 @@ def method_of(model: Module) -> tuple[str, dict[str, Any]] | None:
     """
     noted = vars(model).get("method")
     return None if noted is not None and noted[0] in LoraConfig.variants and not any(lora_layers(model)) else noted
-
-
-def whole_number(name: str, value: Any, least: int, most: int | None = None) -> int:
-    """The option's value.  ValueError if it is not a whole number within these bounds."""
-    if not isinstance(value, (int, np.integer)) or isinstance(value, bool):
-        raise ValueError(f"{name} is {value!r}: give a whole number of at least {least}")
-    if value < least or (most is not None and value > most):
-        bounds = f"at least {least}" if most is None else f"{least} to {most}"
-        raise ValueError(f"{name} is {value}: give a whole number, {bounds}")
-    return int(value)
