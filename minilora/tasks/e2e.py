@@ -13,7 +13,7 @@ from __future__ import annotations
 import csv
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -117,7 +117,7 @@ def _describe(rng: np.random.Generator, names: list[str], count: int) -> list[tu
         chosen = set(rng.choice(list(offered), size=rng.integers(2, 5), replace=False))
         meaning = {"name": name} | {slot: value for slot, value in offered.items() if slot in chosen}
         mr = ", ".join(f"{slot}[{value}]" for slot, value in meaning.items())
-        found[mr] = [PLANS[i](meaning) for i in rng.permutation(len(PLANS))]
+        found[mr] = [_described(meaning, PLANS[i]) for i in rng.permutation(len(PLANS))]
     return list(found.items())
 
 
@@ -131,36 +131,28 @@ def _place(meaning: Meaning) -> str:
     return " ".join(([f"in the {area}"] if area else []) + ([f"near {near}"] if near else []))
 
 
-def _extras(meaning: Meaning, rating: str, yes: str, no: str) -> str:
-    """The sentences on the rating and on families."""
-    family = {"yes": yes, "no": no}.get(meaning.get("family", ""))
-    said = ([rating.format(meaning["rating"])] if "rating" in meaning else []) + ([family] if family else [])
-    return "".join(f" {sentence}." for sentence in said)
+PLANS = (  # a sentence that names the restaurant, and the ones on its rating and on families: yes and no
+    ("{name} is {kind} {place}.", "It is rated {}.", "It is good for families.", "It is not for families."),
+    (
+        "There is {kind} called {name} {place}.",
+        "Its rating is {}.",
+        "Children are welcome.",
+        "Children are not welcome.",
+    ),
+    ("{place}, you find {name}, {kind}.", "Guests rate it {}.", "Families like it.", "It is for adults only."),
+    ("{kind} {place} is {name}.", "It scores {}.", "It is family friendly.", "It is not family friendly."),
+)
 
 
-def _name_first(m: Meaning) -> str:
-    extras = _extras(m, "It is rated {}", "It is good for families", "It is not for families")
-    return f"{m['name']} is {_kind(m)} {_place(m)}".rstrip() + "." + extras
+def _described(meaning: Meaning, plan: tuple[str, str, str, str]) -> str:
+    opening, rating, yes, no = plan
+    opening = opening.format(name=meaning["name"], kind=_kind(meaning), place=_place(meaning))
+    opening = opening.removeprefix(", ").replace("  ", " ").replace(" .", ".")  # where there is no place
+    said = [opening[0].upper() + opening[1:]]
+    said += [rating.format(meaning["rating"])] if "rating" in meaning else []
+    said += [{"yes": yes, "no": no}[meaning["family"]]] if "family" in meaning else []
+    return " ".join(said)
 
-
-def _there_is(m: Meaning) -> str:
-    extras = _extras(m, "Its rating is {}", "Children are welcome", "Children are not welcome")
-    return f"There is {_kind(m)} called {m['name']} {_place(m)}".rstrip() + "." + extras
-
-
-def _place_first(m: Meaning) -> str:
-    place = _place(m)
-    extras = _extras(m, "Guests rate it {}", "Families like it", "It is for adults only")
-    return (f"{place[0].upper()}{place[1:]}, you find" if place else "You find") + f" {m['name']}, {_kind(m)}.{extras}"
-
-
-def _kind_first(m: Meaning) -> str:
-    kind = _kind(m)
-    extras = _extras(m, "It scores {}", "It is family friendly", "It is not family friendly")
-    return f"{kind[0].upper()}{kind[1:]} {_place(m)}".rstrip() + f" is {m['name']}.{extras}"
-
-
-PLANS: tuple[Callable[[Meaning], str], ...] = (_name_first, _there_is, _place_first, _kind_first)
 
 # --------------------------------------------------------------------------------------------- the scores
 
