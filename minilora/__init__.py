@@ -19,6 +19,7 @@ from minilora.lora import (
 )
 from minilora.methods.dora import DoraConfig
 from minilora.methods.pissa import OloraConfig, PissaConfig
+from minilora.methods.vera import VeraConfig
 from minilora.nn import Parameter
 from minilora.optim import Adam, clip_grad_norm, warmup_cosine
 from minilora.text import ByteTokenizer, TextData, python_docs, python_source
@@ -46,6 +47,7 @@ __all__ = [
     "Parameter",
     "PissaConfig",
     "TextData",
+    "VeraConfig",
     "add_lora",
     "clip_grad_norm",
     "evaluate",

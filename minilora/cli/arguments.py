@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias, TypeVar
 
+from minilora.lora import LoraConfig
 from minilora.machine.backend import DEVICES
 
 N = TypeVar("N", int, float)
@@ -77,6 +78,22 @@ def add_quantized(p: Parser) -> None:
 def add_adapter(p: Parser, required: bool = True) -> None:
     help = "a LoRA from `minilora train`" + ("" if required else " (default: none)")
     p.add_argument("--adapter", type=Path, required=required, metavar="FILE", help=help)
+
+
+def add_variant(p: Parser) -> None:
+    """The options of `train` that choose a successor of LoRA."""
+    p.add_argument("--variant", choices=list(LoraConfig.variants), default="lora", help="what to train (default: lora)")
+    help = "LoRA+: train every B (and every vector) at RATIO times the rate, such as 16"
+    p.add_argument("--lora-plus", type=positive_float, metavar="RATIO", help=help)
+
+
+def lora_config(a: argparse.Namespace) -> LoraConfig:
+    """The LoRA or variant that `train` was asked for; alpha is r unless given.  ValueError if the variant has none."""
+    kind = LoraConfig.variants[a.variant]
+    settings = {"r": a.r, "target_modules": a.targets}
+    if a.alpha is not None or a.variant != "vera":  # which has no alpha
+        settings["lora_alpha"] = a.r if a.alpha is None else a.alpha
+    return kind(**settings)
 
 
 def add_out(p: Parser, help: str, metavar: str = "FILE") -> None:

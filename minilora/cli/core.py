@@ -20,6 +20,8 @@ from minilora.cli.arguments import (
     add_out,
     add_quantized,
     add_seed_and_threads,
+    add_variant,
+    lora_config,
     positive_float,
     positive_int,
     seed,
@@ -27,7 +29,7 @@ from minilora.cli.arguments import (
     words,
 )
 from minilora.cli.files import check_out, load_base, write_merged, wrote
-from minilora.cli.language_models import add_examples, add_lora, curve, fit, train_on_examples
+from minilora.cli.language_models import add_examples, curve, fit, train_on_examples
 from minilora.demo import QUICK, Size, demo
 from minilora.files.container import read_file
 from minilora.files.header import config_of
@@ -60,6 +62,7 @@ def add_commands(commands: Commands) -> None:
     p.add_argument("--steps", type=positive_int, help="default: 300; with .jsonl, once through the examples")
     p.add_argument("--r", type=positive_int, default=4, help="rank of the update (default: 4)")
     p.add_argument("--alpha", type=float, help="the update is scaled by alpha / r (default: r)")
+    add_variant(p)
     help = "layers to adapt (default: %(default)s)"
     p.add_argument("--targets", type=words, default="q_proj,k_proj,v_proj,o_proj", metavar="NAME,NAME,...", help=help)
     p.add_argument("--lr", type=positive_float, help="peak learning rate (default: 0.01; with .jsonl, 0.001)")
@@ -140,7 +143,7 @@ def train(a: argparse.Namespace, comm: processes.Comm | None = None) -> None:
         raise ValueError(f"--block-size {a.block_size} is more than the base's {model.max_tokens}")
     a.steps, a.lr, a.batch_size = a.steps or 300, a.lr or 1e-2, a.batch_size or 16
     training, held_out = (ml.TextData(part, a.block_size) for part in split(tokens))
-    add_lora(model, a)
+    ml.add_lora(model, lora_config(a), a.seed)
     print(ml.trainable_report(model), flush=True)
     if comm is not None:
         print(reduced_bytes_line(model, comm.size), flush=True)

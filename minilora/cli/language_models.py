@@ -23,6 +23,7 @@ from minilora.cli.arguments import (
     add_command,
     add_out,
     add_quantized,
+    lora_config,
     positive_int,
     seed,
     utf8,
@@ -32,6 +33,7 @@ from minilora.files.header import quantization
 from minilora.machine.pieces import pieces_for
 from minilora.machine.processes import Comm
 from minilora.machine.progress import format_seconds
+from minilora.methods import loraplus
 from minilora.nn import Decoder, cache_bytes
 from minilora.tasks.jsonl import Encoded, encode_records, read_jsonl
 from minilora.text import Data, RowData
@@ -150,7 +152,7 @@ def train_on_examples(a: argparse.Namespace) -> None:
     most = min(a.max_tokens, model.max_tokens)
     training = encode_records([records[i] for i in order[held_out:]], tokenizer, most)
     validation = encode_records([records[i] for i in order[:held_out]], tokenizer, most).data if held_out else None
-    add_lora(model, a)
+    ml.add_lora(model, lora_config(a), a.seed)
     a.lr, a.batch_size = a.lr or 1e-3, a.batch_size or 8
     a.steps = a.steps or -(-len(training.data) // a.batch_size)  # once through the examples
     print_plan(model, training, validation, a.steps, a.batch_size, a.workers)
@@ -160,12 +162,6 @@ def train_on_examples(a: argparse.Namespace) -> None:
     print(held_out_loss if run.val_losses else "nothing was held out")
     print(f"took {format_seconds(run.seconds)}{peak_memory()}")
     print(wrote(a.out))
-
-
-def add_lora(model: Decoder, a: argparse.Namespace) -> None:
-    """The LoRA that `--r`, `--alpha` and `--targets` ask for."""
-    alpha = a.r if a.alpha is None else a.alpha
-    ml.add_lora(model, ml.LoraConfig(r=a.r, lora_alpha=alpha, target_modules=a.targets), a.seed)
 
 
 def fit(
@@ -183,6 +179,7 @@ def fit(
         seed=a.seed,
         workers=a.workers,
         comm=comm,
+        lr_factor=loraplus(model, a.lora_plus) if a.lora_plus else None,
     )
 
 

@@ -30,10 +30,12 @@ from minilora.files.container import CheckpointError
 from minilora.hf.gpt2 import GPT2
 from minilora.hf.layout import Layout, rooted
 from minilora.hf.llama import LLAMA
+from minilora.hf.peft_vera import load_vera, vera_settings, vera_tensors
 from minilora.hf.safetensors_folder import StoredTensor, extra, read_json, stored_tensors, whole_folder
 from minilora.lora import LoraConfig, LoraError, LoraLayer, add_lora, lora_config, lora_layers, matrices
 from minilora.machine.backend import array_module, to_host
 from minilora.methods.dora import DoraConfig, DoraLinear, lengths
+from minilora.methods.vera import VeraConfig
 from minilora.nn import Decoder, Model
 
 LAYOUTS = {"gpt2": GPT2, "llama": LLAMA}  # by `files.architectures`
@@ -159,6 +161,12 @@ def save_peft_adapter(model: Decoder, folder: str | Path, base_model: str | None
     layout = layout_of(model)
     layout.check(model)
     layers, adapted = adaptable_layers(model, layout.root), dict(lora_layers(model))
+    common = {"task_type": "CAUSAL_LM", "base_model_name_or_path": base_model, "inference_mode": True}
+    if isinstance(config, VeraConfig):
+        vectors, targets = vera_tensors(model, layers, PREFIX)
+        transposed = any(layout.is_transposed(f"{layer}.weight") for layer in targets)
+        own = vera_settings(config, targets) | {"fan_in_fan_out": transposed}
+        return _write(Path(folder), common | own, vectors)
     dora = isinstance(config, DoraConfig)
     updates = {
         name: joined([_update(adapted.get(path), model.get_submodule(path), dora) for path in paths])
@@ -174,20 +182,21 @@ def save_peft_adapter(model: Decoder, folder: str | Path, base_model: str | None
     for name, parts in trained_biases(model, config.bias, updates, layout.root).items():
         layer = name.removesuffix(".bias")
         tensors[f"{layer}.base_layer.bias" if layer in updates else name] = layout.stacked(model, name, parts)
-    settings = {
+    settings = common | {
         "peft_type": "LORA",
-        "task_type": "CAUSAL_LM",
-        "base_model_name_or_path": base_model,
         **_common_settings(config, updates, layers),
         "use_dora": dora,
         "fan_in_fan_out": any(layout.is_transposed(f"{layer}.weight") for layer in updates),
         "ensure_weight_tying": "lm_head" in updates and layers["lm_head"] == ["wte"],
-        "inference_mode": True,
     }
-    with whole_folder(Path(folder), FILES) as new:
+    _write(Path(folder), settings, {PREFIX + name: array for name, array in tensors.items()})
+
+
+def _write(folder: Path, settings: dict[str, Any], tensors: Mapping[str, np.ndarray]) -> None:
+    with whole_folder(folder, FILES) as new:
         (new / "adapter_config.json").write_text(json.dumps(settings, indent=2) + "\n")
         extra("safetensors.numpy").save_file(
-            {PREFIX + name: np.ascontiguousarray(array) for name, array in tensors.items()},
+            {name: np.ascontiguousarray(array) for name, array in tensors.items()},
             new / "adapter_model.safetensors",
             metadata={"format": "pt"},
         )
@@ -256,8 +265,8 @@ def _pattern(values: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
 def load_peft_adapter(model: Model, folder: str | Path) -> Model:
     """Add the LoRA that PEFT saved in a folder to the model, and return the model.
 
-    Reads ranks and alphas by pattern, rsLoRA, DoRA and trained biases. An adapter of GPT-2's c_attn becomes one each of
-    q_proj, k_proj and v_proj (see `unstack`).
+    Reads ranks and alphas by pattern, rsLoRA, DoRA, VeRA and trained biases. An adapter of GPT-2's c_attn becomes one
+    each of q_proj, k_proj and v_proj (see `split`).
     CheckpointError, before any change, if the folder is incomplete or damaged, does not fit this model, or sets
     something that changes what is computed and that minilora lacks; LoraError if the model has a LoRA already.
     """
@@ -271,6 +280,11 @@ def load_peft_adapter(model: Model, folder: str | Path) -> Model:
     layout = layout_of(model)
     root = layout.root if any(name.startswith(layout.root) for name in stored) else ""  # GPT2Model has none
     layers = adaptable_layers(model, root)
+    if settings["peft_type"] == "VERA":
+        meant = LoraConfig(target_modules=settings.get("target_modules") or layout.default_targets)
+        targeted = [layer for layer in layers if _is_targeted(layer, settings, meant)]
+        load_vera(model, settings, stored, layers, targeted, settings_path)
+        return model
     plan = _planned(settings, layers, layout, settings_path)
     arrays = _checked_tensors(model, stored, plan, root, path, bool(settings.get("use_dora")))
     updates: dict[str, Update] = {}
@@ -308,8 +322,12 @@ def _stored_adapter(path: Path) -> dict[str, StoredTensor]:
 def _checked_settings(path: Path) -> dict[str, Any]:
     """adapter_config.json, if nothing in it is beyond plain LoRA.  CheckpointError, naming the setting, if one is."""
     settings = read_json(path)
+    if settings.get("peft_type") == "VERA":  # `load_vera` looks at the rest
+        return settings
     if settings.get("peft_type") != "LORA":
-        raise CheckpointError(f"{path}: peft_type is {settings.get('peft_type')!r}, and minilora reads 'LORA' only")
+        raise CheckpointError(
+            f"{path}: peft_type is {settings.get('peft_type')!r}, and minilora reads 'LORA' and 'VERA' only"
+        )
     beyond = {name: value for name, value in settings.items() if name not in READ | SILENT and value}
     if (init := settings.get("init_lora_weights", True)) not in PLAIN_INITS:
         beyond["init_lora_weights"] = init

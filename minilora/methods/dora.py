@@ -29,7 +29,7 @@ from minilora.nn import Cache, Gradients, Module, Parameter, Rng, accumulate, ad
 
 
 class DoraCache(NamedTuple):
-    """What the backward reads besides the base's cache and the branch's."""
+    """What the backward reads besides the branch's cache."""
 
     branch: Cache
     u: Array  # (..., d) = x V^T, before the gain
@@ -71,14 +71,17 @@ class DoraLinear(LoraLinear):
 
     def forward(self, x: Array, rng: Rng = None) -> tuple[Array, LoraCache]:
         """x (..., k) -> y (..., d).  Dropout acts on the branch's x only, as in LoRA."""
-        y, base = self.base.forward(x, rng)
         if self.merged:
+            y, base = self.base.forward(x, rng)
             return y, LoraCache(base, None)
         z, branch = self.branch(x, rng)
         _, n, g = self._direction()
-        y += z
-        u = y if self.base.bias is None else y - self.base.bias.data
-        return y + (g - 1) * u, LoraCache(base, DoraCache(branch, u, g, n))
+        u = ops.linear(x, self.weight.data)
+        u += z
+        y = g * u
+        if self.base.bias is not None:
+            y += self.base.bias.data
+        return y, LoraCache(None, DoraCache(branch, u, g, n))
 
     def backward(self, dy: Array, cache: LoraCache, grads: Gradients, need_dx: bool = True) -> Array | None:
         """With y = g u + b and g = m / n:
@@ -96,10 +99,9 @@ class DoraLinear(LoraLinear):
         if m.trainable:
             accumulate(grads, m, dg / n)
         du = g * dy
-        dx = self.base.backward(du, cache.base, grads, need_dx)
-        bias = self.base.bias
-        if bias is not None and bias.trainable:  # it is added after the gain: it gets dy, not g dy
-            accumulate(grads, bias, ops.linear_db(dy - du))
+        if self.base.bias is not None and self.base.bias.trainable:
+            accumulate(grads, self.base.bias, ops.linear_db(dy))
+        dx = ops.linear_dx(du, self.weight.data) if need_dx else None
         dx = add_terms(dx, self.branch_backward(du, branch, grads, need_dx))
         if self.config.norm_gradient:
             dV = self._direction()[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from minilora.methods import bottleneck, dora, finetune, loraplus, low_rank, pissa, prefix
+from minilora.methods import bottleneck, dora, finetune, loraplus, low_rank, pissa, prefix, vera
 from minilora.methods.method import Method
 from minilora.nn import Config, Model
 
@@ -27,6 +27,7 @@ METHODS: dict[str, Method] = {
         pissa.PISSA,
         pissa.OLORA,
         loraplus.LORA_PLUS,
+        vera.VERA,
     )
 }
 

@@ -17,7 +17,8 @@ LAYOUTS = ("C", "F", "strided")  # in memory: rows together, columns together, e
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LoraCase:
-    """Shapes: x (n, k), W0 (d, k), A (r, k), B (d, r), dy (n, d), and a bias b (d,) if the layer has one.
+    """Shapes: x (n, k), W0 (d, k), A (r, k), B (d, r), dy (n, d); a bias b (d,) if the layer has one, and DoRA's
+    magnitudes m (d,).
 
     layout     how the functions find the arrays in memory, one of LAYOUTS
     sequences  the functions get the n rows of x and dy as sequences: (2, n / 2, k), or (1, n, k) if n is odd
@@ -30,6 +31,7 @@ class LoraCase:
     dy: Array
     alpha: float
     b: Array | None = None
+    m: Array | None = None
     layout: str = "C"
     sequences: bool = False
 
@@ -66,7 +68,8 @@ class LoraCase:
     @property
     def arrays(self) -> dict[str, Array]:
         """All arrays by name."""
-        return {"x": self.x, "W0": self.W0, "A": self.A, "B": self.B, "dy": self.dy, **self.bias}
+        own = {} if self.m is None else {"m": self.m}
+        return {"x": self.x, "W0": self.W0, "A": self.A, "B": self.B, "dy": self.dy, **self.bias, **own}
 
     @property
     def rows(self) -> tuple[int, ...]:

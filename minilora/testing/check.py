@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 
+from minilora.testing import dora
 from minilora.testing.case import Implementation, Law, LoraCase
 from minilora.testing.laws import (
     forward_is_equation_3,
@@ -33,6 +34,7 @@ def check_lora(
     exact_unmerge: bool = False,
     bias: bool = False,
     sequences: bool = False,
+    variant: str = "lora",
     dtypes: Sequence[str] = ("float64", "float32"),
     max_examples: int = 200,
 ) -> None:
@@ -44,6 +46,8 @@ def check_lora(
     exact_unmerge    `unmerge_restores` must hold exactly
     bias             the layer has a bias: all but merge and unmerge get b (d,) as their last argument
     sequences        x and dy are (B, T, k) and (B, T, d) in half of the cases
+    variant          "dora": the functions get magnitudes m (d,) after the scaling, and the laws are DoRA's: see
+                     `minilora.testing.dora`, which says which of LoRA's laws DoRA breaks, and why
     dtypes           the precisions to try; "float16" is there for those who support it
 
     AssertionError if a law is broken. It names the law, the expected and the actual number, the bound, the
@@ -55,6 +59,12 @@ def check_lora(
         raise ValueError("unmerge and merged_forward follow a merge: give check_lora your merge too")
     small = _prepared(small_cases(max_examples, tuple(dtypes)), bias, sequences)
     every = [*small, *_prepared(large_cases(tuple(dtypes)), bias, sequences)]
+    if variant not in ("lora", "dora"):
+        raise ValueError(f'there are laws for "lora" and "dora", not for {variant!r}')
+    if variant == "dora":
+        for law in dora.laws(forward, merge, unmerge, backward, base_forward):
+            _hold(law, dora.prepared(every))
+        return
     laws: list[Law] = [
         partial(zero_init_is_identity, forward=forward, base_forward=base_forward),
         partial(forward_is_equation_3, forward=forward),
@@ -103,6 +113,7 @@ def _message(law: Law, case: LoraCase) -> str | None:
 def _simplifications(case: LoraCase) -> Iterator[LoraCase]:
     """The case with one thing simpler, the boldest changes first."""
     axes = {"x": "n k", "W0": "d k", "A": "r k", "B": "d r", "dy": "n d", **({"b": "d"} if case.bias else {})}
+    axes |= {} if case.m is None else {"m": "d"}
     (n, k), (d, r) = case.x.shape, case.B.shape
     for axis, size in {"n": n, "d": d, "k": k, "r": r}.items():
         halves = [slice(size // 2, None), slice(size // 2)] if size > 3 else []

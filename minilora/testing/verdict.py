@@ -13,7 +13,7 @@ from minilora.testing.case import Array, Implementation, LoraCase
 
 
 def call(case: LoraCase, role: str, function: Implementation, **arguments: Any) -> Any:
-    """The function's result as a new array; for backward, a list of three.
+    """The function's result as a new array; for backward, a list of three, or of four with DoRA's dm.
 
     This checks four laws that hold for all functions: they accept every case, return real numbers, leave their
     inputs alone, and return the right shapes.
@@ -40,7 +40,7 @@ def call(case: LoraCase, role: str, function: Implementation, **arguments: Any) 
     if role in ("merge", "unmerge"):
         expected = [(d, k)]
     elif role == "backward":
-        expected = [(*rows, k), case.A.shape, case.B.shape]
+        expected = [(*rows, k), case.A.shape, case.B.shape, *([] if case.m is None else [(d,)])]
     if found != expected:
         _fail("shapes fit", case, f"{role}(...) has shape {found}, expected {expected}")
     arrays[0] = arrays[0].reshape(-1, arrays[0].shape[-1])

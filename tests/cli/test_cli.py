@@ -101,6 +101,19 @@ def test_merge_writes_the_model_that_merging_gives(files, tmp_path):
     assert_same(ml.load_model(tmp_path / "m.npz").state_dict(), expected.state_dict())
 
 
+@pytest.mark.parametrize("variant", ["dora", "pissa", "olora", "vera"])
+def test_train_makes_every_variant_that_the_other_commands_use(files, tmp_path, capsys, variant):
+    adapter, merged = tmp_path / "a.npz", tmp_path / "merged.npz"
+    options = ["--variant", variant, "--lora-plus", "16", "--targets", "q_proj", *SHORT]
+    assert main(["train", "--data", str(files / "text.txt"), "--out", str(adapter), *options]) == 0
+    assert main(["merge", "--adapter", str(adapter), "--out", str(merged)]) == 0
+    assert main(["info", str(adapter)]) == 0
+    assert f"lora.variant = {variant}" in capsys.readouterr().out
+    model = ml.load_adapter(ml.load_base()[0], adapter)
+    tokens = np.arange(8)[None]
+    np.testing.assert_allclose(ml.load_model(merged)(tokens), model(tokens), rtol=1e-3, atol=1e-3)
+
+
 def test_train_starts_from_the_base_it_is_given(files, tmp_path):
     ml.save_model(ml.GPT(ml.GPTConfig(block_size=20, n_layer=1, n_head=1, n_embd=8), seed=1), tmp_path / "tiny.npz")
     base = ["--base", str(tmp_path / "tiny.npz")]

@@ -14,10 +14,14 @@ from minilora.files.adapter import plain_adapter, read_adapter
 from minilora.hf import load_peft_adapter, save_peft_adapter
 from minilora.lora import adapter_shapes, lora_config, lora_layers
 from minilora.methods.method import method_of
+from minilora.methods.pissa import PissaLinear
+from minilora.methods.vera import VeraLinear
+from minilora.nn import Linear, Parameter
 from minilora.quantized import quantize
+from minilora.testing import check_lora
 from minilora.testing.bounds import gamma
 from tests.finite_differences import assert_gradient
-from tests.models import TINY_LLAMA, batch, bits, configs, gpt, llama, loss_of
+from tests.models import TINY, TINY_LLAMA, batch, bits, configs, gpt, llama, loss_of
 
 TARGETS = ("q_proj", "down_proj")
 SETTINGS = {"r": 2, "lora_alpha": 3, "target_modules": TARGETS}
@@ -27,6 +31,7 @@ VARIANTS = {
     "pissa": ml.PissaConfig(**SETTINGS),
     "pissa, negative": ml.PissaConfig(**SETTINGS | {"lora_alpha": -3}, use_rslora=True),
     "olora": ml.OloraConfig(**SETTINGS),
+    "vera": ml.VeraConfig(5, target_modules=TARGETS, d_initial=0.7),
 }
 MODELS = {"gpt": gpt, "llama": llama}
 every_variant = pytest.mark.parametrize("config", VARIANTS.values(), ids=VARIANTS)
@@ -178,11 +183,13 @@ def test_a_bank_refuses_it_by_name(config, tmp_path):
 def test_it_goes_to_peft_and_comes_back(config, tmp_path):
     """PiSSA comes back as the plain LoRA of rank 2 r that it amounts to."""
     for make, tokens in ((gpt, batch()[0]), (llama, batch()[0])):
+        if isinstance(config, ml.VeraConfig):  # q_proj is a part of GPT-2's c_attn
+            config = replace(config, target_modules=("o_proj", "down_proj"))
         model, folder = trained(config, make), tmp_path / make.__name__
         save_peft_adapter(model, folder)
         again = load_peft_adapter(make(), folder)
         np.testing.assert_allclose(again(tokens), model(tokens), rtol=1e-10)
-        assert type(lora_config(again)) is (ml.DoraConfig if config.variant == "dora" else LoraConfig)
+        assert type(lora_config(again)) is (type(config) if config.variant in ("dora", "vera") else LoraConfig)
 
 
 @every_variant
@@ -290,15 +297,16 @@ def test_oloras_start_has_orthonormal_columns_and_zeroes_the_first_of_w0():
         np.testing.assert_allclose((B0 @ A0)[:, :2], gpt().get_submodule(path).weight.data[:, :2], atol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["pissa", "pissa, negative", "olora"])
-def test_its_update_is_a_plain_lora_of_rank_2r_that_a_bank_takes(name):
+@pytest.mark.parametrize(("name", "rank"), [("pissa", 4), ("pissa, negative", 4), ("olora", 4), ("vera", 5)])
+def test_its_update_is_a_plain_lora_that_a_bank_takes(name, rank):
+    """Of rank 2 r for PiSSA and OLoRA."""
     model, tokens = trained(VARIANTS[name]), batch()[0]
     adapter, bank = plain_adapter(model), AdapterBank(gpt())
-    assert type(adapter.lora) is LoraConfig and adapter.lora.r == 4
-    bank.insert("pissa", adapter)
-    np.testing.assert_allclose(bank.view("pissa")(tokens), model(tokens), rtol=1e-10)
-    for path, layer in lora_layers(model):
-        assert np.linalg.matrix_rank(layer.delta()) == min(4, *gpt().get_submodule(path).weight.shape)
+    assert type(adapter.lora) is LoraConfig and adapter.lora.r == rank
+    bank.insert("a", adapter)
+    np.testing.assert_allclose(bank.view("a")(tokens), model(tokens), rtol=1e-10)
+    for _, layer in lora_layers(model):
+        assert np.linalg.matrix_rank(layer.delta()) == rank
 
 
 def test_dora_is_no_plain_lora():
@@ -365,3 +373,176 @@ def test_a_run_with_other_factors_is_another_run(tmp_path):
     assert go(6, lr_factor={"lora_B": 16}) == resumed
     path.unlink()
     assert go(6) != resumed
+
+
+# --------------------------------------------------------------------------------------------------- VeRA
+
+
+def test_veras_layers_share_a_and_b_and_slice_them():
+    model = trained(VARIANTS["vera"])
+    layers = dict(lora_layers(model))
+    assert len({id(layer.vera_A) for layer in layers.values()}) == 1
+    assert sorted(n for n in model.shapes() if "vera_" in n and "lambda" not in n) == [
+        "blocks.0.attn.q_proj.vera_A",
+        "blocks.0.attn.q_proj.vera_B",
+    ]
+    assert layers["blocks.0.attn.q_proj"].vera_A.shape == (5, 4 * TINY.n_embd)  # down_proj is the widest
+    for layer in layers.values():
+        d, k = layer.weight.shape
+        A, B = layer.vera_A.data[:, :k], layer.vera_B.data[:d]
+        expected = np.diag(layer.vera_lambda_b.data) @ B @ np.diag(layer.vera_lambda_d.data) @ A
+        np.testing.assert_allclose(layer.delta(), expected, rtol=1e-12)
+
+
+def test_veras_projections_come_from_the_seed_and_stay_with_a_run(tmp_path):
+    """A run resumed on a model with other projections gets its own back."""
+    noise, path = np.random.default_rng(0).integers(7, size=60), tmp_path / "run.npz"
+    for seed, steps in ((0, 3), (1, 6)):
+        model = ml.add_lora(gpt(), VARIANTS["vera"], seed)
+        ml.fit(model, noise, steps=steps, batch_size=2, checkpoint=path, resume=path.exists(), progress=False)
+    straight = ml.add_lora(gpt(), VARIANTS["vera"], 0)
+    ml.fit(straight, noise, steps=6, batch_size=2, progress=False)
+    assert bits(model) == bits(straight)
+
+
+def test_what_vera_has_no_room_for():
+    for settings in ({"lora_alpha": 2}, {"rank_pattern": {"q_proj": 3}}, {"use_rslora": True}):
+        with pytest.raises(ValueError, match=f"VeRA has no {next(iter(settings))}"):
+            ml.VeraConfig(**settings)
+
+
+# ------------------------------------------------------------------------------------- the laws of `testing`
+
+
+def layer_of(config: LoraConfig, W0, A, B, b=None, **own):
+    """A variant's layer with these arrays."""
+    layer = config.wrap_all({"q": Linear(Parameter(W0.copy(), False), None if b is None else Parameter(b, False))}, RNG)
+    layer = layer["q"]
+    for name, array in {"lora_A": A, "lora_B": B, **own}.items():
+        setattr(layer, name, Parameter(array))
+    for name, parameter in layer.named_parameters().items():
+        parameter.name = name
+    return layer
+
+
+RNG = np.random.default_rng(0)
+
+
+def dora_layer(W0, A, B, scaling, m, b=None):
+    config = ml.DoraConfig(len(A), scaling * len(A), ("q",))
+    layer = layer_of(config, W0, A, B, b, lora_magnitude_vector=m)
+    layer.scaling = scaling
+    return layer
+
+
+class Dora:
+    """Our layer as the functions that `check_lora` takes."""
+
+    @staticmethod
+    def forward(x, W0, A, B, scaling, m, b=None):
+        return dora_layer(W0, A, B, scaling, m, b).forward(x)[0]
+
+    @staticmethod
+    def backward(dy, x, W0, A, B, scaling, m, b=None):
+        layer, grads = dora_layer(W0, A, B, scaling, m, b), {}
+        dx = layer.backward(dy, layer.forward(x)[1], grads)
+        return dx, grads["lora_A"], grads["lora_B"], grads["lora_magnitude_vector"]
+
+    def merge(self, W0, A, B, scaling, m):
+        self.layer = dora_layer(W0, A, B, scaling, m)
+        self.layer.merge(keep_base=True)
+        return self.layer.weight.data
+
+    def unmerge(self, W, A, B, scaling, m):
+        self.layer.unmerge()
+        return self.layer.weight.data
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_our_dora_keeps_doras_laws(bias):
+    ours = Dora()
+    check_lora(
+        forward=ours.forward, merge=ours.merge, unmerge=ours.unmerge, backward=ours.backward,
+        base_forward=lambda x, W0, b=None: ops.linear(x, W0, b), variant="dora", bias=bias, sequences=True,
+        max_examples=60,
+    )  # fmt: skip
+
+
+def test_dora_breaks_the_law_of_rank_and_has_another():
+    def merge(W0, A, B, scaling):
+        return Dora().merge(W0, A, B, scaling, 2 * np.linalg.norm(W0, axis=1) + 1)
+
+    with pytest.raises(AssertionError, match=r"law 'rank\(dW\) <= r' is broken"):
+        check_lora(forward=lambda x, W0, A, B, s: x @ W0.T + s * (x @ A.T) @ B.T, merge=merge, max_examples=60)
+
+
+def wrong(name):
+    """A mistake in one function, and the law that it breaks."""
+    ours = Dora()
+    functions = {"forward": ours.forward, "merge": ours.merge, "unmerge": ours.unmerge, "backward": ours.backward}
+
+    def by_columns(x, W0, A, B, scaling, m, b=None):
+        V = W0 + scaling * B @ A
+        return x @ (V * m[:, None] / np.linalg.norm(V)).T + (0 if b is None else b)
+
+    def bias_inside(x, W0, A, B, scaling, m, b=None):
+        V = W0 + scaling * B @ A
+        g = m / np.linalg.norm(V, axis=1)
+        return g * (x @ V.T + (0 if b is None else b))
+
+    def through_the_norm(dy, x, W0, A, B, scaling, m, b=None):
+        layer, grads = dora_layer(W0, A, B, scaling, m, b), {}
+        layer.config = replace(layer.config, norm_gradient=True)
+        dx = layer.backward(dy, layer.forward(x)[1], grads)
+        return dx, grads["lora_A"], grads["lora_B"], grads["lora_magnitude_vector"]
+
+    def plain_gradient(dy, x, W0, A, B, scaling, m, b=None):
+        dx, dA, dB, dm = ours.backward(dy, x, W0, A, B, scaling, m, b)
+        return dx, dA, dB, dm * m
+
+    mistakes = {
+        "one norm for all": ("forward", by_columns, "zero-init identity"),
+        "bias inside the gain": ("forward", bias_inside, "forward is equation 5"),
+        "merge without magnitude": ("merge", lambda W0, A, B, s, m: W0 + s * B @ A, "merge is equation 5"),
+        "unmerge subtracts": ("unmerge", lambda W, A, B, s, m: W - s * B @ A, "unmerge restores"),
+        "gradient through the norm": ("backward", through_the_norm, "gradients match equation 5"),
+        "dg for dm": ("backward", plain_gradient, "gradients match equation 5"),
+    }
+    role, function, law = mistakes[name]
+    return functions | {role: function}, law
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "one norm for all",
+        "bias inside the gain",
+        "merge without magnitude",
+        "unmerge subtracts",
+        "gradient through the norm",
+        "dg for dm",
+    ],
+)
+def test_a_wrong_dora_is_found(name):
+    functions, law = wrong(name)
+    with pytest.raises(AssertionError, match=f"law '{law}' is broken"):
+        check_lora(**functions, variant="dora", bias=True, max_examples=60)
+
+
+def test_pissa_and_vera_keep_loras_laws():
+    """PiSSA's with the residual for W0, VeRA's with its vectors in the factors."""
+
+    def pissa(x, W0, A, B, scaling):
+        layer = layer_of(ml.LoraConfig(len(A), target_modules=("q",)), W0, A, B)
+        pissa = PissaLinear.__new__(PissaLinear)
+        vars(pissa).update(vars(layer), scaling=scaling)
+        pissa.lora_A0, pissa.lora_B0 = Parameter(0 * A, False), Parameter(0 * B, False)
+        return pissa.forward(x)[0]
+
+    def vera(x, W0, A, B, scaling):
+        layer = VeraLinear(Linear(Parameter(W0)), ml.VeraConfig(len(A)), Parameter(A, False), Parameter(B, False))
+        layer.vera_lambda_d.data[:], layer.vera_lambda_b.data[:] = scaling, 1
+        return layer.forward(x)[0]
+
+    check_lora(forward=pissa, max_examples=60)
+    check_lora(forward=vera, max_examples=60)

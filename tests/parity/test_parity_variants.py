@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 import minilora as ml
-from minilora import CheckpointError
+from minilora import CheckpointError, methods
 from minilora.hf import load_gpt2, load_llama, load_peft_adapter, save_peft_adapter
 from minilora.lora import lora_layers
 from tests.parity.test_parity_adapters import peft_loads
 from tests.parity.test_parity_llama import random_model
-from tests.parity.torch_side import logits, peft, random_config, random_gpt2, torch
+from tests.parity.torch_side import DTYPES, logits, peft, random_config, random_gpt2, torch
 
 LIMITS = {"float32": 1e-5, "float64": 1e-10}
 TARGETS = ("q_proj", "v_proj", "down_proj")
@@ -170,3 +170,153 @@ def test_dora_on_a_table_is_refused_by_name(tmp_path, gpt2):
     quietly(quietly(peft.get_peft_model, random_gpt2(1, dtype, GPT2), theirs).save_pretrained, tmp_path / "wpe")
     with pytest.raises(CheckpointError, match=r"DoRA adapts linear layers, and this one adapts transformer\.wpe"):
         load_peft_adapter(load_gpt2(base, dtype)[0], tmp_path / "wpe")
+
+
+# ---------------------------------------------------------------------------------------------- PiSSA, OLoRA
+
+
+@pytest.mark.parametrize(("name", "kind"), [("pissa", ml.PissaConfig), ("olora", ml.OloraConfig)])
+def test_starts_from_w0(tmp_path, compare, name, kind):
+    """The same start, the same 20 steps; converted files both ways.  PEFT decomposes W0 in float32 only."""
+    dtype = "float32"
+    base = random_model("llama", dtype)
+    base.save_pretrained(tmp_path / "base")
+    settings = peft.LoraConfig(**SETTINGS, init_lora_weights=name, task_type="CAUSAL_LM")
+    theirs = quietly(peft.get_peft_model, base, settings)
+    theirs.peft_config["default"].init_lora_weights = True
+    quietly(theirs.save_pretrained, tmp_path / "start")  # as PEFT's documentation does it
+    theirs.peft_config["default"].init_lora_weights = name
+    ours = ml.add_lora(load_llama(tmp_path / "base", dtype)[0], kind(**SETTINGS))
+    modules = [module for module in theirs.modules() if hasattr(module, "lora_A")]
+    for (_, layer), module in zip(lora_layers(ours), modules, strict=True):
+        expected = (module.lora_B["default"].weight @ module.lora_A["default"].weight).detach().numpy()
+        compare(f"{name}, {dtype}: B0 A0", layer.lora_B0.data @ layer.lora_A0.data, expected, 1e-5)
+    copied(theirs, ours)  # singular vectors have a sign
+    for _, layer in lora_layers(ours):
+        layer.lora_A0.data[...], layer.lora_B0.data[...] = layer.lora_A.data, layer.lora_B.data
+    limit = 1e-4
+    loss, grads = ml.loss_and_grads(ours, TOKENS[:, :-1], TOKENS[:, 1:])
+    other = their_loss(theirs, TOKENS)
+    other.backward()
+    compare(f"{name}, {dtype}: loss at the start", loss, other.item(), limit)
+    for mine, parameter in pairs(theirs, ours):
+        compare(f"{name}, {dtype}: every gradient at the start", grads[mine.name], parameter.grad.numpy(), limit)
+    adam = ml.Adam(ours, lr=1e-3)
+    their_adam = torch.optim.AdamW([p for p in theirs.parameters() if p.requires_grad], lr=1e-3, weight_decay=0)
+    for step in range(20):
+        tokens = np.random.default_rng(step).integers(37, size=(3, 20))
+        loss, grads = ml.loss_and_grads(ours, tokens[:, :-1], tokens[:, 1:])
+        adam.step(grads)
+        other = their_loss(theirs, tokens)
+        their_adam.zero_grad()
+        other.backward()
+        their_adam.step()
+        compare(f"{name}, 20 Adam steps, {dtype}: every loss", loss, other.item(), limit)
+    compare(f"{name}, {dtype}: logits after 20 steps", ours(TOKENS), logits(theirs.eval(), TOKENS), 10 * limit)
+    save_peft_adapter(ours, tmp_path / "ours")
+    loaded = quietly(peft.PeftModel.from_pretrained, random_model("llama", dtype), tmp_path / "ours")
+    compare(f"{name}, {dtype}: PEFT loads ours", logits(loaded.eval(), TOKENS), ours(TOKENS), LIMITS[dtype])
+    quietly(
+        theirs.save_pretrained,
+        tmp_path / "converted",
+        path_initial_model_for_weight_conversion=str(tmp_path / "start"),
+    )
+    again = load_peft_adapter(load_llama(tmp_path / "base", dtype)[0], tmp_path / "converted")
+    compare(f"{name}, {dtype}: we load PEFT's, converted", again(TOKENS), logits(theirs, TOKENS), 10 * limit)
+
+
+# ------------------------------------------------------------------------------------------------- LoRA+
+
+
+def test_loraplus_makes_pefts_steps(tmp_path, compare):
+    """PEFT's optimizer: B and all one-dimensional parameters (DoRA's magnitudes) at 16 times the rate."""
+    from peft.optimizers import create_loraplus_optimizer
+
+    theirs, ours = side_by_side(tmp_path, "DoRA")
+    copied(theirs, ours)
+    their_adam = create_loraplus_optimizer(theirs, torch.optim.AdamW, lr=1e-3, loraplus_lr_ratio=16)
+    adam = ml.Adam(ours, lr=1e-3, lr_factor=methods.loraplus(ours, 16))
+    for step in range(20):
+        tokens = np.random.default_rng(step).integers(37, size=(3, 20))
+        loss, grads = ml.loss_and_grads(ours, tokens[:, :-1], tokens[:, 1:])
+        adam.step(grads)
+        other = their_loss(theirs, tokens)
+        their_adam.zero_grad()
+        other.backward()
+        their_adam.step()
+        compare("LoRA+ on DoRA, 20 steps, float64: every loss", loss, other.item(), 1e-9)
+    for mine, other in pairs(theirs, ours):
+        compare("LoRA+ on DoRA, 20 steps, float64: every parameter", mine.data, other.detach().numpy(), 1e-9)
+
+
+# -------------------------------------------------------------------------------------------------- VeRA
+
+
+def vera_side_by_side(tmp_path, dtype):
+    base = random_model("llama", dtype)
+    base.save_pretrained(tmp_path / "base")
+    config = peft.VeraConfig(r=7, target_modules=list(TARGETS), d_initial=0.3, task_type="CAUSAL_LM")
+    theirs = quietly(peft.get_peft_model, base, config).to(DTYPES[dtype])
+    ours = ml.add_lora(load_llama(tmp_path / "base", dtype)[0], ml.VeraConfig(7, target_modules=TARGETS))
+    return theirs, ours
+
+
+def vera_pairs(theirs, ours):
+    modules = [module for module in theirs.modules() if hasattr(module, "vera_lambda_b")]
+    for (_, layer), module in zip(lora_layers(ours), modules, strict=True):
+        for which in ("vera_lambda_d", "vera_lambda_b"):
+            yield getattr(layer, which), getattr(module, which)["default"]
+
+
+@each_dtype
+def test_vera(tmp_path, compare, dtype):
+    theirs, ours = vera_side_by_side(tmp_path, dtype)
+    moved(theirs)
+    layer = next(iter(lora_layers(ours)))[1]
+    for mine, other in ((layer.vera_A, theirs.base_model.vera_A), (layer.vera_B, theirs.base_model.vera_B)):
+        mine.data[...] = other["default"].numpy()
+    for mine, other in vera_pairs(theirs, ours):
+        mine.data[...] = other.detach().numpy()
+    compare(f"VeRA, {dtype}: logits", ours(TOKENS), logits(theirs, TOKENS), LIMITS[dtype])
+    quietly(theirs.save_pretrained, tmp_path / "theirs")
+    again = load_peft_adapter(load_llama(tmp_path / "base", dtype)[0], tmp_path / "theirs")
+    compare(f"VeRA, {dtype}: we load PEFT's", again(TOKENS), logits(theirs, TOKENS), LIMITS[dtype])
+    save_peft_adapter(ours, tmp_path / "ours")
+    loaded = quietly(peft.PeftModel.from_pretrained, random_model("llama", dtype), tmp_path / "ours")
+    loaded = loaded.to(DTYPES[dtype]).eval()
+    compare(f"VeRA, {dtype}: PEFT loads ours", logits(loaded, TOKENS), ours(TOKENS), LIMITS[dtype])
+    adam = ml.Adam(ours, lr=1e-2, weight_decay=DECAY)
+    their_adam = torch.optim.AdamW([p for p in theirs.parameters() if p.requires_grad], lr=1e-2, weight_decay=DECAY)
+    limit = 1e-9 if dtype == "float64" else 1e-3
+    for step in range(20):
+        tokens = np.random.default_rng(step).integers(37, size=(3, 20))
+        loss, grads = ml.loss_and_grads(ours, tokens[:, :-1], tokens[:, 1:])
+        other = their_loss(theirs, tokens)
+        their_adam.zero_grad()
+        other.backward()
+        if not step:
+            for mine, parameter in vera_pairs(theirs, ours):
+                grad = parameter.grad.numpy()
+                compare(f"VeRA, {dtype}: every gradient", grads[mine.name], grad, 10 * LIMITS[dtype])
+        adam.step(grads)
+        their_adam.step()
+        compare(f"VeRA, 20 AdamW steps, {dtype}: every loss", loss, other.item(), limit)
+    for mine, other in vera_pairs(theirs, ours):
+        compare(f"VeRA, 20 AdamW steps, {dtype}: every parameter", mine.data, other.detach().numpy(), limit)
+
+
+def test_vera_without_its_projections_is_refused(tmp_path):
+    base = random_model("llama", "float32")
+    base.save_pretrained(tmp_path / "base")
+    config = peft.VeraConfig(r=7, target_modules=["q_proj"], save_projection=False, task_type="CAUSAL_LM")
+    quietly(lambda: peft.get_peft_model(base, config).save_pretrained(tmp_path / "a"))
+    with pytest.raises(CheckpointError, match="save_projection=True"):
+        load_peft_adapter(load_llama(tmp_path / "base")[0], tmp_path / "a")
+
+
+def test_vera_on_c_attn_is_refused(tmp_path, gpt2):
+    base, dtype = gpt2
+    config = peft.VeraConfig(r=7, target_modules=["c_attn"], fan_in_fan_out=True)
+    quietly(quietly(peft.get_peft_model, random_gpt2(1, dtype, GPT2), config).save_pretrained, tmp_path / "a")
+    with pytest.raises(CheckpointError, match="c_attn joins 3 layers"):
+        load_peft_adapter(load_gpt2(base, dtype)[0], tmp_path / "a")

@@ -23,13 +23,14 @@ def error_bound(c, stored, levels):
     return c * gap / 2 + np.abs(c - stored)
 
 
-# Sixteen levels in thousandths: even ones, NF4's, and others, whose widest gap is elsewhere. Some have no level 0.
-LEVELS = (
-    "-1000 -867 -733 -600 -467 -333 -200 -67 67 200 333 467 600 733 867 1000",
-    "-1000 -696 -525 -395 -284 -185 -91 0 80 161 246 338 441 563 723 1000",
-    "-1000 -900 -850 -700 -600 -550 -500 300 350 400 500 600 700 800 950 1000",
-    "-1000 -70 -60 -50 -40 -30 -20 -10 0 30 100 200 300 500 600 1000",
-)
+NF4 = "-1000 -696 -525 -395 -284 -185 -91 0 80 161 246 338 441 563 723 1000"
+
+
+def sixteen_levels(case: Case, inner: str):
+    """Evenly spaced ones, NF4's, or any from -1 to 1: the widest gap may be anywhere, and 0 may be missing."""
+    drawn = np.array([-1, *np.sort(case.values[inner]) / 2, 1])
+    kinds = {"even": np.arange(-15, 16, 2) / 15, "NF4": np.array(NF4.split(), float) / 1000, "drawn": drawn}
+    return kinds[case["levels"]].astype(case.dtype)
 
 
 def arguments(case: Case):
@@ -37,7 +38,7 @@ def arguments(case: Case):
     w, codes = case.values["w"].copy(), case.values["codes"].astype(np.uint8)
     w[:1] *= not case["zero"]
     c, stored = np.abs(case.values["c"]), np.abs(case.values["stored"])
-    levels, others = (np.array(LEVELS[case[name]].split(), case.dtype) / 1000 for name in ("levels", "others"))
+    levels, others = sixteen_levels(case, "inner"), sixteen_levels(case, "others")
     given = {
         "quantize": {"w": w, "levels": levels},
         "dequantize": {"codes": codes, "stored": stored, "levels": others},
@@ -82,13 +83,13 @@ EXERCISE = Exercise(
     inputs={
         "w": Floats("n m", decades=(-12, 4)),
         "zero": OneOf((False, False, True)),
-        "levels": OneOf((0, 1, 2, 3)),
-        "others": OneOf((1, 2, 3)),
+        "levels": OneOf(("NF4", "drawn", "even", "drawn")),
+        **{name: Floats("i", decades=(0,)) for name in ("inner", "others")},
         "codes": Indices("n m", of="L"),
         "c": Floats("n"),
         "stored": Floats("n"),
     },
-    sizes={"m": (1, 6), "L": (16, 16)},
+    sizes={"m": (1, 6), "L": (16, 16), "i": (14, 14)},
     arguments=arguments,
     judge=judge,
     outputs={

@@ -26,17 +26,17 @@ def tune(weights, A, alpha, lr, steps, gradient):
 
 
 class Gradient:
-    """dL/dW of L = c/2 (the sum of all squares) + n/2 (1 + the mean)^2, over all n numbers of all weights."""
+    """dL/dW of L = c/2 (the sum of (W + 1)^2) + n/2 (the mean of W)^2, over all n numbers of all weights."""
 
     def __init__(self, c, shapes):
         self.c, self.shapes = c, shapes
-        self.__doc__ = f"the gradients {c:g} W + mean of all weights + 1, by name"
+        self.__doc__ = f"the gradients {c:g} (W + 1) + the mean of all weights, by name"
 
     def __call__(self, weights):
         if not isinstance(weights, dict) or {name: np.shape(W) for name, W in weights.items()} != self.shapes:
             raise ValueError(f"gradient takes all weights by name, of shapes {self.shapes}")
         mean = sum(W.sum() for W in weights.values()) / sum(W.size for W in weights.values())
-        return {name: np.asarray(self.c * W + mean + 1, W.dtype) for name, W in weights.items()}
+        return {name: np.asarray(self.c * (W + 1) + mean, W.dtype) for name, W in weights.items()}
 
 
 # Names that contain each other; which are adapted, and with which ranks, changes from case to case.
@@ -44,12 +44,15 @@ NAMES = ("q_proj", "blocks.0.q_proj", "blocks.0.q_proj.norm", "blocks.10.q_proj"
 
 
 def arguments(case: Case):
-    """Every second weight is (d, k), the others (v, k).  Large ones take smaller steps, or the loop would diverge."""
+    """Every second weight is (d, k), the others (v, k).  A large model takes smaller steps, or the loop would diverge:
+    the loss of a layer bends by (alpha / r)^2 |A|^2 along B, and by (alpha / r)^2 |B|^2 along A."""
     weights = {name: case.values["WV"[i % 2]][i] for i, name in enumerate(NAMES)}
     adapted = {name: case.values["A"][i, :rank] for i, (name, rank) in enumerate(case["adapted"].items())}
     gradient = Gradient(case["c"], {name: W.shape for name, W in weights.items()})
     given = case.laid_out({"weights": weights, "A": adapted})
-    lr = case["lr"] / max(W.size for W in weights.values())
+    arrays = [*weights.values(), *adapted.values()]
+    size = max(1, abs(case["alpha"])) * sum(float(np.linalg.norm(np.abs(a) + 1)) for a in arrays)
+    lr = case["lr"] / size**2
     return {**given, "alpha": case["alpha"], "lr": lr, "steps": case["steps"], "gradient": gradient}
 
 
@@ -83,14 +86,14 @@ EXERCISE = Exercise(
                 {"q_proj": 2},
                 {"blocks.0.q_proj": 1, "q_proj": 2},
                 {},
-                {"head": 3, "blocks.10.q_proj": 3},
+                {"head": 3, "q_proj": 3},
                 {"blocks.0.q_proj.norm": 2, "head": 1, "blocks.0.q_proj": 3},
             )
         ),
         "alpha": OneOf((2.0, 1.0, 3, 0.5, 0.0, -1.5, 1 / 3)),
-        "lr": OneOf((1.0, 2.5, 0.1, -0.5)),
+        "lr": OneOf((4.0, 10.0, 1.0, -2.0)),
         "steps": OneOf((1, 2, 3, 0, 5)),
-        "c": OneOf((1.0, -0.3)),
+        "c": OneOf((1.0, -0.3, 0.1)),
     },
     sizes={"w": (len(NAMES), len(NAMES)), "a": (3, 3), "r": (3, 3), "d": (1, 3), "v": (1, 3), "k": (1, 3)},
     arguments=arguments,

@@ -7,7 +7,7 @@ def quantize(w: np.ndarray, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     """Each number as one of sixteen levels, times the largest magnitude of its block.
 
     w        (n, m): n blocks of m numbers
-    levels   (16,), rising from -1 to 1, in w's dtype; not evenly spaced
+    levels   (16,), rising from -1 to 1, in w's dtype; in any spacing, with or without a 0
 
     c is max |w| of each block. Every number gets the code (0 to 15) of the level nearest to w / c; of two that are
     equally near, either. In a block of zeros c is 0, and any codes do.

@@ -52,8 +52,16 @@ FAMILIES = {
     "lora_pre_layer": Family("lora_pre_layer", {"l_p": 8, **INFIX, **lora(4, ATTENTION)}, HIGH),
     "everywhere": Family("lora", lora(128, EVERYWHERE) | {"bias": "all"}, MIDDLE),
     "subspace": Family("subspace", {"m": 1000}, MIDDLE),
+    "all_lora": Family("lora", lora(4, (*ATTENTION, *MLP)), HIGH),
+    "all_dora": Family("dora", lora(4, (*ATTENTION, *MLP)), HIGH),
+    "all_pissa": Family("pissa", lora(4, (*ATTENTION, *MLP)), HIGH),
+    "all_olora": Family("olora", lora(4, (*ATTENTION, *MLP)), HIGH),
+    "all_loraplus": Family("loraplus", lora(4, (*ATTENTION, *MLP)) | {"ratio": 16.0}, HIGH),
+    "all_vera": Family("vera", {"r": 64, "target_modules": [*ATTENTION, *MLP]}, HIGH),
+    "attention_lora": Family("lora", lora(9, ATTENTION), HIGH),  # as many parameters as all_lora
 }
-LOSS_ONLY = ("everywhere", "subspace")  # families whose answers are not scored
+AFTER_LORA = tuple(family for family in FAMILIES if family.startswith(("all_", "attention_")))
+LOSS_ONLY = ("everywhere", "subspace", *AFTER_LORA)  # families whose answers are not scored
 
 LADDER = tuple(float(f"{digit}e{power}") for power in range(-6, 2) for digit in (1, 3))  # all rates a search may try
 MOST_RATES = 6  # in one search

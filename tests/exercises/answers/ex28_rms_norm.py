@@ -64,6 +64,30 @@ def rms_norm_backward(dy, x, gamma, eps):
     return dy * gamma / size - x / size * (along / size) / size, np.sum(dy * x / size, axis=leading)
 
 
+# wrong: eps only where the row is zero
+# rms_norm(x, gamma, eps):\n    rms = np.sqrt(np.mean(x**2, axis=-1, keepdims=True) + eps) -> rms_norm(x, gamma, eps):\n    rms = np.sqrt(np.mean(x**2, axis=-1, keepdims=True))\n    rms = np.where(rms == 0, np.sqrt(eps), rms)
+
+
+# wrong: y in float32
+# return x / rms * gamma -> return (x / rms * gamma).astype("f4")
+
+
+# wrong: dgamma in float32
+# .sum(axis=0)\n    return dx -> .astype("f4").sum(axis=0)\n    return dx
+
+
+# wrong: dx clipped
+#     return dx, dgamma ->     return np.clip(dx, -1e3, 1e3), dgamma
+
+
+# wrong: dx right for gamma of ones only
+# dx = (g - xhat * np.mean(g * xhat -> dx = (g - xhat * np.mean(dy * xhat
+
+
+# wrong: dgamma keeps the axes of one row
+# .sum(axis=0)\n    return dx -> .sum(axis=0, keepdims=x.ndim == 1)\n    return dx
+
+
 # wrong: centred, as LayerNorm
 #     rms = -> \n    x = x - x.mean(axis=-1, keepdims=True)\n    rms =
 

@@ -83,6 +83,22 @@ def rotary_backward(dy, start, theta):
     return dx
 
 
+# wrong: the pairs of the first head for all heads
+# a, b = x[..., :half], x[..., half:] -> x = x if x.ndim < 3 else np.broadcast_to(x[:1], x.shape)\n    a, b = x[..., :half], x[..., half:]
+
+
+# wrong: right for two pairs at most
+# theta ** (-2 * np.arange(half) / D) -> theta ** (-np.minimum(np.arange(half), 1) * 2 / D)
+
+
+# wrong: theta's whole part
+# def rotary(x, start, theta):\n -> def rotary(x, start, theta):\n    theta = int(theta)\n
+
+
+# wrong: the backward as the inverse, divided by D
+# [a * cos + b * sin, b * cos - a * sin] -> [(a * cos + b * sin) * 2 / D, (b * cos - a * sin) * 2 / D]
+
+
 # wrong: neighbours
 # a, b = x[..., :half], x[..., half:] -> a, b = x[..., ::2], x[..., 1::2]
 

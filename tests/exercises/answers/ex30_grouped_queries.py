@@ -76,6 +76,26 @@ def shared_backward(dkeys, K):
     return np.tensordot(sharing, dkeys, axes=1)
 
 
+# wrong: right if there is one key head, or one for each query head
+# np.repeat(k, H // K, axis=0), np.repeat(v, H // K, axis=0) -> (k, v) if H == K else (np.repeat(k[:1], H, axis=0), np.repeat(v[:1], H, axis=0))
+
+
+# wrong: a cache only with one query
+# future = np.arange(S)[None, :] > np.arange(S - T, S)[:, None] -> future = np.arange(S)[None, :] > (np.arange(T)[:, None] if T > 1 else S)
+
+
+# wrong: the maximum is clipped at 0
+# scores - scores.max(axis=-1, keepdims=True) -> scores - np.maximum(scores.max(axis=-1, keepdims=True), 0)
+
+
+# wrong: an epsilon in the sum
+# P.sum(axis=-1, keepdims=True)\n -> P.sum(axis=-1, keepdims=True) + 1e-6\n
+
+
+# wrong: values in half precision
+# return P @ v -> return P @ v.astype("f2").astype(v.dtype)
+
+
 # wrong: tiled
 # k, v = np.repeat(k, H // K, axis=0), np.repeat(v, H // K, axis=0) -> k, v = np.tile(k, (H // K, 1, 1)), np.tile(v, (H // K, 1, 1))
 

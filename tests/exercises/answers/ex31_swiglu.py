@@ -101,6 +101,22 @@ def swiglu_backward(dy, x, Wg, Wu, Wd):
     return d @ np.vstack([Wg, Wu]), dW[: len(Wg)], dW[len(Wg) :], np.tensordot(dy, g * s * u, axes=(leading, leading))
 
 
+# wrong: silu is 0 below -4
+# (g * sigmoid(g) * u) @ -> (np.where(g < -4, 0, g * sigmoid(g)) * u) @
+
+
+# wrong: gate and up in one product, split the wrong way
+# def swiglu(x, Wg, Wu, Wd):\n    g, u = x @ Wg.T, x @ Wu.T -> def swiglu(x, Wg, Wu, Wd):\n    g, u = np.split(x @ np.stack([Wg, Wu], 1).reshape(-1, x.shape[-1]).T, 2, axis=-1)
+
+
+# wrong: the slope is 1 for large g
+# (s + g * s * (1 - s)) -> np.where(abs(g) > 3, g > 0, s + g * s * (1 - s))
+
+
+# wrong: dWd in float32
+# dWd = dy.reshape(-1, k).T @ (h * u).reshape(-1, len(Wg)) -> dWd = dy.reshape(-1, k).T.astype("f4") @ (h * u).reshape(-1, len(Wg)).astype("f4")
+
+
 # wrong: silu on up
 # (g * sigmoid(g) * u) @ -> (g * u * sigmoid(u)) @
 

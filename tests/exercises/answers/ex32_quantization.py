@@ -75,6 +75,34 @@ def error_bound(c, stored, levels):
     return np.ptp(np.stack([levels[:-1], levels[1:]]), axis=0).max() * 0.5 * c + abs(stored - c)
 
 
+# wrong: the bound is c at most
+# return c * np.diff(levels).max() / 2 + np.abs(c - stored) -> return np.minimum(c * np.diff(levels).max() / 2 + np.abs(c - stored), c)
+
+
+# wrong: the larger of c and stored
+# return c * np.diff(levels) -> return np.maximum(c, stored) * np.diff(levels)
+
+
+# wrong: levels below 0 only
+# np.diff(levels).max() -> np.diff(levels[:9]).max()
+
+
+# wrong: levels taken as symmetric
+# np.diff(levels).max() -> np.diff(levels[7:]).max()
+
+
+# wrong: the nearest in ratio
+# np.abs(x[:, :, None] - levels).argmin(axis=2) -> np.where(levels * x[:, :, None] > 0, np.abs(np.log(np.abs(x[:, :, None] / np.where(levels == 0, 1, levels)))), 99 + np.abs(x[:, :, None] - levels)).argmin(axis=2)
+
+
+# wrong: numbers rounded to thousandths first
+# w / np.where(c == 0, 1, c)[:, None] -> np.round(w, 3) / np.where(c == 0, 1, c)[:, None]
+
+
+# wrong: the ends are cut off
+# codes.astype(np.uint8), c -> np.clip(codes, 0, 14).astype(np.uint8), c
+
+
 # wrong: max without abs
 # np.abs(w).max(axis=1) -> w.max(axis=1)
 

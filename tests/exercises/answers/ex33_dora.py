@@ -77,6 +77,26 @@ def dora_backward(dy, x, W0, A, B, m, alpha):
     return dy @ M @ V, s * np.dot(B.T, dV), s * np.dot(dV, A.T), np.diag(inverse @ dy.T @ x @ V.T).copy()
 
 
+# wrong: dm from y / m, where m may be 0
+# dm = (dW * V / n).sum(axis=1) -> dm = (dy * (x @ (m[:, None] * V / n).T)).sum(axis=0) / m
+
+
+# wrong: lengths to three digits
+# W = m[:, None] * V / n -> W = m[:, None] * V / np.round(n, 3)
+
+
+# wrong: m by its first row's sign
+# W = m[:, None] * V / n -> W = np.abs(m)[:, None] * np.sign(m[0]) * V / n
+
+
+# wrong: lengths over the rank
+# V = W0 + s * (B @ A)\n    n = np.linalg.norm(V, axis=1, keepdims=True) -> V = W0 + s * (B @ A)\n    n = np.sqrt((W0**2).sum(axis=1, keepdims=True) + ((s * B @ A) ** 2).sum(axis=1, keepdims=True))
+
+
+# wrong: dA without the negative scale
+# scale * B.T @ dV -> abs(scale) * B.T @ dV
+
+
 # wrong: lengths of columns
 # V = W0 + s * (B @ A)\n    n = np.linalg.norm(V, axis=1, keepdims=True) -> V = W0 + s * (B @ A)\n    n = np.linalg.norm(V, axis=0, keepdims=True)
 

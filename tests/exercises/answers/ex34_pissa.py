@@ -44,6 +44,24 @@ def pissa_start(W, r, alpha):
     return (wide - s * B @ A).astype(W.dtype), A.astype(W.dtype), B.astype(W.dtype)
 
 
+# wrong: a residual for r = 1 only
+# return W - s * B @ A, -> return W - s * B[:, :1] @ A[:1],
+
+
+# wrong: small directions are dropped
+# root = np.sqrt(sigma[:r] / s) -> root = np.sqrt(np.where(sigma[:r] < 0.3 * sigma[0], 0, sigma[:r]) / s)
+
+
+# wrong: eigenvectors of W^T W divided by sigma, NaN where it is 0
+def pissa_start(W, r, alpha):
+    s = alpha / r
+    eigenvalues, V = np.linalg.eigh(W.T @ W)
+    V, sigma = V[:, ::-1][:, :r], np.sqrt(np.maximum(eigenvalues[::-1][:r], 0))
+    B = W @ V / np.where(sigma < 1e-3 * sigma[0], 0, sigma) * np.sqrt(sigma / s)
+    A = np.sqrt(sigma / s)[:, None] * V.T
+    return (W - s * B @ A).astype(W.dtype), A.astype(W.dtype), B.astype(W.dtype)
+
+
 # wrong: W as it was
 # return W - s * B @ A, -> return W.copy(),
 

@@ -89,6 +89,24 @@ def tune(weights, A, alpha, lr, steps, gradient):
     return current()
 
 
+# wrong: layers of one shape share their B
+# A = {name: a.copy() for name, a in A.items()} -> A = {name: a.copy() for name, a in A.items()}\n    shared = {}
+# np.zeros((weights[name].shape[0], len(a)), a.dtype) -> shared.setdefault((weights[name].shape[0], len(a)), np.zeros((weights[name].shape[0], len(a)), a.dtype))
+# A[name], B[name] = A[name] - lr * dA, B[name] - lr * dB -> A[name] = A[name] - lr * dA\n            B[name] -= lr * dB
+
+
+# wrong: the gradients in the order of the names
+#         dW = gradient(model()) ->         found = gradient(model())\n        dW = dict(zip(A, [found[name] for name in found if name in A]))
+
+
+# wrong: stops when the gradients are small
+# s = alpha / len(A[name])\n -> s = alpha / len(A[name])\n            if np.abs(dW[name]).max() < 0.5:\n                break\n
+
+
+# wrong: the factors trained by Adam's first step
+# A[name] - lr * dA, B[name] - lr * dB -> A[name] - lr * np.sign(dA), B[name] - lr * np.sign(dB)
+
+
 # wrong: gradients of the frozen weights
 # dW = gradient(model()) -> dW = gradient(dict(weights))
 

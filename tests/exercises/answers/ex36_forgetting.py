@@ -73,6 +73,26 @@ def compare_forgetting(runs):
     return dict(zip(runs, (forgetting_at(new, old, level) for new, old in runs.values())))
 
 
+# wrong: the level is reached within a hundredth
+# if loss <= level -> if loss <= level + 0.01
+
+
+# wrong: part of the way, rounded
+# part = (new_loss[i - 1] - level) / (new_loss[i - 1] - loss) -> part = round(float((new_loss[i - 1] - level) / (new_loss[i - 1] - loss)), 2)
+
+
+# wrong: the rise since the lowest so far
+# (old_loss[i] - old_loss[i - 1]) - old_loss[0]) -> (old_loss[i] - old_loss[i - 1]) - old_loss[: i + 1].min())
+
+
+# wrong: no interpolation for the first step
+# return float(old_loss[i - 1] + part -> part = 1.0 if i == 1 else part\n            return float(old_loss[i - 1] + part
+
+
+# wrong: two runs at most
+# level = max(min(new) for new, old in runs.values()) -> level = max(min(new) for new, old in list(runs.values())[:2])
+
+
 # wrong: at the end
 # return float(old_loss[i - 1] + part * (old_loss[i] - old_loss[i - 1]) - old_loss[0]) -> return float(old_loss[-1] - old_loss[0])
 
