@@ -167,7 +167,7 @@ def train_on_examples(a: argparse.Namespace) -> None:
 def fit(
     model: Decoder, data: Data, validation: Data | None, a: argparse.Namespace, looks: int, comm: Comm | None = None
 ) -> ml.FitResult:
-    """`--steps` steps of training, with warm-up and cooling down, and `looks` looks at the validation loss."""
+    """Train for `--steps` steps, with warm-up and a cosine; take the validation loss about `looks` times on the way."""
     return ml.fit(
         model,
         data,
