@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
 from minilora.machine.backend import to_host
-from minilora.nn import Decoder, Past
+from minilora.nn import Decoder, Past, generator, whole_number
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a token is drawn from its logits, as `generate` explains.  ValueError if a setting is out of range."""
+
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float | None = None
+
+    def __post_init__(self) -> None:
+        if not _is_real(self.temperature) or not 0 <= self.temperature < math.inf:
+            raise ValueError(f"temperature is {self.temperature!r}: give a finite number of at least 0")
+        if self.top_k is not None:
+            whole_number("top_k", self.top_k, 1)
+        if self.top_p is not None and not (_is_real(self.top_p) and 0 < self.top_p <= 1):
+            raise ValueError(f"top_p is {self.top_p!r}: give a number above 0 and up to 1, or None")
 
 
 def generate(
@@ -18,79 +38,168 @@ def generate(
     *,
     temperature: float = 1.0,
     top_k: int | None = None,
+    top_p: float | None = None,
     stop: int | Sequence[int] | None = None,
     seed: int | np.random.Generator = 0,
-) -> np.ndarray:
-    """Continue `tokens` (T,) or (B, T); returns them followed by the new ones, (T + n,) or (B, T + n).
+) -> Any:
+    """Continue `tokens`; returns them followed by the new ones.
 
-    Each step draws from softmax(logits / temperature), restricted to the `top_k` likeliest tokens; temperature 0 takes
-    the likeliest. The text ends after `max_new_tokens`, or when every row has drawn a token of `stop`, one or several
-    (the first of them fills up a row that has), or at `model.max_tokens`, prompt included.
-    ValueError if the prompt is empty or leaves no room for one token, or if a setting is out of range.
+    An array gives an array: (T,) -> (T + n,), or (B, T) -> (B, T + n), where a row that ended before the others is
+    filled up with the first of the `stop` tokens.
+    A list of prompts, each (T_i,), gives a list of texts, each (T_i + n_i,), without filling. They are computed
+    together, yet text i is `generate(model, prompts[i], ..., seed=seeds[i])`, up to rounding, where
+    `seeds = np.random.default_rng(seed).integers(2**63, size=len(prompts))`.
+
+    temperature  draw from softmax(logits / temperature); 0 takes the likeliest token
+    top_k        only from the k likeliest tokens
+    top_p        of those, only from the fewest that are likeliest and have a probability of at least p together
+                 (nucleus sampling, Holtzman et al. 2020, section 3.1)
+    stop         the token, or several, with which a text ends; without one it ends after `max_new_tokens`, or at
+                 `model.max_tokens`, prompt included
+    seed         equal seeds, equal texts; a generator goes on from where it is
+
+    ValueError if a prompt is empty, leaves no room for one token, or is not whole numbers of the vocabulary; if a
+    setting is out of range; or if the model's logits are not finite.
     """
-    prompt = np.asarray(tokens)
-    rows = np.atleast_2d(prompt).astype(np.int64)
+    sampling, stops, rng = Sampling(temperature, top_k, top_p), _checked_stops(stop, model.vocab_size), generator(seed)
     most = model.max_tokens
-    if not 0 < rows.shape[1] < most:
-        raise ValueError(
-            f"the prompt has {rows.shape[1]} tokens: give 1 to {most - 1}, so that at least one more fits into the "
-            f"model's max_tokens={most}"
-        )
-    if not temperature >= 0 or (top_k is not None and top_k < 1):
-        raise ValueError(f"temperature={temperature} must be at least 0 and top_k={top_k} at least 1, or None")
-    if max_new_tokens is not None and max_new_tokens < 0:
-        raise ValueError(f"max_new_tokens={max_new_tokens} must not be negative")
-    room = most - rows.shape[1]
-    steps = room if max_new_tokens is None else min(room, max_new_tokens)
+    if max_new_tokens is not None:
+        most = min(most, whole_number("max_new_tokens", max_new_tokens, 0))
+    if _is_list_of_prompts(tokens):
+        return _continue_each(model, [_checked(prompt, model, "(T,)") for prompt in tokens], most, sampling, stops, rng)
+    prompt = _checked(tokens, model, "(T,) or (B, T)")
+    rows = np.atleast_2d(prompt)
+    steps = min(model.max_tokens - rows.shape[1], most)
     past = model.new_past(len(rows), rows.shape[1] + steps)
-    stops = np.atleast_1d([] if stop is None else stop)
     finished = np.zeros(len(rows), dtype=bool)
     written = [rows]
-    for fresh in stream(
-        model, rows, past, steps, temperature=temperature, top_k=top_k, rng=np.random.default_rng(seed)
-    ):
-        if stop is not None:
+    for fresh in stream(model, rows, past, steps, sampling, rng):
+        if stops:
             fresh[finished] = stops[0]
             finished |= np.isin(fresh, stops)
         written.append(fresh[:, None])
-        if stop is not None and finished.all():
+        if finished.all():
             break
     rows = np.concatenate(written, axis=1)
     return rows if prompt.ndim == 2 else rows[0]
 
 
 def stream(
-    model: Decoder,
-    tokens: np.ndarray,
-    past: Past,
-    steps: int,
-    *,
-    temperature: float,
-    top_k: int | None,
-    rng: np.random.Generator,
+    model: Decoder, tokens: np.ndarray, past: Past, steps: int, sampling: Sampling, rng: np.random.Generator
 ) -> Iterator[np.ndarray]:
     """One new token for each row, (B,), `steps` times: the model reads `tokens` (B, T) first, and then what it wrote.
 
     `past` holds what it has read before. Whoever asks may write other tokens into the array; the model reads those.
     """
+    for _ in range(steps):
+        fresh = sample_token(_last_logits(model, tokens, past), sampling, rng)
+        yield fresh
+        tokens = fresh[:, None]
+
+
+def _continue_each(
+    model: Decoder,
+    prompts: list[np.ndarray],
+    max_new_tokens: int,
+    sampling: Sampling,
+    stops: list[int],
+    rng: np.random.Generator,
+) -> list[np.ndarray]:
+    """Continue prompts of any lengths together, each with the random numbers it would have by itself.
+
+    All rows are at the same position t. A row that is still inside its prompt takes the prompt's next token; a row past
+    its prompt takes the one that is drawn for it. So each has the positions and the attention it would have by itself.
+    """
+    rngs = [np.random.default_rng(seed) for seed in rng.integers(2**63, size=len(prompts))]
+    lengths = np.array([len(prompt) for prompt in prompts])
+    ends = np.minimum(lengths + max_new_tokens, model.max_tokens)  # row i holds this many tokens at most
+    tokens = np.zeros((len(prompts), ends.max()), dtype=np.int64)
+    for row, prompt in zip(tokens, prompts, strict=True):
+        row[: len(prompt)] = prompt
+    past = model.new_past(len(prompts), ends.max())
+    read, t = 0, lengths.min()
+    while (writing := ends > t).any():
+        logits = _last_logits(model, tokens[:, read:t], past)
+        for i in np.flatnonzero(writing & (t >= lengths)):
+            tokens[i, t] = sample_token(logits[i : i + 1], sampling, rngs[i])[0]
+            if tokens[i, t] in stops:
+                ends[i] = t + 1
+        read, t = t, t + 1
+    return [row[:end] for row, end in zip(tokens, ends, strict=True)]
+
+
+def _last_logits(model: Decoder, tokens: np.ndarray, past: Past) -> np.ndarray:
+    """The logits after the last of each row's tokens (B, T), on the host: (B, V)."""
     B, T = tokens.shape
     last = model.xp.arange(1, B + 1) * T - 1 if T > 1 else None
-    for _ in range(steps):
-        logits, _ = model.forward(tokens, past=past, keep=False, positions=last)
-        fresh = sample_token(to_host(logits.reshape(B, -1)), temperature, top_k, rng)
-        yield fresh
-        tokens, last = fresh[:, None], None
+    logits, _ = model.forward(tokens, past=past, keep=False, positions=last)
+    return to_host(logits.reshape(B, -1))
 
 
-def sample_token(logits: np.ndarray, temperature: float, top_k: int | None, rng: np.random.Generator) -> np.ndarray:
-    """A token for each row, from softmax(logits / temperature) over its `top_k` likeliest.  (B, V) -> (B,) int.
+def sample_token(logits: np.ndarray, sampling: Sampling, rng: np.random.Generator) -> np.ndarray:
+    """A token for each row, drawn from the softmax of its scores.  (B, V) -> (B,) int.
 
-    The Gumbel-max trick: argmax(logits / temperature + Gumbel noise) is a draw from that softmax.
+    The Gumbel-max trick: argmax(scores + Gumbel noise) is a draw from softmax(scores).
     """
-    if temperature == 0:
+    if not np.isfinite(logits.max(axis=-1)).all():
+        raise ValueError("the model's logits are NaN or infinite: its weights are damaged, load an earlier version")
+    if sampling.temperature == 0:
         return logits.argmax(axis=-1)
-    scores = logits.astype(np.float64) / temperature
-    if top_k is not None and top_k < scores.shape[-1]:
-        kth = np.partition(scores, -top_k, axis=-1)[:, -top_k, None]
-        scores[scores < kth] = -np.inf
+    scores = scored(logits, sampling)
     return (scores + rng.gumbel(size=scores.shape)).argmax(axis=-1)
+
+
+def scored(logits: np.ndarray, sampling: Sampling) -> np.ndarray:
+    """(logits - their maximum) / temperature, and -inf for what top_k and then top_p leave out.  (B, V), float64."""
+    with np.errstate(over="ignore"):  # at a tiny temperature all but the likeliest become -inf
+        scores = (logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)) / sampling.temperature
+    if sampling.top_k is not None and sampling.top_k < scores.shape[-1]:
+        kth = np.partition(scores, -sampling.top_k, axis=-1)[:, -sampling.top_k, None]
+        scores[scores < kth] = -np.inf
+    if sampling.top_p is not None and sampling.top_p < 1:
+        order = scores.argsort(axis=-1)[:, ::-1]
+        falling = np.take_along_axis(scores, order, axis=-1)
+        p = np.exp(falling)
+        p /= p.sum(axis=-1, keepdims=True)
+        falling[p.cumsum(axis=-1) - p >= sampling.top_p] = -np.inf  # those that are likelier suffice
+        np.put_along_axis(scores, order, falling, axis=-1)
+    return scores
+
+
+def _is_list_of_prompts(tokens: Any) -> bool:
+    return isinstance(tokens, (list, tuple)) and any(isinstance(prompt, (list, tuple, np.ndarray)) for prompt in tokens)
+
+
+def _checked(tokens: Any, model: Decoder, shape: str) -> np.ndarray:
+    """One prompt or an array of them, int64.  ValueError unless it has this shape and the model can continue it."""
+    try:
+        prompt = np.asarray(tokens)
+    except ValueError:  # a list of lists of different lengths inside a list
+        raise ValueError(f"a prompt is a ragged list: give whole numbers of shape {shape}") from None
+    if prompt.size and prompt.dtype.kind not in "iu":
+        raise ValueError(f"tokens are of type {prompt.dtype}: give whole numbers, such as tokenizer.encode(text)")
+    if prompt.ndim not in ((1,) if shape == "(T,)" else (1, 2)):
+        raise ValueError(f"a prompt has shape {prompt.shape}: give whole numbers of shape {shape}")
+    if not 0 < prompt.shape[-1] < model.max_tokens:
+        raise ValueError(
+            f"the prompt has {prompt.shape[-1]} tokens: give 1 to {model.max_tokens - 1}, so that at least one more "
+            f"fits into the model's max_tokens={model.max_tokens}"
+        )
+    if prompt.size and not 0 <= prompt.min() <= prompt.max() < model.vocab_size:
+        raise ValueError(
+            f"tokens run from {prompt.min()} to {prompt.max()}: this model's vocabulary is 0 to {model.vocab_size - 1}"
+        )
+    return prompt.astype(np.int64)
+
+
+def _checked_stops(stop: int | Sequence[int] | None, vocab_size: int) -> list[int]:
+    """ValueError unless these are tokens."""
+    if stop is None:
+        return []
+    stop = stop.tolist() if isinstance(stop, np.ndarray) else stop
+    stops = stop if isinstance(stop, (list, tuple)) else [stop]
+    return [whole_number("stop", token, 0, vocab_size - 1) for token in stops]
+
+
+def _is_real(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)

@@ -152,7 +152,7 @@ ALL_LINEAR = "all-linear"  # PEFT's word
 NOT_LINEAR = ("wte", "wpe", "lm_head")  # tables, and the head that PEFT leaves out too
 
 
-def _ends_with(path: str, name: str) -> bool:
+def ends_with(path: str, name: str) -> bool:
     """Whether a layer's path ends with this name: "q_proj" or "0.attn.q_proj" for "blocks.0.attn.q_proj"."""
     return path == name or path.endswith("." + name)
 
@@ -163,7 +163,7 @@ def _is_named(names: tuple[str, ...] | str, path: str) -> bool:
         return path not in NOT_LINEAR
     if isinstance(names, str):
         return re.fullmatch(names, path) is not None
-    return any(_ends_with(path, name) for name in names)
+    return any(ends_with(path, name) for name in names)
 
 
 def _names(setting: str, value: Any) -> tuple[str, ...] | str:
@@ -519,7 +519,7 @@ def _adapted(shapes: Mapping[str, tuple[int, ...]], config: LoraConfig) -> dict[
     if isinstance(config.target_modules, str):
         idle = [] if any(map(config.targets, layers)) else [config.target_modules]
     else:
-        idle = [name for name in config.target_modules if not any(_ends_with(path, name) for path in layers)]
+        idle = [name for name in config.target_modules if not any(ends_with(path, name) for path in layers)]
     adapted = {path: shape for path, shape in layers.items() if config.targets(path)}
     if idle:
         known = sorted({path.rpartition(".")[2] for path in layers})

@@ -573,6 +573,11 @@ def whole_number(name: str, value: Any, least: int = 1, most: int | None = None)
     return int(value)
 
 
+def generator(seed: int | np.random.Generator) -> np.random.Generator:
+    """The generator itself, or a new one that starts at the seed.  ValueError if it is neither."""
+    return seed if isinstance(seed, np.random.Generator) else np.random.default_rng(whole_number("seed", seed, 0))
+
+
 def check_config(config: Config, sizes: Iterable[str]) -> None:
     """ValueError unless the fields named are whole numbers of at least 1 and the dtype is one that models have."""
     kind = type(config).__name__

@@ -66,13 +66,13 @@ def attempt(exercise: Exercise, case: Case, student: Student, started: frozenset
             finally:
                 done.printed = student.printed
         except Changed as change:
-            done.add(_changed(function, dict(enumerate(arguments)).get(change.index)))
+            done.add(_changed(function, change.index, list(arguments)))
             result = change.result
         done.started |= {function}
         done.calls.append((function, arguments, result))
         return result
 
-    for judge in exercise.judges():
+    for judge in exercise.judges(case):
         try:
             with np.errstate(all="ignore"):
                 for finding in judge(case, call):
@@ -88,11 +88,13 @@ def attempt(exercise: Exercise, case: Case, student: Student, started: frozenset
     return done
 
 
-def _changed(function: str, argument: str | None) -> Finding:
-    if argument is None:
+def _changed(function: str, index: int, arguments: list[str]) -> Finding:
+    if index == -1:
         wrong = f"{function} changed what it had returned before: make a new array in each call"
         return Finding("earlier results stay as they are", wrong)
-    return Finding("inputs are left alone", f"{function} changed its argument {argument}")
+    if index == -2:
+        return Finding("every array has memory of its own", f"{function} returned arrays that share memory: copy them")
+    return Finding("inputs are left alone", f"{function} changed its argument {arguments[index]}")
 
 
 def _kind(trouble: Trouble) -> str:

@@ -2,16 +2,19 @@
 
 They are drawn with NumPy's RandomState, whose stream never changes, from the exercise's name and a seed: what passes
 at home passes at school. Whatever a mistake may hide behind is there: equal sizes (a wrong transpose), sizes of 1 (a
-wrong sum), float64 and short numbers (lost digits), memory in C order (a wrong reshape), inputs that all change from
+wrong sum), small sizes (at most eight rows), float64 and short numbers (lost digits), memory in C order (a wrong
+reshape), inputs that all differ and are not 0 (a special case for those that do not), inputs that all change from
 case to case (a result that is remembered by some of them).
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import replace
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cache
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -22,6 +25,7 @@ from minilora.exercises.spec import Case, Exercise, Floats, Indices, Input, OneO
 from minilora.testing.smallest import simpler_entries, without
 
 CASES = 60
+RELATIONS = {1: "zero", 2: "zero", 4: "copy", 6: "zero", 8: "alike", 10: "signs"}
 Random = np.random.RandomState
 
 
@@ -31,46 +35,62 @@ def cases(name: str, seed: int = 0) -> tuple[Case, ...]:
     exercise, digest = spec.load(name), hashlib.sha256(f"{name} {seed}".encode()).digest()
     rng = Random(np.frombuffer(digest, "<u4"))
     drawn = list(_drawn(exercise, exercise.cases or CASES, rng))
-    largest = sorted(drawn, key=lambda case: (case.dtype is np.float64, sum(case.sizes.values())))[-2:]
-    return (*drawn, *(case for start in largest for case in (start, *_one_change_at_a_time(exercise, start, rng))))
+    largest = sorted(drawn, key=lambda case: (case.dtype is np.float64, sum(min(s, 5) for s in case.sizes.values())))
+    changed = [(start, *_one_change_at_a_time(exercise, start, rng)) for start in largest[-2:]]
+    return (*drawn, *(case for line in changed for case in line))
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What the numbers of a case are like: thousandths or only 1 and -1, some of them 0 or -0, times a power of ten.
+
+    `decade` is the power's place in `decades`, the same for all arrays, or -1 for a random one for each.
+    """
+
+    short: bool = False
+    signs: bool = False
+    zeros: float = 0.0
+    decade: int | None = None
 
 
 def _drawn(exercise: Exercise, count: int, rng: Random) -> Iterator[Case]:
     """Each quality of a case takes its values in turn, with another period than the next quality."""
     axes = sorted({axis for source in exercise.inputs.values() for axis in _axes(source)} | set(exercise.sizes))
     optional = [axis for axis in axes if axis.endswith("?")]
-    chosen = {
-        name: _in_turn(len(source.values), rng) for name, source in exercise.inputs.items() if isinstance(source, OneOf)
-    }
-    ranks = _in_turn(len(optional) + 1, rng)
+    choices = {name: source.values for name, source in exercise.inputs.items() if isinstance(source, OneOf)}
+    turns = {name: _in_turn(len(values), rng) for name, values in choices.items()}
+    ranks, long, relations = _in_turn(len(optional) + 1, rng), _in_turn(len(axes), rng), _Relations(exercise, rng)
     for number in range(count):
-        absent = optional[: next(ranks)]
-        sizes = _sizes(
-            exercise, [axis for axis in axes if axis not in absent], ("different", "equal", "any")[number % 3], rng
-        )
-        case = Case(sizes, (np.float64, np.float32)[number % 2], {}, "CFS"[number // 3 % 3])
-        values: dict[str, Any] = {}
-        for name, source in exercise.inputs.items():
-            short, zeros, scaled = number % 4 < 2, 0.3 * (number % 5 == 4), number // 2 % 3 == 1
-            values[name] = (
-                source.values[next(chosen[name])]
-                if isinstance(source, OneOf)
-                else _array(source, case, rng, short, zeros, scaled)
-            )
-        yield replace(case, values=values)
+        absent, relation = optional[: next(ranks)], RELATIONS.get(number % 11)
+        how = "equal" if relation in ("copy", "alike") else ("different", "equal", "any")[number % 3]
+        sizes = _sizes(exercise, [axis for axis in axes if axis not in absent], how, rng)
+        if sizes and number % 7 == 6:
+            both = rng.permutation(list(sizes))[:2].tolist()
+            sizes = _lengthened(exercise, sizes, both if number // 14 % 2 else [axes[next(long)]])
+        case = Case(sizes, (np.float64, np.float32)[number % 2], {}, "CFS"[number // 3 % 3], number % 4 == 1)
+        decade = (0, 1, -1)[number // 6 % 3] if number // 2 % 3 == 1 else None
+        kind = Kind(number % 4 < 2, relation == "signs", 0.3 * (number % 5 == 4), decade)
+        values = {
+            name: choices[name][next(turns[name])] if name in choices else _array(source, case, rng, kind)
+            for name, source in exercise.inputs.items()
+        }
+        if number == count - 1:  # a product overflows only if all of its factors are large
+            values |= {name: max(of) for name, of in choices.items() if all(isinstance(v, (int, float)) for v in of)}
+        yield replace(case, values=values | relations.made(relation, values))
 
 
-def _array(
-    source: Floats | Indices, case: Case, rng: Random, short: bool = False, zeros: float = 0.0, scaled: bool = False
-) -> np.ndarray:
-    """An input's numbers.  Short ones are thousandths; -0.0 is among the zeros; scaled ones get a power of ten."""
+def _array(source: Floats | Indices, case: Case, rng: Random, kind: Kind = Kind()) -> np.ndarray:
+    """An input's numbers."""
     shape = [case.sizes[axis] for axis in source.axes.split() if axis in case.sizes]
     if isinstance(source, Indices):
         return _below(case.sizes[source.of], rng, shape)
-    numbers = (_below(4001, rng, shape) - 2000) / 1000 if short else rng.random_sample(shape) * 4 - 2
-    numbers = np.asarray(numbers * (rng.random_sample(shape) >= zeros) * source.unit)
-    decades = source.decades[int(_below(len(source.decades), rng))] if scaled else 0
-    return np.asarray(numbers * 10.0**decades, case.dtype)
+    numbers = (_below(4001, rng, shape) - 2000) / 1000 if kind.short else rng.random_sample(shape) * 4 - 2
+    numbers = np.where(numbers < 0, -1.0, 1.0) if kind.signs else numbers
+    numbers = np.asarray(numbers * (rng.random_sample(shape) >= kind.zeros) * source.unit)
+    if kind.decade is not None:
+        place = int(_below(len(source.decades), rng)) if kind.decade < 0 else kind.decade % len(source.decades)
+        numbers = numbers * 10.0 ** source.decades[place]
+    return np.asarray(numbers, case.dtype)
 
 
 def _one_change_at_a_time(exercise: Exercise, case: Case, rng: Random) -> Iterator[Case]:
@@ -112,6 +132,41 @@ def _sizes(exercise: Exercise, axes: list[str], kind: str, rng: Random) -> dict[
     return sizes
 
 
+def _lengthened(exercise: Exercise, sizes: Mapping[str, int], chosen: list[str]) -> dict[str, int]:
+    """Sizes with one axis far longer than its range, or two of them somewhat longer, and the others short."""
+    result = {}
+    for axis, size in sizes.items():
+        low, high = exercise.sizes.get(axis, (1, 4))
+        longer = exercise.longest if len(chosen) == 1 else min(exercise.longest, 11 + (axis == chosen[0]))
+        result[axis] = size if low == high else longer if axis in chosen else low + size % 2
+    return result
+
+
+class _Relations:
+    """Arrays that are 0, or equal to another, in turn."""
+
+    def __init__(self, exercise: Exercise, rng: Random) -> None:
+        axes = {n: re.sub(r"\d", "", f.axes) for n, f in exercise.inputs.items() if isinstance(f, Floats)}
+        self.names, self.pairs = (
+            list(axes),
+            [pair for pair in combinations(axes, 2) if len({axes[n] for n in pair}) == 1],
+        )
+        self.zero, self.pair = _in_turn(len(self.names), rng), _in_turn(len(self.pairs), rng)
+
+    def made(self, relation: str | None, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The arrays to replace so that one is 0, one a copy of another, or all alike whose shapes are."""
+        if relation == "zero" and self.names:
+            name = self.names[next(self.zero)]
+            return {name: 0 * values[name]}
+        if relation == "copy" and self.pairs:
+            one, other = self.pairs[next(self.pair)]
+            return {other: values[one].copy()} if values[one].shape == values[other].shape else {}
+        if relation == "alike":
+            first = {values[name].shape: values[name] for name in reversed(self.names)}
+            return {name: first[values[name].shape].copy() for name in self.names}
+        return {}
+
+
 def _axes(source: Input) -> list[str]:
     """The axes that an input has or points into."""
     if isinstance(source, OneOf):
@@ -126,8 +181,11 @@ def simpler(exercise: Exercise, case: Case) -> Iterator[Case]:
     """The case with one thing simpler, the bold changes first."""
     arrays = {name: source for name, source in exercise.inputs.items() if not isinstance(source, OneOf)}
     for axis, size in case.sizes.items():
-        for i in range(size if size > exercise.sizes.get(axis, (1, 4))[0] else 0):
-            yield _without(arrays, case, axis, i)
+        fewest = exercise.sizes.get(axis, (1, 4))[0]
+        if size > max(8, 2 * fewest):
+            yield _without(arrays, case, axis, size // 2, size)
+        for i in range(size if size > fewest else 0):
+            yield _without(arrays, case, axis, i, i + 1)
         if axis.endswith("?"):
             yield _without_axis(arrays, case, axis)
     if case.layout != "C":
@@ -138,6 +196,9 @@ def simpler(exercise: Exercise, case: Case) -> Iterator[Case]:
         if isinstance(choice, OneOf) and case.values[name] is not choice.values[0]:
             yield replace(case, values={**case.values, name: choice.values[0]})
     for name in arrays:
+        if case.values[name].any():
+            yield replace(case, values={**case.values, name: 0 * case.values[name]})
+    for name in arrays:
         for array in simpler_entries(case.values[name]):
             yield replace(case, values={**case.values, name: array})
 
@@ -146,15 +207,17 @@ def _present(source: Floats | Indices, case: Case) -> list[str]:
     return [axis for axis in source.axes.split() if axis in case.sizes]
 
 
-def _without(arrays: dict[str, Floats | Indices], case: Case, axis: str, i: int) -> Case:
-    """The case without index i of an axis; what pointed at i or after it moves down."""
+def _without(arrays: dict[str, Floats | Indices], case: Case, axis: str, start: int, stop: int) -> Case:
+    """The case without indices start to stop - 1 of an axis; what pointed at them or beyond moves down."""
     axes = {name: " ".join(_present(source, case)) for name, source in arrays.items()}
-    values = without(case.values, axes, axis, i)
+    values = without(case.values, axes, axis, slice(start, stop))
     for name, source in arrays.items():
         if isinstance(source, Indices) and source.of == axis:
             indices = values.get(name, case.values[name])
-            values[name] = np.where(indices >= max(i, 1), indices - 1, indices)
-    return replace(case, sizes={**case.sizes, axis: case.sizes[axis] - 1}, values={**case.values, **values})
+            values[name] = np.where(indices < stop, np.minimum(indices, max(start - 1, 0)), indices - (stop - start))
+    return replace(
+        case, sizes={**case.sizes, axis: case.sizes[axis] - (stop - start)}, values={**case.values, **values}
+    )
 
 
 def _without_axis(arrays: dict[str, Floats | Indices], case: Case, axis: str) -> Case:

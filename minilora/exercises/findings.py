@@ -76,14 +76,16 @@ def rounding(dtype: type[np.floating], count: int, magnitude: Any) -> Any:
 
     N counts roundings. No term of any result here meets more than two for each index of every axis, of which there
     are `count` (its sums), and 50 more (products, powers, exp, tanh, roots, a few recursive steps). Near zero, each
-    may also lose the smallest subnormal number.
+    may also lose the smallest subnormal number. Terms beyond the largest number may turn into anything.
     """
     if isinstance(magnitude, (dict, list, tuple)):
         return map_values(lambda part: rounding(dtype, count, part), magnitude)
     roundings = 2 * count + 50
     u = float(np.finfo(dtype).eps) / 2
     gamma = roundings * u / (1 - roundings * u)
-    return gamma * np.abs(np.asarray(magnitude, np.float64)) + roundings * float(np.finfo(dtype).smallest_subnormal)
+    size = np.abs(np.asarray(magnitude, np.float64))
+    bound = gamma * size + roundings * float(np.finfo(dtype).smallest_subnormal)
+    return np.where(size < float(np.finfo(dtype).max), bound, np.inf)
 
 
 def map_values(change: Callable[[Any], Any], value: Any) -> Any:
@@ -148,7 +150,7 @@ def _number_difference(expected: Any, got: Any, tolerance: Any) -> str | None:
         return ("" if (right != found).any() else None) if whole else f"expected a whole number, got {shown(got)}"
     right, found = right.astype(np.float64), found.astype(np.float64)
     with np.errstate(all="ignore"):
-        near = (right == found) | (np.abs(found - right) <= tolerance)  # which NaN is not
+        near = (right == found) | (np.abs(found - right) <= tolerance) | np.isposinf(tolerance)  # NaN is not near
     return None if near.all() else ""
 
 

@@ -45,7 +45,10 @@ class Gone(Trouble):
 
 
 class Changed(Trouble):
-    """The function returned `result`, but changed its argument number `index`, or (-1) its last result."""
+    """The function returned `result`, but changed its argument number `index`.
+
+    -1: it changed its last result. -2: arrays of this result share memory.
+    """
 
     def __init__(self, index: int, result: Any) -> None:
         super().__init__(f"argument {index} was changed")

@@ -58,6 +58,7 @@ Input = Floats | Indices | OneOf
 class Case:
     """One drawn example: the size of each axis, a value for each input, and the layout of its arrays in memory.
 
+    In a backward case, several functions are called in reversed order: none may need another to be called first.
     The values are in C order; `case["x"]` is laid out, in C or Fortran order or (S) as a view of a larger array.
     """
 
@@ -65,6 +66,7 @@ class Case:
     dtype: type[np.floating]
     values: Mapping[str, Any]
     layout: str = "C"
+    backward: bool = False
 
     def __getitem__(self, name: str) -> Any:
         return self.laid_out(self.values[name])
@@ -95,6 +97,7 @@ class Exercise:
     arguments   case -> the functions' arguments by name; by default the inputs. Each function takes those it names
     outputs     for each result, its name and what it should be: "dW = dy^T x"; with several functions, by function
     sizes       axis -> (smallest, largest) size; 1 to 4 by default
+    longest     the size of an axis in a few cases
     magnitude   arguments in float64 -> a bound on the sum of the absolute values of all terms that a result adds up,
                 one for all outputs or one for each; with several functions, by function. By default the right answer
                 for the absolute values of the arguments, which is that bound for sums of products (Higham 2002,
@@ -115,15 +118,16 @@ class Exercise:
     arguments: Callable[[Case], dict[str, Any]] | None = None
     sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     magnitude: Callable[..., Any] | Mapping[str, Callable[..., Any]] | None = None
+    longest: int = 130
     cases: int | None = None
     judge: Judge | None = None
 
-    def judges(self) -> Iterator[Judge]:
+    def judges(self, case: Case) -> Iterator[Judge]:
         """The exercise's own judge, or the comparison of each function with the right one."""
         if self.judge is not None:
             yield self.judge
             return
-        for name in self.functions:
+        for name in list(self.functions)[:: -1 if case.backward else 1]:
             yield lambda case, call, name=name: self._compared(name, case, call)  # type: ignore[misc]
 
     def _compared(self, name: str, case: Case, call: Call) -> Iterator[Finding]:
@@ -138,6 +142,11 @@ class Exercise:
 
     def named_arguments(self, case: Case) -> dict[str, Any]:
         return case.laid_out(dict(case.values) if self.arguments is None else self.arguments(case))
+
+    def hands_on(self, case: Case) -> bool:
+        """Does a function take what another one returned?"""
+        given = self.named_arguments(case)
+        return len(self.functions) > 1 and any(set(_parameters(f)) - set(given) for f in self.functions.values())
 
     @property
     def module(self) -> ModuleType:

@@ -17,6 +17,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from itertools import product
 from typing import IO, Any
 
 import numpy as np
@@ -120,7 +121,8 @@ def message(frame: bytes) -> dict[str, Any]:
 def apply(function: Callable, args: list[Any], file: str, kept: dict[str, list]) -> dict[str, Any]:
     """Call a function: {"result": ..., "changed": the indices of the arguments that it changed} or {"error": ...}.
 
-    Index -1 means the last result of the same form, which is in `kept` with its code.
+    Index -1 means the last result of the same form, which is in `kept` with its code; -2 that arrays of this result
+    share memory.
     """
     before = [encode(arg, []) for arg in args]
     try:
@@ -135,7 +137,25 @@ def apply(function: Callable, args: list[Any], file: str, kept: dict[str, list])
     last, coded = kept.get(form, [None, None])
     kept[form] = [returned, result]
     changed = [i for i, arg in enumerate(args) if _coded(arg) != before[i]]
-    return {"result": result, "changed": changed + [-1] * (_coded(last) != coded)}
+    return {"result": result, "changed": changed + [-1] * (_coded(last) != coded) + [-2] * _shared(returned)}
+
+
+def _shared(value: Any) -> bool:
+    """Do two arrays that one tuple, list or dictionary holds share memory, or does one array with itself?"""
+    if isinstance(value, np.ndarray):
+        return any(step == 0 and side > 1 for step, side in zip(value.strides, value.shape, strict=True))
+    parts = list(value.values()) if isinstance(value, dict) else value if isinstance(value, (tuple, list)) else ()
+    arrays = [part for part in parts if isinstance(part, np.ndarray)]
+    views = [array for array in arrays if array.base is not None]  # others have memory of their own
+    repeated = len(set(map(id, arrays))) < len(arrays)
+    return repeated or any(map(_shared, parts)) or any(_share(*pair) for pair in product(views, arrays))
+
+
+def _share(one: np.ndarray, other: np.ndarray) -> bool:
+    try:
+        return one is not other and np.may_share_memory(one, other) and np.shares_memory(one, other, max_work=1000)
+    except np.exceptions.TooHardError:
+        return False
 
 
 def _form(coded: Any) -> Any:

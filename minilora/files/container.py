@@ -28,6 +28,7 @@ import numpy as np
 
 FORMAT = "minilora"
 VERSION = 1
+LFS_POINTER = b"version https://git-lfs"  # how git-lfs begins the small text that stands for a large file
 
 
 class CheckpointError(ValueError):
@@ -57,6 +58,8 @@ def write_file(
     full["sha256"] = _digest(full, tensors)
     encoded = np.frombuffer(to_json(full).encode(), dtype=np.uint8)
     path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder: name a file in it")
     # Not tempfile: only the owner may read its files, and this one is renamed to the final name.
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
     try:
@@ -86,6 +89,20 @@ def _read_back(temporary: Path, path: Path, read: Callable[[Path], Any]) -> None
         raise CheckpointError(f"{path} was not written, because it could not be read back: {reason}") from None
 
 
+def check_is_file(path: Path) -> None:
+    """CheckpointError if the path is a folder, or holds the pointer that git-lfs left in place of the file."""
+    if path.is_dir():
+        raise CheckpointError(
+            f"{path} is a folder, where a file was expected: Hugging Face's folders are read by minilora.hf's "
+            "load_pretrained and load_peft_adapter, and by --base and `minilora import peft`"
+        )
+    with open(path, "rb") as file:
+        if file.read(len(LFS_POINTER)) == LFS_POINTER:
+            raise CheckpointError(
+                f"{path} is a pointer of git-lfs, not the file itself: run `git lfs pull` in its folder, or download it"
+            )
+
+
 def read_file(
     path: str | Path, kind: str | None = None, allow_nonfinite: bool = False
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -95,6 +112,7 @@ def read_file(
     `allow_nonfinite`); OSError if it cannot be opened.
     """
     path = Path(path)
+    check_is_file(path)
     with open(path, "rb") as file:
         try:
             header, tensors = _read_archive(file, path)

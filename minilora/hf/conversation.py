@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from minilora.generate import stream
+from minilora.generate import Sampling, stream
 from minilora.hf.chat import END, ChatML
 from minilora.hf.tokenizer import BPETokenizer
 
@@ -40,15 +40,14 @@ class Conversation:
         self, text: str, max_new_tokens: int = 512, temperature: float = 0.7, top_k: int | None = 40
     ) -> Iterator[str]:
         """The model's answer to `text`, in pieces as they are written.  ValueError if the text alone does not fit."""
+        sampling = Sampling(temperature, top_k)
         self.messages.append({"role": "user", "content": text})
         tokens = self._tokens_to_read(min(max_new_tokens, self.model.max_tokens // 2))
         self.length += len(tokens)
         room = min(max_new_tokens, self.model.max_tokens - self.length)
         written: list[int] = []
         shown = ""
-        for (token,) in stream(
-            self.model, tokens[None], self.past, room, temperature=temperature, top_k=top_k, rng=self.rng
-        ):
+        for (token,) in stream(self.model, tokens[None], self.past, room, sampling, self.rng):
             if token in self.tokenizer.stop:
                 break
             written.append(int(token))

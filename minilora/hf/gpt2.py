@@ -15,15 +15,16 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from minilora.files.container import CheckpointError
-from minilora.hf.layout import Layout
+from minilora.hf.layout import NO_HEAD, Layout, check_shape, is_head
 from minilora.hf.safetensors_folder import StoredTensor, extra, read_json, stored_model, whole_folder
-from minilora.hf.tokenizer import BPETokenizer, load_tokenizer
+from minilora.hf.tokenizer import TOKENIZER_FILES, BPETokenizer, check_fits, load_tokenizer
 from minilora.lora import LoraError, lora_layers
 from minilora.nn import Decoder
 from minilora.transformer import GPT, GPTConfig, shapes
@@ -38,6 +39,8 @@ LAYERS = {
     "mlp.down_proj": "mlp.c_proj",
 }
 
+# transformers' names for the tanh form of the GELU, each a different way to write it in code.
+GELU_NAMES = ("gelu_new", "gelu_fast", "gelu_accurate", "gelu_pytorch_tanh", "gelu_python_tanh")
 # What `transformer.GPT` computes, in the terms of config.json: also the values that missing keys stand for.
 FIXED = {
     "model_type": "gpt2",
@@ -54,7 +57,7 @@ SIZES = {"vocab_size": 50257, "n_positions": 1024, "n_layer": 12, "n_head": 12, 
 # The causal mask, which old files store with the weights: as zeros and ones, or as a large negative number.
 MASKS = re.compile(r"h\.\d+\.attn\.(masked_)?bias")
 
-FILES = ("config.json", "model.safetensors", "tokenizer.json", "vocab.json", "merges.txt")
+FILES = ("config.json", "model.safetensors", *TOKENIZER_FILES)
 
 
 def gpt2_name(name: str) -> str:
@@ -66,12 +69,17 @@ def gpt2_name(name: str) -> str:
     return f"h.{index}.{LAYERS.get(layer, layer)}{rest}"
 
 
+def is_gpt2(config: Mapping[str, Any]) -> bool:
+    """Whether a config.json is GPT-2's; the first ones named no model_type."""
+    return config.get("model_type", "gpt2" if "n_embd" in config else None) == "gpt2"
+
+
 def is_conv1d(name: str) -> bool:
     """Whether GPT-2 stores this tensor as (in, out)."""
     return name.endswith(".weight") and any(f".{layer}." in name for layer in LAYERS.values())
 
 
-GPT2 = Layout("GPT-2", GPTConfig, "transformer.", "wte", gpt2_name, is_conv1d, default_targets=("c_attn",))
+GPT2 = Layout("GPT-2", GPTConfig, "transformer.", "wte", gpt2_name, is_conv1d)
 
 
 # ------------------------------------------------------------------------------------------------ reading
@@ -92,6 +100,7 @@ def load_gpt2(folder: str | Path, dtype: str = "float32") -> tuple[GPT, BPEToken
     stored = {name: tensor for name, tensor in stored.items() if not MASKS.fullmatch(name)}
     head = stored.pop("lm_head.weight", None)
     _check_tensors(config, stored, folder)
+    check_fits(tokenizer, config.vocab_size, folder)
     model = GPT(config, seed=None)
     parameters = model.named_parameters()
     for name, parts in GPT2.parts(config).items():
@@ -110,10 +119,10 @@ def _model_config(folder: Path, dtype: str) -> GPTConfig:
     """The shape in config.json.  CheckpointError for a setting that `transformer.GPT` does not have, naming it."""
     path = folder / "config.json"
     found = read_json(path)
-    if "model_type" not in found:
-        raise CheckpointError(f"{path} names no model_type: it is not the configuration of a model")
+    if not found.keys() & {"model_type", "architectures", *SIZES}:
+        raise CheckpointError(f"{path} names neither a model_type nor a size: it is not the configuration of a model")
     for name, value in FIXED.items():
-        if found.get(name, value) != value:
+        if found.get(name, value) not in (GELU_NAMES if name == "activation_function" else (value,)):
             raise CheckpointError(f"{path} sets {name} to {found[name]!r}: minilora computes {value!r} only")
     sizes = SIZES | {name: found[name] for name in SIZES if name in found}
     sizes["block_size"] = sizes.pop("n_positions")
@@ -140,6 +149,8 @@ def _check_tensors(config: GPTConfig, stored: dict[str, StoredTensor], folder: P
         )
     ours, layout = shapes(config), GPT2.parts(config)
     if odd := sorted(set(layout) ^ set(stored)):
+        if head := next(filter(is_head, stored), None):
+            raise CheckpointError(f"{folder} holds {head}: {NO_HEAD}")
         fault = "lacks" if odd[0] in layout else "has more than GPT-2's language model:"
         raise CheckpointError(
             f"{folder} {fault} the tensor {odd[0]} ({len(odd)} such): config.json and the weights are not of one model"
@@ -148,11 +159,7 @@ def _check_tensors(config: GPTConfig, stored: dict[str, StoredTensor], folder: P
         d, *k = ours[parts[0]]
         expected = (len(parts) * d, *k)
         expected = expected[::-1] if is_conv1d(name) else expected
-        if stored[name].shape != expected:
-            raise CheckpointError(
-                f"{folder}: {name} has shape {stored[name].shape}, its config.json says {expected}: "
-                "they are not of one model"
-            )
+        check_shape(name, stored[name].shape, expected, GPT2.table, folder)
 
 
 # ------------------------------------------------------------------------------------------------ writing
@@ -176,10 +183,17 @@ def save_gpt2(model: Decoder, folder: str | Path, tokenizer: BPETokenizer | None
 
 
 def _hf_config(model: Decoder, tokenizer: BPETokenizer | None) -> dict[str, Any]:
-    """config.json; dropout is 0, because minilora trains its base without."""
+    """config.json: the model's sizes, and what the tokenizer's folder says beside them. Without that, dropout is 0, as
+    minilora's base was trained."""
     c: Any = model.config
     end = None if tokenizer is None else tokenizer.end_of_text
     return {
+        "attn_pdrop": 0.0,
+        "embd_pdrop": 0.0,
+        "resid_pdrop": 0.0,
+        "bos_token_id": end,
+        "eos_token_id": end,
+        **({} if tokenizer is None else tokenizer.carried()),
         **FIXED,
         "architectures": ["GPT2LMHeadModel"],
         "dtype": c.dtype,
@@ -188,9 +202,4 @@ def _hf_config(model: Decoder, tokenizer: BPETokenizer | None) -> dict[str, Any]
         "n_embd": c.n_embd,
         "n_layer": c.n_layer,
         "n_head": c.n_head,
-        "attn_pdrop": 0.0,
-        "embd_pdrop": 0.0,
-        "resid_pdrop": 0.0,
-        "bos_token_id": end,
-        "eos_token_id": end,
     }

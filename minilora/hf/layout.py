@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from minilora.files.architectures import shapes
+from minilora.files.container import CheckpointError
 from minilora.lora import adapter_shapes, lora_config
 from minilora.machine.backend import to_host
 from minilora.nn import Decoder
@@ -18,13 +19,12 @@ from minilora.nn import Decoder
 class Layout:
     """Their names stand here without the `root` that a language model puts before all of them but its head's.
 
-    title            the architecture, in messages
-    config           its class of configs
-    root             "transformer." or "model."
-    table            the table of tokens
-    name             our layer or parameter -> theirs, which several of ours may share
-    is_transposed    whether a tensor of theirs is stored as (in, out)
-    default_targets  the layers that PEFT adapts where a file names none
+    title          the architecture, in messages
+    config         its class of configs
+    root           "transformer." or "model."
+    table          the table of tokens
+    name           our layer or parameter -> theirs, which several of ours may share
+    is_transposed  whether a tensor of theirs is stored as (in, out)
     """
 
     title: str
@@ -33,7 +33,6 @@ class Layout:
     table: str
     name: Callable[[str], str]
     is_transposed: Callable[[str], bool]
-    default_targets: tuple[str, ...]
 
     def parts(self, config: Any) -> dict[str, list[str]]:
         """Their tensors in the model's order -> our parameters that each holds one below the other."""
@@ -69,3 +68,24 @@ class Layout:
 def rooted(root: str, name: str) -> str:
     """A name with the root before it, unless it is the head's."""
     return name if name.split(".")[0] == "lm_head" else root + name
+
+
+def is_head(name: str) -> bool:
+    """Whether a module or tensor of this name is one of transformers' heads for labels, in place of `lm_head`."""
+    return name.split(".")[0] in ("score", "classifier", "qa_outputs", "multiple_choice_head")
+
+
+NO_HEAD = (
+    "this is the head of a classifier, and minilora computes language models: use it with transformers, or train the "
+    "language model that it was made from, with the label as the answer's text"
+)
+
+
+def check_shape(name: str, shape: tuple[int, ...], expected: tuple[int, ...], table: str, where: Any) -> None:
+    """CheckpointError unless a tensor of a model has the shape that its config.json gives it."""
+    if shape == expected:
+        return
+    cure = "they are not of one model"
+    if name == f"{table}.weight" and shape[1:] == expected[1:]:
+        cure = f"if the table was resized, set vocab_size to {shape[0]} in config.json"
+    raise CheckpointError(f"{where}: {name} has shape {shape}, its settings say {expected}: {cure}")

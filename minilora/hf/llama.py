@@ -28,9 +28,9 @@ import numpy as np
 
 from minilora.files.container import CheckpointError, content_hash
 from minilora.hf.gguf import Gguf, GgufTensor, open_gguf
-from minilora.hf.layout import Layout
+from minilora.hf.layout import NO_HEAD, Layout, check_shape, is_head
 from minilora.hf.safetensors_folder import StoredTensor, extra, read_json, stored_model, whole_folder
-from minilora.hf.tokenizer import BPETokenizer, gguf_tokenizer, load_tokenizer
+from minilora.hf.tokenizer import TOKENIZER_FILES, BPETokenizer, check_fits, gguf_tokenizer, load_tokenizer
 from minilora.llama import Llama, LlamaConfig, rotary_frequencies, shapes
 from minilora.lora import LoraError, lora_layers
 from minilora.quantized import BlockWeight, QuantizedEmbedding, QuantizedParameter, quantize_nf4
@@ -74,7 +74,6 @@ LLAMA = Layout(
     "embed_tokens",
     hf_name,
     is_transposed=lambda name: False,
-    default_targets=("q_proj", "v_proj"),
 )
 
 
@@ -88,15 +87,14 @@ def gguf_name(name: str) -> str:
 # What config.json may say of the things that change what is computed, by the names of both transformers 4 and 5. A
 # missing key stands for the first.
 FIXED: dict[str, tuple[Any, ...]] = {
-    "hidden_act": ("silu",),
+    "hidden_act": ("silu", "swish"),
     "mlp_bias": (False,),
     "use_sliding_window": (False,),
     "partial_rotary_factor": (1, None),
 }
 ARCHITECTURES = {"llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM", "qwen3": "Qwen3ForCausalLM"}
 LLAMA3_SCALING = ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings")
-FILES = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt"]
-FILES += ["chat_template.jinja"]
+FILES = ("config.json", "model.safetensors", *TOKENIZER_FILES)
 
 
 class Weight(Protocol):
@@ -181,6 +179,7 @@ def load_llama(
             for name in found.weights:  # in the file's order
                 read(ours[name])
     model.assign_names()
+    check_fits(found.tokenizer, config.vocab_size, path)
     return model, found.tokenizer
 
 
@@ -238,14 +237,12 @@ def _check_weights(config: LlamaConfig, found: Found, path: Path) -> None:
         )
     expected = {found.rename(name): shape for name, shape in shapes(config).items()}
     if odd := sorted(expected.keys() ^ found.weights.keys()):
+        if head := next(filter(is_head, found.weights), None):
+            raise CheckpointError(f"{path} holds {head}: {NO_HEAD}")
         fault = "lacks" if odd[0] in expected else "has, beyond what minilora computes,"
         raise CheckpointError(f"{path} {fault} the tensor {odd[0]} ({len(odd)} such)")
     for name, shape in expected.items():
-        if found.weights[name].shape != shape:
-            raise CheckpointError(
-                f"{path}: {name} has shape {found.weights[name].shape}, its settings say {shape}: "
-                "they are not of one model"
-            )
+        check_shape(name, found.weights[name].shape, shape, LLAMA.table, path)
 
 
 # ----------------------------------------------------------------------------------------- from a folder
@@ -255,7 +252,7 @@ def _folder_config(folder: Path, dtype: str) -> LlamaConfig:
     """The shape in config.json.  CheckpointError, by name, for a setting that cannot be followed."""
     path = folder / "config.json"
     said = read_json(path)
-    if said.get("model_type") not in ARCHITECTURES:
+    if said.get("model_type", "llama") not in ARCHITECTURES:
         raise CheckpointError(
             f"{path} sets model_type to {said.get('model_type')!r}: minilora reads {', '.join(ARCHITECTURES)}, "
             "and GPT-2 with load_gpt2"
@@ -403,7 +400,7 @@ def save_llama(model: Llama, folder: str | Path, tokenizer: BPETokenizer | None 
 
 
 def _hf_config(c: Any, tokenizer: BPETokenizer | None) -> dict[str, Any]:
-    """config.json, of the architecture that has this model's parts."""
+    """config.json, of the architecture that has this model's parts, with what the tokenizer's folder says beside it."""
     kind = "qwen3" if c.qk_norm else "qwen2" if c.qkv_bias and not c.o_bias else "llama"
     rope = {"rope_theta": c.rope_theta, "rope_type": "default", **(c.rope_scaling or {})}
     if c.rope_scaling is not None:
@@ -411,6 +408,9 @@ def _hf_config(c: Any, tokenizer: BPETokenizer | None) -> dict[str, Any]:
     same = ["vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"]
     same += ["num_key_value_heads", "head_dim", "max_position_embeddings", "rms_norm_eps", "rope_theta"]
     return {
+        "bos_token_id": None if tokenizer is None else tokenizer.begin,
+        "eos_token_id": None if tokenizer is None else tokenizer.end_of_text,
+        **({} if tokenizer is None else tokenizer.carried()),
         "model_type": kind,
         "architectures": [ARCHITECTURES[kind]],
         "dtype": c.dtype,
@@ -420,6 +420,4 @@ def _hf_config(c: Any, tokenizer: BPETokenizer | None) -> dict[str, Any]:
         "mlp_bias": False,
         "rope_parameters": rope,
         "rope_scaling": None if c.rope_scaling is None else rope,
-        "bos_token_id": None if tokenizer is None else tokenizer.begin,
-        "eos_token_id": None if tokenizer is None else tokenizer.end_of_text,
     }

@@ -1,6 +1,7 @@
 """LoRA adapters as PEFT stores them: `adapter_config.json` beside `adapter_model.safetensors`, out and in.
 
-Target names and patterns are interpreted by `LoraConfig` in lora.py; only what PEFT leaves out is decided here.
+Which layers are adapted and their ranks are read from the tensors' names and shapes. A pattern of PEFT's is a regular
+expression, and a file's own is never run: it could take for ever.
 PEFT adapts the layers that GPT-2 has, and GPT-2 computes q, k and v in one layer, c_attn. There the updates of our
 q_proj, k_proj and v_proj are one below the other, and together they are one update of the summed rank:
 
@@ -18,6 +19,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import warnings
 from collections import Counter
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -28,11 +30,11 @@ import numpy as np
 from minilora.files.architectures import architecture, shapes
 from minilora.files.container import CheckpointError
 from minilora.hf.gpt2 import GPT2
-from minilora.hf.layout import Layout, rooted
+from minilora.hf.layout import NO_HEAD, Layout, is_head, rooted
 from minilora.hf.llama import LLAMA
-from minilora.hf.peft_vera import load_vera, vera_settings, vera_tensors
+from minilora.hf.peft_vera import VECTORS, load_vera, vera_settings, vera_tensors
 from minilora.hf.safetensors_folder import StoredTensor, extra, read_json, stored_tensors, whole_folder
-from minilora.lora import LoraConfig, LoraError, LoraLayer, add_lora, lora_config, lora_layers, matrices
+from minilora.lora import LoraConfig, LoraError, LoraLayer, add_lora, ends_with, lora_config, lora_layers, matrices
 from minilora.machine.backend import array_module, to_host
 from minilora.methods.dora import DoraConfig, DoraLinear, lengths
 from minilora.methods.vera import VeraConfig
@@ -42,16 +44,25 @@ LAYOUTS = {"gpt2": GPT2, "llama": LLAMA}  # by `files.architectures`
 FILES = ("adapter_config.json", "adapter_model.safetensors")
 PREFIX = "base_model.model."  # PEFT's own two wrappers around the model
 
-# Settings that we read; settings that do not change what the adapter computes; initialisations that leave the base's
-# weights as they are. Any other setting is refused by name.
+# Settings that we read; settings that do not change what the adapter computes; settings that, unless empty, change it
+# beyond plain LoRA; initialisations that leave the base's weights as they are. Any other key is ignored with a warning,
+# as PEFT does.
 READ = {"r", "lora_alpha", "target_modules", "exclude_modules", "layers_to_transform", "rank_pattern", "alpha_pattern"}
-READ |= {"lora_dropout", "bias", "use_rslora", "peft_type", "init_lora_weights", "use_dora"}
-SILENT = {"auto_mapping", "base_model_name_or_path", "eva_config", "ensure_weight_tying", "fan_in_fan_out"}
-SILENT |= {"inference_mode", "layers_pattern", "megatron_core", "peft_version", "qalora_group_size", "revision"}
-SILENT |= {"task_type"}
+READ |= {"lora_dropout", "bias", "use_rslora", "peft_type", "init_lora_weights", "ensure_weight_tying"}
+READ |= {"use_dora"}
+SILENT = {"auto_mapping", "base_model_name_or_path", "corda_config", "eva_config", "fan_in_fan_out", "inference_mode"}
+SILENT |= {"layers_pattern", "lora_ga_config", "megatron_config", "megatron_core", "peft_version", "qalora_group_size"}
+SILENT |= {"revision", "runtime_config", "task_type", "velora_config"}
+BEYOND = {"alora_invocation_tokens", "arrow_config", "kasa_config", "layer_replication", "loftq_config", "lora_bias"}
+BEYOND |= {"modules_to_save", "monteclora_config", "target_parameters", "trainable_token_indices", "use_bdlora"}
+BEYOND |= {"use_qalora"}
+PLAIN_INITS = (None, True, False, "gaussian", "eva", "orthogonal")
 # What a missing key means, where PEFT's defaults differ from LoraConfig's.
 DEFAULTS: dict[str, Any] = {"r": 8, "lora_alpha": 8}
-PLAIN_INITS = (True, False, "gaussian", "eva", "orthogonal")
+PLAIN_NAME = re.compile(r"[\w.-]+")
+
+MERGE_FIRST = "merge it into its base with PEFT's merge_and_unload(), save_pretrained() that, and load it as a model"
+NOT_MERGEABLE = ("PROMPT_TUNING", "MULTITASK_PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "ADAPTION_PROMPT")
 
 
 class Update(NamedTuple):
@@ -281,11 +292,11 @@ def load_peft_adapter(model: Model, folder: str | Path) -> Model:
     root = layout.root if any(name.startswith(layout.root) for name in stored) else ""  # GPT2Model has none
     layers = adaptable_layers(model, root)
     if settings["peft_type"] == "VERA":
-        meant = LoraConfig(target_modules=settings.get("target_modules") or layout.default_targets)
-        targeted = [layer for layer in layers if _is_targeted(layer, settings, meant)]
+        targeted = [layer for layer in layers if any(f"{layer}.{vector}" in stored for vector in VECTORS)]
+        _check_named(settings, targeted, layers, layout, settings_path)
         load_vera(model, settings, stored, layers, targeted, settings_path)
         return model
-    plan = _planned(settings, layers, layout, settings_path)
+    plan = _planned(settings, stored, layers, layout, settings_path)
     arrays = _checked_tensors(model, stored, plan, root, path, bool(settings.get("use_dora")))
     updates: dict[str, Update] = {}
     for layer, (_, scaling) in plan.adapted.items():
@@ -322,13 +333,13 @@ def _stored_adapter(path: Path) -> dict[str, StoredTensor]:
 def _checked_settings(path: Path) -> dict[str, Any]:
     """adapter_config.json, if nothing in it is beyond plain LoRA.  CheckpointError, naming the setting, if one is."""
     settings = read_json(path)
-    if settings.get("peft_type") == "VERA":  # `load_vera` looks at the rest
+    kind = settings.get("peft_type")
+    if kind == "VERA":  # `load_vera` looks at the rest
         return settings
-    if settings.get("peft_type") != "LORA":
-        raise CheckpointError(
-            f"{path}: peft_type is {settings.get('peft_type')!r}, and minilora reads 'LORA' and 'VERA' only"
-        )
-    beyond = {name: value for name, value in settings.items() if name not in READ | SILENT and value}
+    if kind != "LORA":
+        cure = "use it with PEFT" if kind in NOT_MERGEABLE or not isinstance(kind, str) else MERGE_FIRST
+        raise CheckpointError(f"{path}: peft_type is {kind!r}, and minilora reads 'LORA' and 'VERA' only: {cure}")
+    beyond = {name: value for name, value in settings.items() if name in BEYOND and value}
     if (init := settings.get("init_lora_weights", True)) not in PLAIN_INITS:
         beyond["init_lora_weights"] = init
     if isinstance(init, str) and init.startswith(("pissa", "olora", "corda")):
@@ -337,65 +348,127 @@ def _checked_settings(path: Path) -> dict[str, Any]:
             "untouched one, with PEFT's save_pretrained(..., path_initial_model_for_weight_conversion=...)"
         )
     for name, value in beyond.items():
-        raise CheckpointError(
-            f"{path} sets {name} to {value!r}, which changes more than minilora's LoRA can: "
-            "merge it into its base with PEFT's merge_and_unload(), save_pretrained() that, and load it as a model"
-        )
+        cure = MERGE_FIRST
+        if name == "alora_invocation_tokens":  # it acts on some positions only, so no weight can hold it
+            cure = "use it with PEFT"
+        elif name == "modules_to_save" and any(is_head(str(module)) for module in value):
+            cure = NO_HEAD
+        raise CheckpointError(f"{path} sets {name} to {value!r}, which changes more than minilora's LoRA can: {cure}")
+    if unknown := sorted(name for name, value in settings.items() if name not in READ | SILENT | BEYOND and value):
+        warnings.warn(f"{path}: minilora does not know {', '.join(unknown)} and ignores it", stacklevel=3)
     return settings
 
 
 class _Plan(NamedTuple):
-    """What the settings mean for a model: the config in PEFT's terms, and (rank, scaling) of each adapted layer."""
+    """What the files mean for a model: the config in PEFT's terms, and (rank, scaling) of each adapted layer."""
 
     config: LoraConfig
     adapted: dict[str, tuple[int, float]]
 
 
-def _planned(settings: Mapping[str, Any], layers: Mapping[str, list[str]], layout: Layout, path: Path) -> _Plan:
-    """Apply the settings to these layers.  A LoraConfig of ours has PEFT's rules for names and patterns.
+def _planned(
+    settings: Mapping[str, Any],
+    stored: Mapping[str, StoredTensor],
+    layers: Mapping[str, list[str]],
+    layout: Layout,
+    path: Path,
+) -> _Plan:
+    """The adapted layers and their ranks, as the tensors tell them, and the scalings.
 
-    CheckpointError if a setting makes no sense, or no layer is adapted, or one of a table and a head tied to it.
+    CheckpointError if a setting makes no sense or contradicts the tensors, no layer is adapted, or one of a table and a
+    head tied to it.
     """
-    names = ("r", "lora_alpha", "target_modules", "lora_dropout", "bias", "use_rslora", "rank_pattern", "alpha_pattern")
-    given = {name: settings[name] for name in names if settings.get(name) is not None}
+    names = ("r", "lora_alpha", "lora_dropout", "bias", "use_rslora")
+    ranks, alphas = settings.get("rank_pattern") or {}, settings.get("alpha_pattern") or {}
     try:
-        config = LoraConfig(**({"target_modules": layout.default_targets} | DEFAULTS | given))
-        adapted = {
-            layer: (config.rank(layer), config.scaling(layer))
-            for layer in layers
-            if _is_targeted(layer, settings, config)
-        }
-        table = next(layer for layer in layers if layer.endswith(layout.table))
-        tied = layers["lm_head"] == layers[table]
-        if tied and table in adapted and settings.get("ensure_weight_tying"):
-            # The head then comes along with its table, and PEFT has taken its name off the list.
-            adapted["lm_head"] = (config.rank("lm_head"), config.scaling("lm_head"))
-    except (TypeError, ValueError, AttributeError, re.error) as error:
+        config = LoraConfig(**(DEFAULTS | {name: settings[name] for name in names if settings.get(name) is not None}))
+        for alpha in alphas.values():
+            LoraConfig(lora_alpha=alpha)
+        ranks_are_plain = all(map(PLAIN_NAME.fullmatch, ranks.keys()))
+    except (TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{path} is damaged: {error}. Fetch it again") from None
+    if pattern := next((key for key in alphas if not PLAIN_NAME.fullmatch(key)), None):
+        raise CheckpointError(
+            f"{path} has the pattern {pattern!r} in alpha_pattern, and no regular expression from a file is run: "
+            "name the layers one by one there, such as h.0.attn.c_attn"
+        )
+    adapted: dict[str, tuple[int, float]] = {}
+    for layer in layers:
+        r = _rank(layer, stored)
+        if r is None:
+            continue
+        alpha = float(_value_for(layer, alphas, config.lora_alpha))
+        adapted[layer] = (r, alpha / math.sqrt(r) if config.use_rslora else alpha / r)
+        if ranks_are_plain and r != (expected := _value_for(layer, ranks, config.r)):
+            raise CheckpointError(
+                f"{path} gives {layer} the rank {expected}, its tensors have {r}: they are not of one adapter"
+            )
     if settings.get("use_dora") and (tables := [layer for layer in adapted if is_table(layers[layer][0])]):
         raise CheckpointError(f"{path}: minilora's DoRA adapts linear layers, and this one adapts {tables[0]}")
-    if not adapted:
+    _check_named(settings, adapted, layers, layout, path)
+    table = _table(layers, layout)
+    if layers["lm_head"] == layers[table] and ("lm_head" in adapted) != (table in adapted):
         raise CheckpointError(
-            f"{path} targets {settings.get('target_modules')!r}, and {layout.title} has none of these: "
-            "the adapter belongs to another kind of model"
-        )
-    if tied and ("lm_head" in adapted) != (table in adapted):
-        raise CheckpointError(
-            f"{path} adapts one of {layout.table} and lm_head alone, and this model's head is tied to its table: "
+            f"{path} adapts only one of {layout.table} and lm_head, and this model's head is tied to its table: "
             f'train the adapter with target_modules=["{layout.table}", "lm_head"] and ensure_weight_tying=True'
         )
     return _Plan(config, adapted)
 
 
-def _is_targeted(layer: str, settings: Mapping[str, Any], config: LoraConfig) -> bool:
-    """PEFT's rule: targeted by name, and excluded neither by name nor by the number of its block."""
-    excluded, blocks = settings.get("exclude_modules"), settings.get("layers_to_transform")
-    if excluded and LoraConfig(target_modules=excluded).targets(layer):
-        return False
-    block = re.search(r"\bh\.(\d+)\.", layer)
-    if blocks not in (None, []) and (block is None or int(block[1]) not in np.atleast_1d(blocks)):
-        return False
-    return config.targets(layer)
+def _rank(layer: str, stored: Mapping[str, StoredTensor]) -> int | None:
+    """The rank of a layer's A, or of its B where A is missing; None if the file has neither."""
+    A, B = (stored.get(name) for name in tensor_names(layer))
+    tensor = A or B
+    if tensor is None or len(tensor.shape) != 2 or 0 in tensor.shape:
+        return None
+    return tensor.shape[int(is_table(layer) != (tensor is B))]
+
+
+def _value_for(layer: str, by_ending: Mapping[str, Any], default: Any) -> Any:
+    return next((value for ending, value in by_ending.items() if ends_with(layer, ending)), default)
+
+
+def _check_named(
+    settings: Mapping[str, Any], adapted: Collection[str], layers: Mapping[str, list[str]], layout: Layout, path: Path
+) -> None:
+    """CheckpointError if the tensors adapt no layer of this model, or others than the settings name."""
+    if not adapted:
+        raise CheckpointError(
+            f"{path} targets {settings.get('target_modules')!r}, and its tensors belong to no layer of this "
+            f"{layout.title}: the adapter is for another kind of model"
+        )
+    try:
+        named = _named(settings, layers, layout)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged: {error}. Fetch it again") from None
+    if named is not None and (odd := sorted(named ^ set(adapted))):
+        fault = "lacks the update of" if odd[0] in named else "holds, against its configuration, an update of"
+        raise CheckpointError(f"{path.parent} {fault} {odd[0]} ({len(odd)} such): fetch it again")
+
+
+def _named(settings: Mapping[str, Any], layers: Mapping[str, list[str]], layout: Layout) -> set[str] | None:
+    """The layers that the settings name, as PEFT reads them; None where they are named by a pattern, or not at all."""
+    targets, excluded = settings.get("target_modules"), settings.get("exclude_modules") or []
+    if targets is None or isinstance(targets, str) or isinstance(excluded, str):
+        return None
+    named = {
+        layer
+        for layer in layers
+        if any(ends_with(layer, name) for name in targets) and not any(ends_with(layer, name) for name in excluded)
+    }
+    blocks = settings.get("layers_to_transform")
+    if blocks not in (None, []):
+        numbers = {layer: re.search(r"\.?\w+\.(\d+)\.", layer) for layer in named}
+        named = {layer for layer, n in numbers.items() if n and int(n[1]) in np.atleast_1d(blocks)}
+    table = _table(layers, layout)
+    if settings.get("ensure_weight_tying") and table in named and layers["lm_head"] == layers[table]:
+        named.add("lm_head")  # the head then comes along with its table, and PEFT has taken its name off the list
+    return named
+
+
+def _table(layers: Collection[str], layout: Layout) -> str:
+    """Theirs for the path of the table of tokens."""
+    return next(layer for layer in layers if layer.endswith(layout.table))
 
 
 def _checked_tensors(
@@ -416,9 +489,16 @@ def _checked_tensors(
     # PEFT may store the frozen table beside its adapter: that is another way to say which base it belongs to.
     for name in {f"{table}.weight", "lm_head.weight"} & set(stored):
         ours = parameters[f"{layers[name.removesuffix('.weight')][0]}.weight"]
+        if (rows := stored[name].shape[0]) != len(ours.data):
+            raise CheckpointError(
+                f"{path} brings a {name} of {rows} tokens, this model has {len(ours.data)}: the table was resized "
+                f"before the training. In transformers, base.resize_token_embeddings({rows}), then {MERGE_FIRST}"
+            )
         if not np.array_equal(stored.pop(name).read(), to_host(ours.data)):
             raise CheckpointError(f"{path} brings a {name} that is not this model's: load the base it was trained on")
     if odd := sorted(set(stored) ^ set(expected)):
+        if odd[0] in stored and is_head(odd[0]):
+            raise CheckpointError(f"{path} holds {odd[0]}: {NO_HEAD}")
         fault = "lacks" if odd[0] in expected else "holds, against its configuration,"
         raise CheckpointError(
             f"{path} {fault} {odd[0]} ({len(odd)} such): it is incomplete, or belongs to a different model"

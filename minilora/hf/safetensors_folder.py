@@ -21,8 +21,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minilora.files.container import CheckpointError
+from minilora.files.container import CheckpointError, check_is_file
 
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 # bfloat16 is the upper half of a float32. NumPy has no such dtype, so we read its bits as whole numbers.
 DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 
@@ -37,10 +38,15 @@ def extra(module: str) -> ModuleType:
 
 def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in a file.  CheckpointError if it is missing or holds something else."""
+    if path.parent.is_file():
+        raise CheckpointError(f"{path.parent} is a file: give the folder that holds it, with {path.name} in it")
     try:
+        check_is_file(path)
         content = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise CheckpointError(f"{path.parent} has no {path.name}: give the folder that holds it") from None
+    except CheckpointError:
+        raise
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is damaged: it is not JSON ({error}). Fetch it again") from None
     if not isinstance(content, dict):
@@ -86,6 +92,7 @@ def stored_tensors(path: Path) -> dict[str, StoredTensor]:
     """
     safetensors = extra("safetensors")
     try:
+        check_is_file(path)
         # Opening validates the header: every byte of the file belongs to exactly one tensor, and its dtype and shape
         # need exactly these bytes.
         with safetensors.safe_open(path, framework="numpy"):
@@ -108,11 +115,7 @@ def stored_model(folder: Path) -> dict[str, StoredTensor]:
     """The tensors of `model.safetensors`, or of the files that `model.safetensors.index.json` names."""
     index = folder / "model.safetensors.index.json"
     if (folder / "model.safetensors").exists() or not index.exists():
-        if (folder / "pytorch_model.bin").exists() and not (folder / "model.safetensors").exists():
-            raise CheckpointError(
-                f"{folder} holds pytorch_model.bin, a pickle, which minilora never opens: load it with transformers "
-                "and save_pretrained() it to a new folder, which writes model.safetensors"
-            )
+        _check_there_are_weights(folder)
         return stored_tensors(folder / "model.safetensors")
     weight_map = read_json(index).get("weight_map")
     if not isinstance(weight_map, dict) or not all(
@@ -127,6 +130,28 @@ def stored_model(folder: Path) -> dict[str, StoredTensor]:
     return tensors
 
 
+def _check_there_are_weights(folder: Path) -> None:
+    """CheckpointError, with the cure, if there is no model.safetensors but what people take for one."""
+    there = sorted(path.name for path in folder.iterdir())
+    if "model.safetensors" in there:
+        return
+    if pickles := [name for name in there if name.endswith(PICKLES)]:
+        raise CheckpointError(
+            f"{folder} holds {pickles[0]}{f' and {len(pickles) - 1} more' if pickles[1:] else ''}, a pickle, which "
+            "minilora never opens: load it with transformers and save_pretrained() it to a new folder, which writes "
+            "model.safetensors"
+        )
+    if "adapter_model.safetensors" in there:
+        raise CheckpointError(
+            f"{folder} holds a PEFT adapter and no model: give its base, and load the adapter onto it"
+        )
+    if others := [name for name in there if name.endswith(".safetensors")]:
+        raise CheckpointError(
+            f"{folder} holds {others[0]} and no model.safetensors: rename it if it is the whole model; otherwise "
+            "fetch the other parts, and model.safetensors.index.json"
+        )
+
+
 @contextmanager
 def whole_folder(folder: Path, files: Collection[str]) -> Iterator[Path]:
     """A temporary folder to write `files` into, which becomes `folder` when the block ends without an error.
@@ -136,6 +161,8 @@ def whole_folder(folder: Path, files: Collection[str]) -> Iterator[Path]:
     it holds others.
     """
     folder = folder.resolve()
+    if folder.is_file():
+        raise FileExistsError(f"{folder} is a file: name a new folder")
     if folder.exists() and (others := sorted(set(os.listdir(folder)) - set(files))):
         raise FileExistsError(f"{folder} holds {others[0]}, which would be lost: name a new folder")
     new, old = (folder.with_name(f"{folder.name}.{which}.{os.getpid()}.tmp") for which in ("new", "old"))

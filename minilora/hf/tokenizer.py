@@ -6,18 +6,30 @@ ends a text, at which generation stops.
 
 from __future__ import annotations
 
+import json
+import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from minilora.files.container import CheckpointError
+from minilora.files.container import CheckpointError, check_is_file
 from minilora.hf.chat import ChatML, chatml
 from minilora.hf.safetensors_folder import extra, read_json
 
-END_OF_TEXT = "<|endoftext|>"
+# What a folder says about its tokens beside the tokenizer itself. It goes along when the model is saved.
+CARRIED = (
+    "generation_config.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+)
+TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "merges.txt", *CARRIED)
+NOT_CARRIED = ("auto_map", "n_ctx", "quantization_config", "torch_dtype")
+END_OF_TEXT = "<|endoftext|>"  # GPT-2's, whose first folders name no tokens
 
 
 @dataclass
@@ -28,6 +40,8 @@ class BPETokenizer:
     begin        the token that every document begins with; None for a model that was trained without
     stop         every token that ends a reply
     chat         the format of conversations; None if the files have no chat template, or none that is read here
+    config       the folder's config.json, of which all but sizes goes along when the model is saved
+    files        name -> content of those of the folder's files that are `CARRIED`
     """
 
     tokenizer: Any
@@ -35,6 +49,8 @@ class BPETokenizer:
     begin: int | None = None
     stop: tuple[int, ...] = ()
     chat: ChatML | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
     unit = "token"
 
@@ -42,7 +58,7 @@ class BPETokenizer:
         # A folder may keep its last trainer's habit of cutting or filling up every text: neither is wanted here.
         self.tokenizer.no_truncation()
         self.tokenizer.no_padding()
-        if self.end_of_text is None:
+        if self.end_of_text is None and not self.stop:
             self.end_of_text = self.tokenizer.token_to_id(END_OF_TEXT)
         if not self.stop and self.end_of_text is not None:
             self.stop = (self.end_of_text,)
@@ -60,65 +76,160 @@ class BPETokenizer:
         """Tokens (T,) -> text; bytes that are no UTF-8 (a character cut in half) become U+FFFD."""
         return self.tokenizer.decode(np.asarray(tokens).tolist(), skip_special_tokens=False)
 
+    def carried(self) -> dict[str, Any]:
+        """What config.json says that is neither weights nor sizes, such as the tokens that begin and end a text."""
+        return {name: value for name, value in self.config.items() if name not in NOT_CARRIED}
+
     def save(self, folder: Path) -> None:
-        """Write tokenizer.json, and vocab.json and merges.txt for readers older than that."""
+        """Write tokenizer.json, vocab.json and merges.txt for readers older than that, and the files that go along."""
         self.tokenizer.save(str(folder / "tokenizer.json"))
         self.tokenizer.model.save(str(folder))
+        for name, content in self.files.items():
+            (folder / name).write_bytes(content)
 
 
 def load_tokenizer(folder: Path) -> BPETokenizer | None:
     """The tokenizer in tokenizer.json, or in vocab.json and merges.txt; None if the folder has neither.
 
-    What ends a text or a reply, and the chat template, are in tokenizer_config.json and generation_config.json.
+    What ends a text or a reply, added tokens and the chat template are in the folder's other files.
     CheckpointError if a file is damaged or one of the two is missing.
     """
-    whole, vocab, merges = (folder / name for name in ("tokenizer.json", "vocab.json", "merges.txt"))
-    if not any(path.exists() for path in (whole, vocab, merges)):
+    whole, vocab, merges = paths = [folder / name for name in ("tokenizer.json", "vocab.json", "merges.txt")]
+    there = [path for path in paths if path.exists()]
+    if not there:
         return None
     tokenizers = extra("tokenizers")
+    for path in there:
+        check_is_file(path)
     try:
         if whole.exists():
-            return _with_folder_settings(tokenizers.Tokenizer.from_file(str(whole)), folder)
-        tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE.from_file(str(vocab), str(merges)))
-    except CheckpointError:
-        raise
+            tokenizer = tokenizers.Tokenizer.from_file(str(whole))
+        else:
+            tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE.from_file(str(vocab), str(merges)))
+            tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+            tokenizer.decoder = tokenizers.decoders.ByteLevel()
     except Exception as error:  # the library raises a bare Exception for every fault
         raise CheckpointError(
             f"{folder}: the tokenizer's files are damaged or incomplete ({error}): fetch them again"
         ) from None
-    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = tokenizers.decoders.ByteLevel()
-    if tokenizer.token_to_id(END_OF_TEXT) is not None:
-        tokenizer.add_special_tokens([END_OF_TEXT])
-    return _with_folder_settings(tokenizer, folder)
+    return _with_settings(tokenizer, _Settings.of(folder), folder)
 
 
-def _with_folder_settings(tokenizer: Any, folder: Path) -> BPETokenizer:
-    """The tokenizer with what the folder's other files say about it; a file that is missing says nothing."""
-    paths = [folder / name for name in ("tokenizer_config.json", "generation_config.json")]
-    config, generation = (read_json(path) if path.exists() else {} for path in paths)
-    template, jinja = config.get("chat_template"), folder / "chat_template.jinja"
-    if isinstance(template, list):  # several under names
-        template = next((entry.get("template") for entry in template if entry.get("name") == "default"), None)
-    if jinja.exists():
-        template = jinja.read_text("utf-8")
+class _Settings(NamedTuple):
+    """What a folder's other files say about its tokens; a file that is missing says nothing."""
+
+    model: dict[str, Any]  # config.json
+    generation: dict[str, Any]  # generation_config.json
+    tokenizer: dict[str, Any]  # tokenizer_config.json, over special_tokens_map.json
+    added: dict[str, Any]  # added_tokens.json: text -> number
+    files: dict[str, bytes]
+
+    @classmethod
+    def of(cls, folder: Path) -> _Settings:
+        names = ("config.json", *(name for name in CARRIED if name.endswith(".json")))
+        model, generation, tokenizer, special, added = (
+            read_json(folder / name) if (folder / name).exists() else {} for name in names
+        )
+        files = {name: (folder / name).read_bytes() for name in CARRIED if (folder / name).exists()}
+        return cls(model, generation, special | tokenizer, added, files)
+
+    def text(self, name: str) -> str | None:
+        """The text of a special token, such as "eos_token"."""
+        return _text(self.tokenizer.get(name))
+
+    def special(self) -> list[str]:
+        """The texts of all special tokens."""
+        found = [self.text(name) for name in self.tokenizer if name.endswith("_token")]
+        found += map(_text, self.tokenizer.get("additional_special_tokens") or [])
+        return [text for text in found if text]
+
+    def added_tokens(self) -> dict[int, str]:
+        """Number -> text of every token that was added after training.  ValueError, TypeError if they make no sense."""
+        more = self.tokenizer.get("added_tokens_decoder") or {}
+        found = {int(i): text for text, i in self.added.items()}
+        return dict(sorted((found | {int(i): token["content"] for i, token in more.items()}).items()))
+
+    def template(self) -> str | None:
+        """The chat template's source."""
+        if "chat_template.jinja" in self.files:
+            return self.files["chat_template.jinja"].decode("utf-8", "replace")
+        template = self.tokenizer.get("chat_template")
+        if isinstance(template, list):  # several under names
+            template = next((entry.get("template") for entry in template if entry.get("name") == "default"), None)
+        return template if isinstance(template, str) else None
+
+    def stops(self) -> list[Any]:
+        """The numbers that end a generation, where transformers looks for them."""
+        found = self.generation.get("eos_token_id", self.model.get("eos_token_id"))
+        return found if isinstance(found, list) else [found]
+
+
+def _text(token: Any) -> str | None:
+    """A special token's text: JSON has the text itself, or an object with its `content`."""
+    text = token.get("content") if isinstance(token, Mapping) else token
+    return text if isinstance(text, str) else None
+
+
+def _with_settings(tokenizer: Any, settings: _Settings, folder: Path) -> BPETokenizer:
+    """The tokenizer with the folder's added tokens, and what the folder says about them."""
+    try:
+        _add_tokens(tokenizer, settings)
+        template = settings.template()
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{folder}: the settings of its tokenizer are damaged ({error}): fetch it again"
+        ) from None
 
     def token(name: str) -> int | None:
-        text = config.get(name)
-        text = text.get("content") if isinstance(text, Mapping) else text
-        return tokenizer.token_to_id(text) if isinstance(text, str) else None
+        text = settings.text(name)
+        return None if text is None else tokenizer.token_to_id(text)
 
-    end, stop = token("eos_token"), generation.get("eos_token_id")
-    stops = [end, *(stop if isinstance(stop, list) else [stop])]
+    end, size = token("eos_token"), tokenizer.get_vocab_size()
+    stops = [end, *(stop for stop in settings.stops() if type(stop) is int and 0 <= stop < size)]
     # A post-processor adds the token that documents begin with, where there is one.
     first = tokenizer.encode("", add_special_tokens=True).ids[:1]
     begin = first[0] if first and first[0] == token("bos_token") else None
     return BPETokenizer(
         tokenizer,
-        end_of_text=end,
+        end_of_text=next((stop for stop in stops if stop is not None), None),
         begin=begin,
-        stop=tuple(dict.fromkeys(t for t in stops if isinstance(t, int))),
-        chat=chatml(template if isinstance(template, str) else None),
+        stop=tuple(dict.fromkeys(stop for stop in stops if stop is not None)),
+        chat=chatml(template),
+        config=settings.model,
+        files=settings.files,
+    )
+
+
+def _add_tokens(tokenizer: Any, settings: _Settings) -> None:
+    """Add what the tokenizer's own file lacks.  ValueError if a token does not get the number that the folder says."""
+    added = extra("tokenizers").AddedToken
+    special = {END_OF_TEXT, *settings.special()}
+    for number, text in settings.added_tokens().items():
+        if tokenizer.token_to_id(text) is None:
+            tokenizer.add_tokens([added(text, special=text in special, normalized=False)])
+        if tokenizer.token_to_id(text) != number:
+            raise ValueError(f"{text!r} is to be token {number}, and is {tokenizer.token_to_id(text)}")
+    tokenizer.add_special_tokens([text for text in sorted(special) if tokenizer.token_to_id(text) is not None])
+
+
+def check_fits(tokenizer: BPETokenizer | None, vocab_size: int, where: Any) -> None:
+    """CheckpointError if the tokenizer's own vocabulary is larger than the model's table. A warning if only tokens that
+    were added later are: the model is whole without them."""
+    if tokenizer is None:
+        return
+    beyond = {text for text, number in tokenizer.tokenizer.get_vocab().items() if number >= vocab_size}
+    added = {token.content for token in tokenizer.tokenizer.get_added_tokens_decoder().values()}
+    if not beyond:
+        return
+    found = (
+        f"{where}: the model's table of {vocab_size} tokens has no row for {', '.join(map(repr, sorted(beyond)[:5]))}"
+    )
+    if beyond - added:
+        raise CheckpointError(f"{found} ({len(beyond)} such): the tokenizer belongs to a different model")
+    warnings.warn(
+        f"{found}: do not write them in a text, or give them rows first, in transformers with "
+        "model.resize_token_embeddings(len(tokenizer)) and save_pretrained()",
+        stacklevel=3,
     )
 
 
@@ -131,6 +242,7 @@ LLAMA_3 = (
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 WORDS = {"smollm": None, "llama-bpe": LLAMA_3, "qwen2": LLAMA_3.replace("{1,3}", "")}
+HF_SPECIAL = {"bos": "bos", "eos": "eos", "padding": "pad", "unknown": "unk"}  # GGUF's name -> transformers'
 CONTROL, USER_DEFINED = 3, 4  # kinds of tokens that are never cut
 
 
@@ -175,11 +287,27 @@ def gguf_tokenizer(settings: Mapping[str, Any], path: Path) -> BPETokenizer:
         return found if isinstance(found, int) and 0 <= found < len(tokens) else None
 
     stops = [token("eos"), token("eot"), *(vocabulary.get(text) for text in ("<|im_end|>", "<|eot_id|>"))]
+    stop = tuple(dict.fromkeys(t for t in stops if t is not None))
+    begin = token("bos") if said.get("add_bos_token", pre == "llama-bpe") else None
+    if begin is not None:  # which only tokenizer.json can say
+        tokenizer.post_processor = tokenizers.processors.TemplateProcessing(
+            single=[tokens[begin], "$A"], special_tokens=[(tokens[begin], begin)]
+        )
     template = settings.get("tokenizer.chat_template")
+    template = template if isinstance(template, str) else None
+    named = {f"{theirs}_token": token(name) for name, theirs in HF_SPECIAL.items()}
+    config = {name: tokens[i] for name, i in named.items() if i is not None}
+    files = {  # as a folder would say it
+        "tokenizer_config.json": json.dumps({"tokenizer_class": "PreTrainedTokenizerFast", **config}, indent=2),
+        "generation_config.json": json.dumps({"bos_token_id": token("bos"), "eos_token_id": list(stop)}, indent=2),
+    }
+    if template is not None:
+        files["chat_template.jinja"] = template
     return BPETokenizer(
         tokenizer,
         end_of_text=token("eos"),
-        begin=token("bos") if said.get("add_bos_token", pre == "llama-bpe") else None,
-        stop=tuple(dict.fromkeys(t for t in stops if t is not None)),
-        chat=chatml(template if isinstance(template, str) else None),
+        begin=begin,
+        stop=stop,
+        chat=chatml(template),
+        files={name: content.encode() for name, content in files.items()},
     )

@@ -1,4 +1,5 @@
-"""Right and wrong answers, written from the exercises' texts without reading the checks: one file per exercise.
+"""Right and wrong answers, written from the exercises' texts without reading the checks: one file per exercise
+and, in `second`, another by other writers.
 
 A file is a prelude, then answers, each under a comment `# right: what it does` or `# wrong: what is wrong`. A wrong
 answer is code, or edits of the first right answer, one to a comment: `# old code -> new code`, where `\\n` is a line's
@@ -27,13 +28,17 @@ class Answer:
 
 def answers(exercise: str) -> list[Answer]:
     """The answers to one exercise.  ValueError if an edit finds nothing to edit."""
-    prelude, *parts = HEADER.split((FOLDER / f"{exercise}.py").read_text("utf-8"))
+    return [answer for file in sorted(FOLDER.rglob(f"{exercise}.py")) for answer in answers_in(file)]
+
+
+def answers_in(file: Path) -> list[Answer]:
+    prelude, *parts = HEADER.split(file.read_text("utf-8"))
     found: list[Answer] = []
     for kind, text, body in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
         code = [line for line in body.splitlines() if line.strip()]
         if all(line.startswith("# ") for line in code):
             body = edited(found[0].source.removeprefix(prelude), [line[2:] for line in code])
-        found.append(Answer(exercise, kind, text, prelude + body))
+        found.append(Answer(file.stem, kind, text, prelude + body))
     return found
 
 

@@ -82,7 +82,7 @@ PEFTS = {  # settings of PEFT that are plain LoRA
         "r": 4,
         "lora_alpha": 6,
         "rank_pattern": {"mlp.c_proj": 2, "transformer.h.0.attn.c_attn": 5},
-        "alpha_pattern": {"c_fc": 3, r"h\.[01]\.attn\.c_proj": 9},
+        "alpha_pattern": {"c_fc": 3, "attn.c_proj": 9},
         "target_modules": THEIRS["{all six}"],
     },
     "rsLoRA": {"r": 4, "lora_alpha": 5, "use_rslora": True, "target_modules": THEIRS["{q,k,v,o}"]},

@@ -6,6 +6,7 @@ import pytest
 pytest.importorskip("safetensors", reason='needs safetensors: pip install "minilora[hf,parity]"')
 
 from minilora import GPT, generate, loss_and_grads
+from minilora.generate import Sampling, scored
 from minilora.hf import load_gpt2, load_tokenizer, save_gpt2
 from minilora.hf.gpt2 import GPT2, is_conv1d
 from tests.hf_folders import write_tokenizer
@@ -77,6 +78,24 @@ def test_generation_is_the_same(tmp_path, seed):
     np.testing.assert_array_equal(generate(ours, prompt, temperature=0), there.numpy())
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+def test_top_k_and_top_p_leave_the_same_tokens(seed):
+    """As the library applies them: temperature, top_k, top_p."""
+    warpers = transformers.generation.logits_process
+    rng = np.random.default_rng(seed)
+    logits = 4 * rng.standard_normal((20, 50))
+    for temperature, k, p in ((1.0, 50, 0.9), (0.7, 20, 0.5), (2.0, 5, 0.99), (1.0, 50, 1e-3)):
+        theirs = torch.from_numpy(logits)
+        for warper in (
+            warpers.TemperatureLogitsWarper(temperature),
+            warpers.TopKLogitsWarper(k),
+            warpers.TopPLogitsWarper(p),
+        ):
+            theirs = warper(None, theirs)
+        ours = scored(logits, Sampling(temperature, k, p))
+        np.testing.assert_array_equal(np.isfinite(ours), np.isfinite(theirs.numpy()))
+
+
 @pytest.mark.parametrize("stored", ["float16", "bfloat16", "float32"])
 def test_every_stored_dtype_and_shards(tmp_path, compare, stored):
     theirs = random_gpt2(3, "float32").to(getattr(torch, stored))
@@ -112,7 +131,9 @@ def test_transformers_loads_what_we_write(tmp_path, compare, dtype):
 
 def test_both_read_the_same_tokens(tmp_path):
     text = "the theory of the thing: naïve café, 42 birds\n\n  and  the end<|endoftext|>it's 你好 🐍"
-    random_gpt2(6).save_pretrained(tmp_path / "in")
+    config = random_config(6)
+    config.vocab_size = 300
+    random_gpt2(6, config=config).save_pretrained(tmp_path / "in")
     write_tokenizer(tmp_path / "in", text * 9)
     model, ours = load_gpt2(tmp_path / "in")
     assert ours.encode(text).tolist() == transformers.AutoTokenizer.from_pretrained(tmp_path / "in").encode(text)
@@ -122,6 +143,37 @@ def test_both_read_the_same_tokens(tmp_path):
     assert theirs.decode(ours.encode(text)) == ours.decode(ours.encode(text)) == text
     theirs.save_pretrained(tmp_path / "theirs")
     assert load_tokenizer(tmp_path / "theirs").encode(text).tolist() == ours.encode(text).tolist()
+
+
+def test_a_saved_folder_ends_its_texts_where_the_first_one_did(tmp_path):
+    """Its stop tokens, pad token, special tokens and chat template are what transformers read from the first folder."""
+    config = random_config(6)
+    config.vocab_size, config.eos_token_id, config.pad_token_id = 303, 301, 300
+    there = random_gpt2(6, config=config)
+    there.generation_config = transformers.GenerationConfig(eos_token_id=[301, 302], pad_token_id=300)
+    there.save_pretrained(tmp_path / "in")
+    write_tokenizer(
+        tmp_path / "in", "the theory of the thing, and all that it was worth to those who would not read it" * 9
+    )
+    tokenizer = transformers.GPT2Tokenizer.from_pretrained(tmp_path / "in")
+    tokenizer.add_special_tokens({"pad_token": "<pad>", "eos_token": "<stop>", "additional_special_tokens": ["<user>"]})
+    tokenizer.chat_template = "{{ messages[0].content }}<stop>"
+    tokenizer.save_pretrained(tmp_path / "in")
+    assert len(tokenizer) == 303
+    model, ours = load_gpt2(tmp_path / "in")
+    assert ours.stop == (301, 302)
+    save_gpt2(model, tmp_path / "out", ours)
+    for attribute in ("eos_token_id", "pad_token_id", "bos_token_id"):
+        found = [
+            getattr(transformers.GPT2LMHeadModel.from_pretrained(tmp_path / folder).generation_config, attribute)
+            for folder in ("in", "out")
+        ]
+        assert found[0] == found[1]
+    first, second = (transformers.AutoTokenizer.from_pretrained(tmp_path / folder) for folder in ("in", "out"))
+    assert second.eos_token == "<stop>" and second.special_tokens_map == first.special_tokens_map
+    assert second.chat_template == first.chat_template
+    text = "all <user>that<stop><pad>"
+    assert first.encode(text) == second.encode(text) == ours.encode(text).tolist()
 
 
 def test_every_family_member_has_a_shape_we_can_be(tmp_path):

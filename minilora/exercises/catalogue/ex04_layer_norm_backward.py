@@ -28,7 +28,7 @@ EXERCISE = Exercise(
     minutes=30,
     functions={"layer_norm_backward": layer_norm_backward},
     inputs={"dy": Floats("n d"), "x": Floats("n d"), "gamma": Floats("d"), "eps": OneOf((0.5, 0.1, 1e-3))},
-    sizes={"d": (2, 5)},
+    sizes={"d": (1, 5)},
     magnitude=magnitude,
     outputs=(
         "dx = (g - mean(g) - xhat mean(g xhat)) / sqrt(var + eps), g = dy gamma",
@@ -46,7 +46,8 @@ EXERCISE = Exercise(
         "the path through the mean is missing": "g - mean_path -> g",
         "eps is outside the root: it is sqrt(var + eps)": "np.sqrt(x.var(axis=-1, keepdims=True) + eps) -> "
         "x.std(axis=-1, keepdims=True) + eps",
-        "the variance divides by d - 1: LayerNorm's divides by d": "x.var( -> x.var(ddof=1, ",
+        "the variance divides by d - 1: LayerNorm's divides by d": "x.var(axis=-1, keepdims=True) -> "
+        "((x - x.mean(axis=-1, keepdims=True)) ** 2).sum(axis=-1, keepdims=True) / np.float32(x.shape[-1] - 1)",
         "gamma is missing in dx": "g = dy * gamma -> g = dy",
         "dgamma uses x instead of xhat": "(dy * xhat) -> (dy * x)",
         "dgamma and dbeta are means over the rows: they must be sums": ".sum(axis=0) -> .mean(axis=0)",

@@ -14,10 +14,11 @@ EXERCISE = Exercise(
     minutes=5,
     functions={"training_bytes": training_bytes},
     inputs={
-        "parameters": OneOf((10, 1001, 175_255_879_681)),
-        "trainable": OneOf((1, 0, 10, 4)),
+        "parameters": OneOf((10, 1001, 175_255_879_681, 2**53 + 1)),
+        "trainable": OneOf((1, 0, 10, 4, 175_255_879_679)),
         "bytes_per_number": OneOf((4, 2, 8)),
     },
+    arguments=lambda case: {**case.values, "trainable": min(case["trainable"], case["parameters"])},
     outputs=("the result = bytes of weights, of gradients, and of Adam's m and v",),
     hints=(
         "Count numbers first: how many weights, how many gradients, how many moments? Then multiply by the bytes.",

@@ -22,7 +22,17 @@ def inject(state, targets, r, seed):
 
 # Names that mislead: at the root, targets in the middle of a path, names within names, endings like ".weight".
 LAYERS = (
-    *("q_proj", "up_proj", "lm_head", "height", "q_proj.norm", "blocks.2.q_proj.inner", "blocks.3.weight_norm.q_proj"),
+    *(
+        "q_proj",
+        "up_proj",
+        "lm_head",
+        "height",
+        "a.q_proj",
+        "a.b.up_proj",
+        "q_proj.norm",
+        "blocks.2.q_proj.inner",
+        "blocks.3.weight_norm.q_proj",
+    ),
     *(f"blocks.0.attn.{name}" for name in ("q_proj", "v_proj", "q_proj_norm", "moe_q_proj", "Q_proj", "proj", "q")),
     *("blocks.1.attn.q_proj", "blocks.10.attn.q_proj", "blocks.0.mlp.up_proj", "blocks.0.mlp.gate"),
 )

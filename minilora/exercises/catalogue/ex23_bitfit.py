@@ -11,7 +11,17 @@ NAMES = {
         ("blocks.0.attn.q_proj.bias", "blocks.0.ln_1.weight", "blocks.0.ln_1.bias", "bias", "head.bias"), "b"
     ),
     **dict.fromkeys(
-        ("debias.weight", "x.debias", "bias.weight", "attn.bias_k", "biases", "norm.Bias", "x.bias.scale"), "b"
+        (
+            "debias.weight",
+            "x.debias",
+            "bias.weight",
+            "attn.bias_k",
+            "in_proj_bias",
+            "biases",
+            "norm.Bias",
+            "x.bias.scale",
+        ),
+        "b",
     ),
     **{"gate.bias": "s", "temperature": "s", "kernel": "K", "conv.bias": "K"},
 }
@@ -36,7 +46,7 @@ def arguments(case: Case):
         {name: np.asarray(case[prefix + kind][..., i]) for i, (name, kind) in enumerate(NAMES.items())}
         for prefix in ("", "d")
     )
-    return {"parameters": parameters, "gradients": gradients, "lr": case["lr"]}
+    return {"parameters": parameters, "gradients": dict(list(gradients.items())[:: case["order"]]), "lr": case["lr"]}
 
 
 EXERCISE = Exercise(
@@ -49,9 +59,12 @@ EXERCISE = Exercise(
         **{prefix + "b": Floats("d p") for prefix in ("", "d")},
         **{prefix + "s": Floats("p") for prefix in ("", "d")},
         **{prefix + "K": Floats("d k n p") for prefix in ("", "d")},
-        "lr": OneOf((1.0, 0.1, 0.0, -0.3)),
+        "lr": OneOf((1.0, 0.1, 0.0, -0.3, 2.5)),
+        "order": OneOf((1, -1)),
     },
     sizes={"p": (len(NAMES), len(NAMES)), "n": (1, 2)},
+    longest=12,
+    cases=30,
     arguments=arguments,
     magnitude=magnitude,
     outputs=("the result = w - lr gradient for biases, w for the rest",),

@@ -17,7 +17,7 @@ def arguments(case: Case):
     return {
         "W": case["W"],
         "old": (case["A1"], case["B1"], case["alpha1"]),
-        "new": (case["A2"], case["B2"], case["alpha2"]),
+        "new": (case["A2"], case["B2"], case["alpha1"] if case["alpha2"] is None else case["alpha2"]),
     }
 
 
@@ -37,7 +37,7 @@ EXERCISE = Exercise(
         "A2": Floats("r2 k"),
         "B2": Floats("d r2"),
         "alpha1": OneOf((1.0, 2.0, 0.0, 2.7)),
-        "alpha2": OneOf((2.0, 1.0, 5, 0.0, -3.3)),
+        "alpha2": OneOf((2.0, None, 5, None, -3.3)),
     },
     sizes={"r1": (1, 2), "r2": (1, 2)},
     arguments=arguments,

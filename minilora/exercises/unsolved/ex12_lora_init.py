@@ -8,7 +8,8 @@ def lora_init(d: int, k: int, r: int, seed: int) -> tuple[np.ndarray, np.ndarray
 
     d, k   the adapted weight is (d, k)
     r      the rank
-    seed   equal seeds give equal factors, different seeds different ones (np.random.default_rng(seed))
+    seed   from 0 to 2^32 - 1 (np.random.default_rng(seed)); equal seeds give equal factors, different seeds
+           different ones
 
     Returns A (r, k), Gaussian with mean 0 and standard deviation 1 / sqrt(k), and B (d, r), all zeros.
     """
