@@ -4,13 +4,12 @@ and 7). Every function here is pure: arrays or a model in, numbers out."""
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from minilora.lora import is_lora
 from minilora.machine.backend import Array, array_module, to_host
 from minilora.nn import Decoder, Module
 from minilora.optim import Adam
@@ -106,6 +105,37 @@ def amplification_factor(W: Array, dW: Array, r: int) -> float:
     return float(np.linalg.norm(to_host(dW))) / projection_norm(W, dW, r)
 
 
+def intruder_dimensions(W0: Array, W: Array, top: int, threshold: float = 0.5) -> int:
+    """How many of the `top` leading left-singular vectors of W are new: their cosine with every left-singular vector
+    of W0 is below the threshold in size.  W0 and W (d, k).  Shuttleworth et al. 2024, algorithm 1.
+    """
+    W0, W = to_host(W0), to_host(W)
+    if W0.shape != W.shape or not 1 <= top <= min(W.shape):
+        raise ValueError(f"W0 {W0.shape} and W {W.shape} must have one shape, with at least top={top} directions")
+    U0, U = (np.linalg.svd(matrix, full_matrices=False)[0] for matrix in (W0, W))
+    return int((abs(U0.T @ U[:, :top]).max(axis=0) < threshold).sum())
+
+
+# ---------------------------------------------------------------------------------------------- forgetting
+
+
+def forgetting_at(new_loss: Sequence[float], old_loss: Sequence[float], level: float) -> float | None:
+    """How much the loss on the old task has risen when the loss on the new one first reaches `level`; None if it never
+    does.  Compare methods at one level: after equally many steps, whoever has learned less has forgotten less.
+
+    new_loss, old_loss  (n,), both losses at the same checkpoints, the first before training. Between two checkpoints
+                        both are taken to be straight lines.
+    """
+    reached = [i for i, loss in enumerate(new_loss) if loss <= level]
+    if not reached:
+        return None
+    i = reached[0]
+    if i == 0:
+        return 0.0
+    share = (new_loss[i - 1] - level) / (new_loss[i - 1] - new_loss[i])
+    return float(old_loss[i - 1] + share * (old_loss[i] - old_loss[i - 1]) - old_loss[0])
+
+
 # ------------------------------------------------------------------------------------- intrinsic dimension
 
 
@@ -166,7 +196,7 @@ class ReducedBytes(NamedTuple):
 def reduced_bytes(model: Module) -> ReducedBytes:
     """The bytes of the gradients that are reduced, and what they would be if every weight of the base trained."""
     parameters = model.named_parameters()
-    base = [p for name, p in parameters.items() if not is_lora(name)]
+    base = [p for name, p in parameters.items() if name.endswith((".weight", ".bias"))]
     return ReducedBytes(sum(p.nbytes for p in parameters.values() if p.trainable), sum(p.nbytes for p in base))
 
 

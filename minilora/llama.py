@@ -39,6 +39,7 @@ from minilora.nn import (
     Stack,
     add_terms,
     check_config,
+    generator,
     normal,
 )
 
@@ -328,7 +329,7 @@ class Llama(Decoder):
     """
 
     def __init__(self, config: LlamaConfig, seed: int | None = 0) -> None:
-        rng = None if seed is None else np.random.default_rng(seed)
+        rng = None if seed is None else generator(seed)
         c = config
         self.config = c
         self.max_tokens, self.kv_heads, self.head_size = c.max_position_embeddings, c.num_key_value_heads, c.head_dim

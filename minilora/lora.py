@@ -29,6 +29,7 @@ from minilora.nn import (
     Wrapper,
     accumulate,
     add_terms,
+    generator,
     normal,
     unwrapped,
     whole_number,
@@ -170,14 +171,15 @@ def _names(setting: str, value: Any) -> tuple[str, ...] | str:
     """The setting's value as a string or a tuple of strings; a set in order of name."""
     if isinstance(value, str):
         return value
-    names = tuple(value) if isinstance(value, Iterable) else (value,)
+    names = tuple(value) if isinstance(value, Iterable) and getattr(value, "ndim", None) != 0 else (value,)
     if not all(isinstance(name, str) for name in names):
         raise ValueError(f'{setting} is {value!r}: give layer names, such as ("q_proj", "v_proj")')
     return tuple(sorted(names)) if isinstance(value, (set, frozenset)) else names
 
 
 def _block_numbers(value: Any) -> tuple[int, ...]:
-    numbers = [*value] if isinstance(value, Iterable) and not isinstance(value, str) else [value]
+    several = isinstance(value, Iterable) and getattr(value, "ndim", None) != 0 and not isinstance(value, str)
+    numbers = [*value] if several else [value]
     if not all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n >= 0 for n in numbers):
         raise ValueError(f"layers_to_transform is {value!r}: give the numbers of blocks, such as (0, 1), or None")
     return tuple(int(n) for n in numbers)
@@ -477,7 +479,7 @@ def add_lora(model: Tree, config: LoraConfig, seed: int = 0) -> Tree:
     shapes = model.shapes()
     adapted, trained = _adapted(shapes, config), lora_shapes(shapes, config)
     layers = dict(model.named_modules())
-    wrapped = config.wrap_all({path: layers[path] for path in adapted}, np.random.default_rng(seed))
+    wrapped = config.wrap_all({path: layers[path] for path in adapted}, generator(seed))
     model.freeze()
     model.replace(wrapped)
     for name, parameter in model.named_parameters().items():

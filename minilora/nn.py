@@ -200,6 +200,9 @@ class Module:
         """Copy arrays in by name, cast to each parameter's dtype.  ValueError, before any change, if names or
         shapes differ or an array holds no numbers; LoraError while a LoRA is merged."""
         self.check_state()
+        check_type("the state", state, Mapping, "give name -> array, as model.state_dict() does")
+        for key in state:
+            check_type("a name in the state", key, str, "give name -> array, as model.state_dict() does")
         parameters = self.named_parameters()
         if odd := difference({name: np.shape(array) for name, array in state.items()}, self.shapes()):
             raise ValueError(f"the state does not fit: {odd}. Build the model with the same config and adapters first")
@@ -564,6 +567,12 @@ class Config(Protocol):
     def parameter_count(self) -> int: ...
 
 
+def check_type(name: str, value: Any, kinds: Any, cure: str) -> None:
+    """ValueError, with the cure, unless the value is of one of these types."""
+    if not isinstance(value, kinds):
+        raise ValueError(f"{name} is {value!r:.80}: {cure}")
+
+
 def whole_number(name: str, value: Any, least: int = 1, most: int | None = None) -> int:
     """The setting's value.  ValueError if it is not a whole number within these bounds."""
     whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
@@ -729,7 +738,7 @@ class Decoder(Module):
 
     def _checked(self, tokens: Array, start: int) -> Array:
         """The tokens on the model's device, once they are known to be valid indices."""
-        if isinstance(tokens, (list, tuple)):
+        if not hasattr(tokens, "ndim"):
             tokens = np.asarray(tokens)
         if tokens.ndim != 2 or tokens.dtype.kind not in "iu":
             raise ValueError(

@@ -5,11 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from numbers import Real
+from typing import Any
 
 import numpy as np
 
 from minilora.machine.backend import Array, Scalar, array_module, to_host
-from minilora.nn import Gradients, Module
+from minilora.nn import (
+    Gradients,
+    Module,
+    check_type,
+)
 
 
 class Adam:
@@ -37,7 +42,7 @@ class Adam:
     ) -> None:
         for name, value in {"lr": lr, "weight_decay": weight_decay, "eps": eps}.items():
             check_rate(name, value)
-        if not all(0 <= beta < 1 for beta in betas):
+        if not isinstance(betas, (tuple, list)) or len(betas) != 2 or not all(_is_share(beta) for beta in betas):
             raise ValueError(f"betas={betas} must lie in [0, 1)")
         self.model, self.lr, self.weight_decay, self.betas, self.eps = model, lr, weight_decay, betas, eps
         self.lr_factor = _by_name(model, lr_factor or {})
@@ -115,6 +120,10 @@ def _by_name(model: Module, lr_factor: Mapping[str, float]) -> dict[str, float]:
     return found
 
 
+def _is_share(value: Any) -> bool:
+    return isinstance(value, (float, int, np.number)) and bool(0 <= value < 1)
+
+
 def check_rate(name: str, value: float) -> None:
     """ValueError unless the value is a finite number of at least 0."""
     if not isinstance(value, Real) or isinstance(value, bool) or not 0 <= value < math.inf:
@@ -143,6 +152,7 @@ def clip_grad_norm(grads: Gradients, max_norm: float) -> Scalar:
     """
     if not isinstance(max_norm, Real) or isinstance(max_norm, bool) or not max_norm > 0:
         raise ValueError(f"the norm to clip to is {max_norm!r}: give a number above 0, or math.inf to clip nothing")
+    check_type("grads", grads, Mapping, "give name -> gradient, as loss_and_grads returns them")
     norm = global_norm(grads)
     if not grads or math.isinf(max_norm):
         return norm
@@ -158,6 +168,8 @@ def clip_grad_norm(grads: Gradients, max_norm: float) -> Scalar:
 def warmup_cosine(step: int, steps: int, lr: float, warmup: int = 0, min_lr: float = 0.0) -> float:
     """The learning rate for step 0 .. steps-1: linear up to `lr` over `warmup` steps, then half a cosine down to
     `min_lr` at the last step (Loshchilov and Hutter 2017, eq. 5)."""
+    for name, value in {"step": step, "steps": steps, "lr": lr, "warmup": warmup, "min_lr": min_lr}.items():
+        check_rate(name, value)
     if step < warmup:
         return lr * (step + 1) / warmup
     progress = (step - warmup) / max(1, steps - 1 - warmup)

@@ -6,13 +6,17 @@ standard library's sources. A user's own UTF-8 file is the third corpus.
 
 from __future__ import annotations
 
+import sys
 import sysconfig
+import zipfile
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
+
+from minilora.nn import whole_number
 
 
 class ByteTokenizer:
@@ -51,10 +55,9 @@ def python_source(max_bytes: int = 1_000_000) -> str:
 
     RuntimeError if this interpreter was installed without its sources.
     """
-    folder = Path(sysconfig.get_path("stdlib"))
     texts: list[str] = []
     size = 0
-    for path in sorted(folder.glob("*.py")):
+    for path in _library_sources():
         text = path.read_text(encoding="utf-8", errors="replace")
         size += len(text.encode("utf-8"))
         if size > max_bytes:
@@ -62,10 +65,22 @@ def python_source(max_bytes: int = 1_000_000) -> str:
         texts.append(text)
     if not texts:
         raise RuntimeError(
-            f"this Python has no standard-library sources in {folder}: "
+            f"this Python has no standard-library sources in {sysconfig.get_path('stdlib')}: "
             "use a CPython that ships them, or pass a UTF-8 file of your own (--data FILE)"
         )
     return "\n\n".join(texts)
+
+
+def _library_sources() -> list[Path | zipfile.Path]:
+    """The standard library's modules sorted by name: in its folder or, as in a browser, in the zip that Python runs
+    from."""
+    folder = Path(sysconfig.get_path("stdlib"))
+    if found := sorted(folder.glob("*.py")):
+        return [*found]
+    zipped = [Path(place) for place in sys.path if zipfile.is_zipfile(place)]
+    libraries = [root for root in map(zipfile.Path, zipped) if (root / "os.py").exists()]
+    modules = [path for root in libraries[:1] for path in root.iterdir() if path.name.endswith(".py")]
+    return sorted(modules, key=lambda path: path.name)
 
 
 def read_text(path: str | Path) -> str:
@@ -116,7 +131,7 @@ class TextData:
         if tokens.dtype.kind not in "iu":
             raise ValueError(f"tokens must be whole numbers, not {tokens.dtype}: encode the text first")
         self.tokens = tokens
-        self.block_size = min(block_size, len(tokens) - 1)
+        self.block_size = min(whole_number("block_size", block_size, 1), len(tokens) - 1)
 
     def sample(self, rng: np.random.Generator, batch_size: int) -> Batch:
         """`batch_size` windows at random places."""

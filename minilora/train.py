@@ -23,7 +23,7 @@ from typing import Any, cast
 import numpy as np
 
 from minilora import ops
-from minilora.files.container import CheckpointError
+from minilora.files.container import CheckpointError, as_path
 from minilora.files.training import load_training, save_training
 from minilora.lora import LoraError, is_merged
 from minilora.machine.backend import Array, Scalar, number
@@ -31,7 +31,14 @@ from minilora.machine.pieces import sum_over_pieces
 from minilora.machine.processes import Comm
 from minilora.machine.progress import Progress
 from minilora.machine.watch import NonFiniteLossError, Watch
-from minilora.nn import Decoder, Gradients, Rng, whole_number
+from minilora.nn import (
+    Decoder,
+    Gradients,
+    Rng,
+    check_type,
+    generator,
+    whole_number,
+)
 from minilora.optim import Adam, clip_grad_norm
 from minilora.text import Batch, Data, TextData
 
@@ -60,6 +67,7 @@ def loss_and_grads(
     LoraError while a LoRA is merged; ValueError for wrong shapes, weights that sum to 0, or nothing to train.
     """
     check_counts(workers=workers)
+    check_type("rng", rng, (np.random.Generator, type(None)), "give np.random.default_rng(seed), or None")
     tokens, targets, weights = checked_batch(tokens, targets, weights, model.vocab_size)
     if is_merged(model):
         raise LoraError("the LoRA is merged into the weights: call unmerge(model) before you train")
@@ -86,7 +94,10 @@ def checked_batch(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """tokens, targets and weights as (B, T) arrays, the weights in float64.  ValueError if they make no sense."""
     tokens, targets = np.asarray(tokens), np.asarray(targets)
-    weights = np.ones(tokens.shape) if weights is None else np.asarray(weights, dtype=np.float64)
+    weights = np.ones(tokens.shape) if weights is None else np.asarray(weights)
+    if weights.size and weights.dtype.kind not in "fiub":
+        raise ValueError(f"the weights are of type {weights.dtype}: give one number for each target, or None")
+    weights = weights.astype(np.float64)
     if tokens.ndim != 2 or targets.shape != tokens.shape or weights.shape != tokens.shape or not tokens.size:
         raise ValueError(
             f"tokens {tokens.shape}, targets {targets.shape} and weights {weights.shape} must all be the same (B, T)"
@@ -213,7 +224,7 @@ def fit(
     check_counts(eval_batches=eval_batches, patience=patience, workers=workers)
     if patience is not None and validation is None:
         raise ValueError("patience counts evaluations: give validation data as well")
-    data, rng = as_data(data, model), np.random.default_rng(seed)
+    data, rng = as_data(data, model), generator(seed)
     optimizer = Adam(model, 0.0 if callable(lr) else lr, weight_decay, lr_factor=lr_factor)
     settings = {"seed": str(seed), "batch_size": str(batch_size), "weight_decay": str(float(weight_decay))}
     if lr_factor:
@@ -309,7 +320,7 @@ class _RunFile:
 
     def begin(self, resume: bool, sample: Callable[[np.random.Generator], Batch]) -> tuple[FitResult, dict[str, Array]]:
         """An empty history and no best weights; or the file's, with model, optimizer and `rng` as they were then."""
-        exists = self.path is not None and Path(self.path).exists()
+        exists = self.path is not None and as_path(self.path).exists()
         if not resume and exists:
             raise FileExistsError(f"{self.path} exists: pass resume=True to continue it, or remove it")
         if not resume:

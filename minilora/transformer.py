@@ -33,6 +33,7 @@ from minilora.nn import (
     add_terms,
     check_config,
     gaussian_linear,
+    generator,
     normal,
 )
 
@@ -216,7 +217,7 @@ class GPT(Decoder):
     """
 
     def __init__(self, config: GPTConfig, seed: int | None = 0) -> None:
-        rng = None if seed is None else np.random.default_rng(seed)
+        rng = None if seed is None else generator(seed)
         c = config
         self.config = c
         self.max_tokens, self.kv_heads, self.head_size = c.block_size, c.n_head, c.n_embd // c.n_head

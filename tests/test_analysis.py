@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 import minilora as ml
 from minilora import analysis
+from minilora.exercises.catalogue import ex36_forgetting
 from minilora.methods.subspace import RandomSubspace, fit_in_subspace
 from minilora.testing.bounds import unit_roundoff
 from tests.models import TINY, bits, gpt, seeds
@@ -189,6 +190,39 @@ def test_a_subspace_in_which_training_diverges_is_left_at_the_last_good_weights(
             lr = lambda step: 0.1 if step < bad_from else 1e300  # noqa: E731
             fit_in_subspace(model, DATA, 20, steps=steps, lr=lr, batch_size=4)
         assert bits(model) == bits(good)
+
+
+# ---------------------------------------------------------------------------------- intruders and forgetting
+
+
+def test_directions_that_a_large_update_puts_on_top_are_intruders():
+    rng = np.random.default_rng(0)
+    U, V = orthonormal(rng, 12, 11), orthonormal(rng, 9, 9)
+    W0 = U[:, :9] * np.arange(9, 0, -1) @ V.T
+    assert analysis.intruder_dimensions(W0, W0, top=9) == 0
+    new = U[:, 9:] @ V[:, 7:].T  # orthogonal to all of W0's left directions
+    assert analysis.intruder_dimensions(W0, W0 + 0.5 * new, top=6) == 0, "too short to reach the top 6"
+    assert analysis.intruder_dimensions(W0, W0 + 9 * new, top=1) == 1
+    assert analysis.intruder_dimensions(W0, W0 + 9 * new, top=6) == 2
+    own = W0 + 20 * U[:, 8:9] @ V[:, 8:].T  # one of W0's own directions, made the largest
+    assert analysis.intruder_dimensions(W0, own, top=6) == 0
+    for wrong in ((W0.T, 6), (W0, 0), (W0, 10)):
+        with pytest.raises(ValueError, match="must have one shape"):
+            analysis.intruder_dimensions(wrong[0], W0, top=wrong[1])
+
+
+@given(seeds)
+def test_forgetting_at_a_level_is_what_the_exercise_asks_for(seed):
+    rng = np.random.default_rng(seed)
+    new, old = rng.uniform(1, 3, (2, int(rng.integers(1, 9))))
+    for level in (*new, *rng.uniform(1, 3, 4)):
+        assert analysis.forgetting_at(new, old, level) == ex36_forgetting.forgetting_at(new, old, level)
+
+
+def test_forgetting_is_read_between_two_checkpoints():
+    assert analysis.forgetting_at([3.0, 2.0, 1.0], [1.0, 1.5, 3.5], 1.5) == 1.5
+    assert analysis.forgetting_at([3.0, 2.0], [1.0, 1.5], 3.0) == 0.0
+    assert analysis.forgetting_at([3.0, 2.0], [1.0, 1.5], 1.9) is None
 
 
 def test_d90_is_the_smallest_dimension_from_which_the_gain_holds():

@@ -2,6 +2,8 @@
 
 import sys
 import sysconfig
+import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -69,6 +71,18 @@ def test_docstrings_are_english_and_each_is_there_once():
     assert sum(map(len, found)) > 300_000 and "\n".join(found).count(" the ") > 1000
 
 
+def test_a_library_in_a_zip_file_is_read_as_one_in_a_folder_is(monkeypatch, tmp_path):
+    """Pyodide runs from such a file, and its folder for the library is empty or missing."""
+    source = python_source(300_000)
+    with zipfile.ZipFile(tmp_path / "python.zip", "w") as zipped:
+        for path in sorted(Path(sysconfig.get_path("stdlib")).glob("*.py"), reverse=True):
+            zipped.write(path, path.name)
+        zipped.writestr("json/aaa.py", "not a module next to the others")
+    monkeypatch.setattr(sysconfig, "get_path", lambda name: str(tmp_path / "missing"))
+    monkeypatch.setattr(sys, "path", [str(tmp_path), str(tmp_path / "python.zip")])
+    assert python_source(300_000) == source
+
+
 def test_without_documentation_the_error_says_what_to_do(monkeypatch):
     monkeypatch.setitem(sys.modules, "pydoc_data.topics", None)
     with pytest.raises(RuntimeError, match="--data FILE"):
@@ -77,6 +91,7 @@ def test_without_documentation_the_error_says_what_to_do(monkeypatch):
 
 def test_without_sources_the_error_says_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setattr(sysconfig, "get_path", lambda name: str(tmp_path))
+    monkeypatch.setattr(sys, "path", [])
     with pytest.raises(RuntimeError, match="--data FILE"):
         python_source()
     with pytest.raises(RuntimeError, match="no standard-library packages"):

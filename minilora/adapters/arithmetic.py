@@ -14,12 +14,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
+from typing import Any
 
 import numpy as np
 
 from minilora.files.adapter import Adapter
 from minilora.lora import LoraConfig
 from minilora.machine.backend import Array, array_module
+from minilora.nn import check_type, whole_number
 
 Factors = tuple[Array, Array]  # A (r, k) and B (d, r) of dW = B A: the scaling is in B
 
@@ -29,16 +32,25 @@ def weighted_sum(adapters: Sequence[Adapter], weights: Sequence[float]) -> Adapt
 
     Exact except for one product: its factors are the adapters' own, with B times weights[i] * scaling, which rounds
     unless that is a power of two. The rank of a layer is the sum of the adapters' ranks there.
-    ValueError if the adapters are for different bases, if one trained biases, or if there is not one weight for each.
+    ValueError if the adapters are for different bases, if one trained biases or is no plain LoRA, or if there is not
+    one weight for each.
     """
-    if not adapters or len(weights) != len(adapters):
+    given: dict[str, Any] = {"adapters": adapters, "weights": weights}
+    for name, values in given.items():
+        if not isinstance(values, (list, tuple)) and np.ndim(values) != 1:
+            raise ValueError(f"{name} is {values!r:.80}: give a list, one weight for each adapter")
+    for adapter in adapters:
+        check_type("an adapter", adapter, Adapter, "give adapters, as files.read_adapter or bank.adapter give them")
+    for weight in weights:
+        check_type("a weight", weight, Real, "give a finite number")
+    if not len(adapters) or len(weights) != len(adapters):
         raise ValueError(f"{len(adapters)} adapters and {len(weights)} weights: give at least one, and one weight each")
     weights = [float(weight) for weight in weights]  # NumPy's would turn B into float64
     if not all(math.isfinite(weight) for weight in weights):
         raise ValueError(f"the weights {weights} must be finite numbers")
     first = adapters[0]
     for adapter in adapters:
-        _check_bias(adapter)
+        _check_plain(adapter)
         if (adapter.config, adapter.base_sha256) != (first.config, first.base_sha256):
             raise ValueError("the adapters were trained on different bases: sum adapters of one base only")
     parts: dict[str, list[Factors]] = {}
@@ -67,11 +79,11 @@ def compress(adapter: Adapter, r: int) -> tuple[Adapter, dict[str, Compression]]
 
     The error is the tail of the spectrum, sqrt(sigma_{r+1}^2 + sigma_{r+2}^2 + ...): no update of rank r is closer,
     and nothing is lost where the rank was at most r. Computed in float64.
-    ValueError if r is less than 1, or the adapter trained biases.
+    ValueError if r is less than 1, or the adapter trained biases or is no plain LoRA.
     """
-    if r < 1:
-        raise ValueError(f"rank {r}: give a whole number of at least 1")
-    _check_bias(adapter)
+    check_type("the adapter", adapter, Adapter, "give one, as files.read_adapter or bank.adapter give it")
+    whole_number("r", r, 1)
+    _check_plain(adapter)
     factors: dict[str, Factors] = {}
     lost: dict[str, Compression] = {}
     for path in adapter.paths:
@@ -99,7 +111,12 @@ def _norm(sigma: Array) -> float:
     return math.sqrt(float((sigma * sigma).sum()))
 
 
-def _check_bias(adapter: Adapter) -> None:
+def _check_plain(adapter: Adapter) -> None:
+    if type(adapter.lora) is not LoraConfig:
+        raise ValueError(
+            f"the adapter is of the variant {adapter.lora.variant!r}, whose A and B are not its update: use what "
+            "files.adapter.plain_adapter(model) makes of it"
+        )
     if adapter.lora.bias != "none":
         raise ValueError(
             f"the adapter trained biases too (bias={adapter.lora.bias!r}), which are not part of a low-rank update: "

@@ -26,7 +26,14 @@ from minilora.files.container import CheckpointError
 from minilora.files.header import base_hash
 from minilora.lora import LoraBranch, LoraConfig, LoraError, add_lora, is_merged, lora_shapes, mergeable_layers
 from minilora.machine.backend import to_host
-from minilora.nn import Decoder, Embedding, Parameter, difference, unwrapped
+from minilora.nn import (
+    Decoder,
+    Embedding,
+    Parameter,
+    check_type,
+    difference,
+    unwrapped,
+)
 
 
 class AdapterBank:
@@ -96,7 +103,7 @@ class AdapterBank:
 
     def adapter(self, name: str) -> Adapter:
         """The adapter of this name, with the arrays that its views compute with.  ValueError if unknown."""
-        if name not in self.adapters:
+        if not isinstance(name, str) or name not in self.adapters:
             known = ", ".join(self.adapters) or "none"
             raise ValueError(f"the bank has no adapter {name!r}: it holds {known}")
         return self.adapters[name]
@@ -141,9 +148,11 @@ class AdapterBank:
         Rows that use the same adapter go through its branches together: without a copy if they are next to each other,
         else gathered and put back.
         """
+        check_type("names", names, (list, tuple), 'give one name, or None, for each row: ["a", None]')
         positions: dict[str, list[int]] = {}
         for i, name in enumerate(names):
             if name is not None:
+                self.adapter(name)  # or the error for one that is unknown
                 positions.setdefault(name, []).append(i)
         xp = self.base.xp
         rows = {name: _as_slice(indices) or xp.asarray(indices) for name, indices in positions.items()}
@@ -226,7 +235,7 @@ class AdapterBank:
 
 def check_name(name: str) -> None:
     """ValueError for a name that could not be part of a parameter's or a file's name."""
-    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_-]+", name):
         raise ValueError(f"{name!r} cannot name an adapter: use letters, digits, _ and -")
 
 

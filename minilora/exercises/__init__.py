@@ -10,6 +10,7 @@ In reading order:
     worker.py     the student's process: it answers calls, without the checks or verdicts
     fence.py      what the kernel refuses that process
     sandbox.py    that process from outside: limits, calls over a pipe, its end
+    in_process.py the same without a process, for a browser
     attempt.py    a student's functions tried on one case
     slips.py      the likely slip
     checking.py   the verdict: properties of many cases, the smallest failing one

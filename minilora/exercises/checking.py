@@ -9,10 +9,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 
-from minilora.exercises import spec
+from minilora.exercises import in_process, spec
 from minilora.exercises.attempt import Attempt, Failure, Interrupted, attempt
 from minilora.exercises.drawing import cases, simpler, told_apart
 from minilora.exercises.findings import Finding, equal, shown
+from minilora.exercises.in_process import InProcess
 from minilora.exercises.sandbox import LIMITS, Gone, Limits, Local, Sandbox, Student, Trouble, printable
 from minilora.exercises.slips import likely_slip
 from minilora.exercises.spec import Case, Exercise
@@ -44,11 +45,11 @@ class Verdict:
 
 
 def check_source(name: str, source: bytes, limits: Limits = LIMITS, seed: int = 0) -> Verdict:
-    """The verdict on a student's source, which runs in its own process."""
+    """The verdict on a student's source, which runs in its own process (in a browser, which has none, in this one)."""
     start = time.monotonic()
 
-    def sandbox() -> Sandbox:
-        return Sandbox(f"{name}.py", source, limits)
+    def sandbox() -> Sandbox | InProcess:
+        return (InProcess if in_process.needed() else Sandbox)(f"{name}.py", source, limits)
 
     with sandbox() as student:
         verdict = check(name, student, seed, sandbox)

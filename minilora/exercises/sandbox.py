@@ -82,18 +82,18 @@ LIMITS = Limits()
 
 
 class Local:
-    """Our own functions, called in this process: the catalogue's right and wrong answers."""
+    """Functions called in this process: the catalogue's right and wrong answers.  `file` is where they are from."""
 
     printed = ""
 
-    def __init__(self, functions: Mapping[str, Callable]) -> None:
-        self.functions, self._kept = functions, dict[str, list]()
+    def __init__(self, functions: Mapping[str, Callable], file: str = "") -> None:
+        self.functions, self.file, self._kept = functions, file, dict[str, list]()
 
     def call(self, function: str, *args: Any) -> Any:
         local: list[Callable] = []
         coded = worker.encode(list(args), local)
         arguments = worker.decode(coded, lambda index, args: local[index](*args))
-        return _result(worker.apply(self.functions[function], arguments, "", self._kept))
+        return _result(worker.apply(self.functions[function], arguments, self.file, self._kept))
 
 
 class Sandbox:

@@ -220,9 +220,9 @@ class Recorder:
         return getattr(self.stream, name)
 
 
-def load(source: bytes, name: str) -> dict[str, Any]:
-    """Run a student's source as a module.  Returns its global names."""
-    names: dict[str, Any] = {"__name__": "exercise", "__file__": name}
+def load(source: bytes, name: str, **given: Any) -> dict[str, Any]:
+    """Run a student's source as a module, with these global names.  Returns all of them."""
+    names: dict[str, Any] = {"__name__": "exercise", "__file__": name, **given}
     exec(compile(source, name, "exec"), names)
     return names
 

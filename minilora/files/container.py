@@ -57,7 +57,7 @@ def write_file(
     full = {"format": FORMAT, "version": VERSION, "kind": kind, **header, "tensors": described}
     full["sha256"] = _digest(full, tensors)
     encoded = np.frombuffer(to_json(full).encode(), dtype=np.uint8)
-    path = Path(path)
+    path = as_path(path)
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder: name a file in it")
     # Not tempfile: only the owner may read its files, and this one is renamed to the final name.
@@ -89,6 +89,13 @@ def _read_back(temporary: Path, path: Path, read: Callable[[Path], Any]) -> None
         raise CheckpointError(f"{path} was not written, because it could not be read back: {reason}") from None
 
 
+def as_path(path: str | Path) -> Path:
+    """ValueError unless this can be the name of a file."""
+    if not isinstance(path, (str, os.PathLike)) or "\0" in os.fspath(path):
+        raise ValueError(f"{path!r:.80} is no path: give a file's name as a str or Path")
+    return Path(path)
+
+
 def check_is_file(path: Path) -> None:
     """CheckpointError if the path is a folder, or holds the pointer that git-lfs left in place of the file."""
     if path.is_dir():
@@ -111,7 +118,7 @@ def read_file(
     CheckpointError if it is of a different kind or version, damaged, or holds NaN or infinity (unless
     `allow_nonfinite`); OSError if it cannot be opened.
     """
-    path = Path(path)
+    path = as_path(path)
     check_is_file(path)
     with open(path, "rb") as file:
         try:

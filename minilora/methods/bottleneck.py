@@ -30,7 +30,20 @@ import numpy as np
 from minilora import nn, ops
 from minilora.machine.backend import Array
 from minilora.methods.method import Method
-from minilora.nn import Cache, Config, Decoder, Gradients, LayerNorm, Linear, Module, Parameter, Rng, Wrapper, normal
+from minilora.nn import (
+    Cache,
+    Config,
+    Decoder,
+    Gradients,
+    LayerNorm,
+    Linear,
+    Module,
+    Parameter,
+    Rng,
+    Wrapper,
+    generator,
+    normal,
+)
 
 
 class BottleneckCache(NamedTuple):
@@ -116,7 +129,7 @@ def _method(name: str, label: str, source: str, parts: tuple[str, ...], drop: in
 
     def change(model: Decoder, seed: int, m: int, drop: int = 0) -> None:
         model.freeze()
-        rng, layers = np.random.default_rng(seed), dict(model.named_modules())
+        rng, layers = generator(seed), dict(model.named_modules())
         paths = places(model.layers, drop)
         model.replace({path: BottleneckAfter(layers[path], _new(model, rng, m, layer_norm)) for path in paths})
 

@@ -31,7 +31,19 @@ from minilora import nn
 from minilora.generate import generate
 from minilora.machine.backend import Array, array_module, to_host
 from minilora.methods.method import Method
-from minilora.nn import BlockCache, Config, Decoder, Gradients, LayerKV, Parameter, Past, Rng, Stack, accumulate
+from minilora.nn import (
+    BlockCache,
+    Config,
+    Decoder,
+    Gradients,
+    LayerKV,
+    Parameter,
+    Past,
+    Rng,
+    Stack,
+    accumulate,
+    generator,
+)
 
 
 class Layout(NamedTuple):
@@ -195,7 +207,7 @@ class PrefixStack(Stack):
 
 def _apply(model: Decoder, seed: int, layers: int, l_p: int, l_i: int, boundary: int | None, occurrence: int) -> None:
     """Freeze the model and give it a PrefixStack with special rows for `layers` blocks."""
-    rows = _written_activations(model, l_p + l_i, layers, np.random.default_rng(seed))
+    rows = _written_activations(model, l_p + l_i, layers, generator(seed))
     model.freeze()
     prefix, infix = Parameter(rows[:, :l_p].copy()), Parameter(rows[:, l_p:].copy())
     model.replace({"stack": PrefixStack(prefix, infix, boundary, occurrence)})

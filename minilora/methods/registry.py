@@ -33,8 +33,8 @@ METHODS: dict[str, Method] = {
 
 
 def _named(name: str) -> Method:
-    if name not in METHODS:
-        raise ValueError(f"method {name!r} is unknown: choose from {', '.join(METHODS)}")
+    if not isinstance(name, str) or name not in METHODS:
+        raise ValueError(f"method {name!r:.80} is unknown: choose from {', '.join(METHODS)}")
     return METHODS[name]
 
 

@@ -9,7 +9,13 @@ import numpy as np
 
 from minilora.machine.backend import Array, array_module, to_host
 from minilora.machine.watch import Watch
-from minilora.nn import Decoder, Gradients, Module, Parameter
+from minilora.nn import (
+    Decoder,
+    Gradients,
+    Module,
+    Parameter,
+    generator,
+)
 from minilora.optim import Adam, clip_grad_norm
 from minilora.text import Data
 from minilora.train import as_data, batch_loss, check_counts, loss_and_grads
@@ -77,7 +83,7 @@ def fit_in_subspace(
     subspace = RandomSubspace(D, m, np.random.default_rng([seed, m]))
     coordinates = Coordinates(m)
     optimizer = Adam(coordinates)
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
     losses: list[float] = []
     watch = Watch({name: p.data for name, p in parameters.items()}, losses, np)
     for step in range(steps):

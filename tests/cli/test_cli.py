@@ -155,7 +155,7 @@ MISTAKES = {
     "info text.txt": "text.txt",
     "info empty.txt": "empty.txt",
     "info cut.npz": "cut.npz",
-    "info .": "irectory",
+    "info .": "is a folder",
     "train --data missing.txt": "missing.txt",
     "train --data empty.txt": "empty",
     "train --data short.txt": "9 bytes",

@@ -55,7 +55,7 @@ from minilora.text import Batch
 from tests.machine import strict_array
 from tests.machine.strict_array import cupy, transfers
 from tests.methods.test_methods import BOUNDARY, CONFIG, NOISE, OPTIONS, trained
-from tests.models import batch, bits, gpt
+from tests.models import LLAMAS, batch, bits, gpt, llama
 from tests.op_cases import cases, moved
 
 TEXT = np.array([0, 1, 2, 3, 4, 5] * 10)
@@ -242,6 +242,17 @@ def test_fit_is_the_hosts(name, one_piece):
     expected, found = fit(host, NOISE, **options), fit(model, NOISE, **options)
     assert found.losses == expected.losses and found.val_losses == expected.val_losses
     assert bits(model) == bits(host)
+
+
+@pytest.mark.parametrize("config", LLAMAS.values(), ids=LLAMAS)
+def test_a_whole_llama_trains_and_writes_as_the_host_does(config, one_piece):
+    host = llama(config)
+    model = copy.deepcopy(host).to("cupy")
+    options = dict(steps=3, batch_size=3, clip=None, progress=False)
+    noise = np.random.default_rng(0).integers(host.vocab_size, size=60)
+    assert fit(model, noise, **options).losses == fit(host, noise, **options).losses
+    assert bits(model) == bits(host)
+    np.testing.assert_array_equal(generate(model, noise[:3], 4, seed=1), generate(host, noise[:3], 4, seed=1))
 
 
 def test_a_clipped_step_is_the_hosts_to_the_rounding_of_one_factor(one_piece):
