@@ -239,7 +239,7 @@ def test_equal_prompts_in_a_list_get_texts_of_their_own():
         ([1], {"temperature": math.nan}, "finite number of at least 0"),
         ([1], {"temperature": math.inf}, "finite number of at least 0"),
         ([1], {"temperature": "hot"}, "finite number of at least 0"),
-        ([1], {"top_k": 0}, "top_k is 0: give a whole number, at least 1"),
+        ([1], {"top_k": 0}, "top_k is 0: give a whole number of at least 1"),
         ([1], {"top_k": 2.0}, "top_k is 2.0: give a whole number"),
         ([1], {"top_p": 0}, "above 0 and up to 1"),
         ([1], {"top_p": 1.1}, "above 0 and up to 1"),
