@@ -18,7 +18,7 @@ from minilora.analysis import reduced_bytes
 from minilora.files.adapter import read_adapter
 from minilora.machine.processes import process_share, world
 from minilora.testing.bounds import gamma
-from tests.models import LLAMAS, TINY, batch, gpt, llama, scramble
+from tests.models import LLAMAS, TINY, assert_same, batch, gpt, llama, scramble
 
 MPIRUN = shutil.which("mpirun", path=os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")]))
 TARGETS = ("q_proj", "v_proj", "down_proj")
@@ -81,7 +81,7 @@ def test_gradients_are_those_of_one_process(size, dropout):
         for name, g in grads.items():
             assert process_grads[name].shape == g.shape
             assert np.abs(process_grads[name] - g).max() <= ROUNDING * np.abs(g).max()
-            np.testing.assert_array_equal(process_grads[name], results[0][1][name])
+        assert_same(process_grads, results[0][1])
 
 
 @pytest.mark.parametrize("config", LLAMAS.values(), ids=LLAMAS)
@@ -176,6 +176,4 @@ def test_mpirun_trains_what_one_process_trains(tmp_path):
     assert "processes: 2, each reduces 65,536 bytes of gradients a step; full fine-tuning would reduce" in printed
     assert printed.count("wrote") == 1
     # The batch is two pieces, one per process, so they add the same two numbers that one process would add.
-    first, second = (read_adapter(tmp_path / f"{name}.npz").tensors for name in ("one", "two"))
-    for name, array in first.items():
-        np.testing.assert_array_equal(array, second[name])
+    assert_same(*(read_adapter(tmp_path / f"{name}.npz").tensors for name in ("two", "one")))
