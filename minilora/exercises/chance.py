@@ -25,9 +25,9 @@ def not_gaussian(samples: np.ndarray) -> str | None:
     flat = np.sort(samples, axis=None)
     part = np.searchsorted(flat, POINTS) / flat.size
     with np.errstate(divide="ignore", invalid="ignore"):
-        terms = [np.where(p > 0, p * np.log(p / q), 0.0) for p, q in ((part, BELOW), (1 - part, 1 - BELOW))]
+        below, above = (np.where(p > 0, p * np.log(p / q), 0.0) for p, q in ((part, BELOW), (1 - part, 1 - BELOW)))
     # P(a part as far on one side of q as p is) <= exp(-N KL(p, q)) (Chernoff 1952); 91 points of two sides each.
-    if flat.size * sum(terms).max() > math.log(2 * len(POINTS) * 1e10):
+    if flat.size * (below + above).max() > math.log(2 * len(POINTS) * 1e10):
         return "its numbers do not have the distribution of Gaussian numbers of this spread"
     if np.unique(np.abs(flat)).size < 0.99 * flat.size:
         return "some of its numbers come more than once"

@@ -152,8 +152,9 @@ def _shared(value: Any) -> bool:
 
 
 def _share(one: np.ndarray, other: np.ndarray) -> bool:
+    work: Any = 1000  # NumPy's type hints know only 0 and -1
     try:
-        return one is not other and np.may_share_memory(one, other) and np.shares_memory(one, other, max_work=1000)
+        return one is not other and np.may_share_memory(one, other) and np.shares_memory(one, other, max_work=work)
     except np.exceptions.TooHardError:
         return False
 
