@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minilora.lora import is_lora
 from minilora.machine.backend import Array, array_module, to_host
 from minilora.nn import Decoder, Module
 from minilora.optim import Adam
@@ -197,7 +196,7 @@ class ReducedBytes(NamedTuple):
 def reduced_bytes(model: Module) -> ReducedBytes:
     """The bytes of the gradients that are reduced, and what they would be if every weight of the base trained."""
     parameters = model.named_parameters()
-    base = [p for name, p in parameters.items() if not is_lora(name)]
+    base = [p for name, p in parameters.items() if name.endswith((".weight", ".bias"))]
     return ReducedBytes(sum(p.nbytes for p in parameters.values() if p.trainable), sum(p.nbytes for p in base))
 
 

@@ -32,6 +32,7 @@ from minilora.nn import (
     generator,
     normal,
     unwrapped,
+    whole_number,
 )
 
 Tree = TypeVar("Tree", bound=Module)  # the verbs return the model they were given
@@ -81,8 +82,7 @@ class LoraConfig:
         for name in ("rank_pattern", "alpha_pattern"):  # a copy: the caller's dictionary may change later
             object.__setattr__(self, name, _pattern(name, getattr(self, name)))
         for r in (self.r, *self.rank_pattern.values()):
-            if not isinstance(r, (int, np.integer)) or isinstance(r, bool) or r < 1:
-                raise ValueError(f"LoRA's rank r is {r!r}: give a whole number of at least 1")
+            whole_number("LoRA's rank r", r)
         for alpha in (self.lora_alpha, *self.alpha_pattern.values()):
             if not isinstance(alpha, Real) or not math.isfinite(alpha):
                 raise ValueError(f"lora_alpha is {alpha!r}: give a finite number, such as 2 * r")

@@ -573,13 +573,12 @@ def check_type(name: str, value: Any, kinds: Any, cure: str) -> None:
         raise ValueError(f"{name} is {value!r:.80}: {cure}")
 
 
-def whole_number(name: str, value: Any, least: int, most: int | None = None) -> int:
-    """The value.  ValueError if it is not a whole number within these bounds."""
-    if not isinstance(value, (int, np.integer)) or isinstance(value, bool):
-        raise ValueError(f"{name} is {value!r}: give a whole number of at least {least}")
-    if value < least or (most is not None and value > most):
-        bounds = f"at least {least}" if most is None else f"{least} to {most}"
-        raise ValueError(f"{name} is {value}: give a whole number, {bounds}")
+def whole_number(name: str, value: Any, least: int = 1, most: int | None = None) -> int:
+    """The setting's value.  ValueError if it is not a whole number within these bounds."""
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not whole or value < least or (most is not None and value > most):
+        bounds = f" of at least {least}" if most is None else f", {least} to {most}"
+        raise ValueError(f"{name} is {value!r}: give a whole number{bounds}")
     return int(value)
 
 
@@ -592,7 +591,7 @@ def check_config(config: Config, sizes: Iterable[str]) -> None:
     """ValueError unless the fields named are whole numbers of at least 1 and the dtype is one that models have."""
     kind = type(config).__name__
     for name in sizes:
-        whole_number(f"{kind}.{name}", getattr(config, name), 1)
+        whole_number(f"{kind}.{name}", getattr(config, name))
     if config.dtype not in ("float32", "float64"):
         raise ValueError(f'{kind}.dtype is {config.dtype!r}: use "float32", or "float64" for gradient checks')
 

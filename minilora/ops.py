@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from minilora.machine.backend import Array, array_module
+from minilora.machine.products import times_transposed
 
 # ---------------------------------------------------------------------------------------------- linear
 
@@ -25,7 +26,7 @@ from minilora.machine.backend import Array, array_module
 def linear(x: Array, W: Array, b: Array | None = None) -> Array:
     """y = x W^T + b.  x (..., k), W (d, k), b (d,) -> y (..., d)."""
     # One product over all rows at once: a (B, T, k) operand would be B small products.
-    y = x.reshape(-1, x.shape[-1]) @ W.T
+    y = times_transposed(x.reshape(-1, x.shape[-1]), W)
     if b is not None:
         y += b
     return y.reshape(*x.shape[:-1], W.shape[0])

@@ -88,7 +88,7 @@ def show_figure(figure: Figure, name: str) -> None:
     save_figure(figure, path)
     if committed:
         return
-    if "ipykernel" in sys.modules:
+    if any(kernel in sys.modules for kernel in ("ipykernel", "pyodide_kernel")):  # the second is a browser's
         from IPython.display import Image, display
 
         display(Image(filename=str(path)))

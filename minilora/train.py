@@ -37,6 +37,7 @@ from minilora.nn import (
     Rng,
     check_type,
     generator,
+    whole_number,
 )
 from minilora.optim import Adam, clip_grad_norm
 from minilora.text import Batch, Data, TextData
@@ -261,14 +262,13 @@ def fit(
 
 
 def check_counts(**counts: int | None) -> None:
-    """ValueError for a setting that is not a whole number of at least 1 (`steps` and `max_batches`: 0), nor None where
-    that has a meaning."""
+    """ValueError for a setting that is not a whole number of at least 1 (0 for `steps` and `max_batches`).  None is
+    allowed where it has a meaning."""
     for name, value in counts.items():
         least = 0 if name in ("steps", "max_batches") else 1
         if value is None and name in ("eval_batches", "max_batches", "patience"):
             continue
-        if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
-            raise ValueError(f"{name} is {value!r}: give a whole number of at least {least}")
+        whole_number(name, value, least)
 
 
 def batch_loss(model: Decoder, batch: Batch, workers: int = 1) -> float:

@@ -36,21 +36,20 @@ def test_cached_logits_are_the_uncached_ones(seed, dtype, chunks):
         assert (np.abs(logits - expected.value) <= 2 * expected.error).all()
 
 
-def test_a_cache_may_have_less_room_than_the_model_and_refuses_more():
+@pytest.mark.parametrize(
+    ("room", "message"),
+    [
+        (3, "room for 3 rows, not for 4: ask new_past for more tokens"),
+        (5, "6 tokens do not fit: give 1 to 5, the model's max_tokens"),
+    ],
+)
+def test_a_cache_has_the_room_that_was_asked_for_and_refuses_more(room, message):
     model = gpt()
-    past = model.new_past(1, 3)
-    assert past.layers[0].keys.shape[2] == 3
-    logits, _ = model.forward(np.zeros((1, 3), int), past=past)
-    np.testing.assert_array_equal(logits, model(np.zeros((1, 3), int)))
-    with pytest.raises(ValueError, match="room for 3 rows, not for 4: ask new_past for more tokens"):
-        model.forward(np.zeros((1, 1), int), past=past)
-
-
-def test_a_cache_that_is_full_is_refused():
-    model = gpt()
-    past = model.new_past(1)
-    model.forward(np.zeros((1, 5), int), past=past)
-    with pytest.raises(ValueError, match="6 tokens do not fit: give 1 to 5, the model's max_tokens"):
+    past = model.new_past(1, room)
+    assert past.layers[0].keys.shape[2] == room
+    logits, _ = model.forward(np.zeros((1, room), int), past=past)
+    np.testing.assert_array_equal(logits, model(np.zeros((1, room), int)))
+    with pytest.raises(ValueError, match=message):
         model.forward(np.zeros((1, 1), int), past=past)
 
 
@@ -161,11 +160,8 @@ def favouring(token: int) -> GPT:
     return model
 
 
-def test_a_text_ends_with_the_stop_token():
+def test_a_text_ends_with_the_stop_token_but_one_in_the_prompt_does_not_count():
     np.testing.assert_array_equal(generate(favouring(4), PROMPT, temperature=0, stop=4), [1, 2, 4])
-
-
-def test_a_stop_token_in_the_prompt_does_not_count():
     assert len(generate(favouring(4), PROMPT, temperature=0, stop=1)) == TINY.block_size
 
 
@@ -243,7 +239,7 @@ def test_equal_prompts_in_a_list_get_texts_of_their_own():
         ([1], {"temperature": math.nan}, "finite number of at least 0"),
         ([1], {"temperature": math.inf}, "finite number of at least 0"),
         ([1], {"temperature": "hot"}, "finite number of at least 0"),
-        ([1], {"top_k": 0}, "top_k is 0: give a whole number, at least 1"),
+        ([1], {"top_k": 0}, "top_k is 0: give a whole number of at least 1"),
         ([1], {"top_k": 2.0}, "top_k is 2.0: give a whole number"),
         ([1], {"top_p": 0}, "above 0 and up to 1"),
         ([1], {"top_p": 1.1}, "above 0 and up to 1"),

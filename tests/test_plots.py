@@ -61,10 +61,7 @@ def test_text_is_white_on_dark_cells_and_black_on_light_ones():
     assert [text.get_position() for text in axes.texts] == [(0, 0), (1, 0), (0, 1)]
 
 
-def test_without_matplotlib_the_error_says_how_to_get_it(monkeypatch):
-    for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
+def test_without_matplotlib_the_error_says_how_to_get_it(no_matplotlib):
     with pytest.raises(ImportError, match="pip install"):
         plots.subplots()
 

@@ -36,16 +36,10 @@ def test_half_a_character_is_a_replacement_character():
 # --------------------------------------------------------------------------------------------- corpora
 
 
-def test_the_documentation_is_english_and_always_the_same():
-    docs = python_docs()
-    assert len(docs) > 100_000 and docs == python_docs()
-    assert docs.count(" the ") > 1000
-
-
-def test_the_source_is_code_and_always_the_same():
-    source = python_source()
-    assert len(source) > 100_000 and source == python_source()
-    assert source.count("\ndef ") > 100
+@pytest.mark.parametrize(("corpus", "mark", "least"), [(python_docs, " the ", 1000), (python_source, "\ndef ", 100)])
+def test_the_documentation_is_english_the_source_is_code_and_both_are_always_the_same(corpus, mark, least):
+    text = corpus()
+    assert len(text) > 100_000 and text == corpus() and text.count(mark) > least
 
 
 @pytest.mark.parametrize("max_bytes", [50_000, 200_000])

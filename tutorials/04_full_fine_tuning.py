@@ -123,11 +123,11 @@ for spectra, noise_spectra in zip(sigma, noise, strict=True):
         assert rank_for_energy(spectra[name]) < rank_for_energy(noise_spectra[name]), name
 
 # %% [markdown]
-# Two things hold in every matrix and on every seed (asserted): the first directions hold more energy than those of
-# noise do, and fewer directions hold nearly all of it. The update is small next to the weight. But, contrary to what
-# the paper's idea might suggest, this $\Delta W$ does *not* have low rank; far from it. Adam is part of the reason: it
-# moves every entry by about the same amount, even where the gradient is almost nothing (lesson 3). That part of
-# $\Delta W$ is noise by construction.
+# Two things hold in every matrix and on every seed (asserted): the first 4 directions hold a larger share of the energy
+# than those of noise do, and it takes fewer directions to hold 90 % of it. But fewer is not few: 90 % still takes
+# between a fifth and a half of all directions, so this $\Delta W$ does *not* have low rank, whatever the paper's idea
+# might suggest. Adam is part of the reason: it moves every entry by about the same amount, even where the gradient is
+# almost nothing (lesson 3). That part of $\Delta W$ is noise by construction.
 #
 # ## 4. Which part of it does the work?
 # **Question.** Energy is not usefulness. Is the low-rank part of $\Delta W$ the part that lowers the loss?
@@ -166,8 +166,8 @@ for i, r in enumerate(RANKS):
 print(f" noise{with_noise.mean():9.3f} ± {with_noise.std(ddof=1):.3f}{((base_loss - with_noise) / gain).mean():19.0%}")
 
 # %% [markdown]
-# On every seed, we assert three things: rank 4 keeps a larger share of the gain than of the energy; more rank does not
-# hurt much; and noise of the same energy gains nothing.
+# On every seed, we assert three things: rank 4 keeps a larger share of the gain than of the energy; rank 16 keeps most
+# of the gain; and noise of the same energy gains next to nothing.
 
 # %%
 for i in range(len(SEEDS)):
@@ -177,7 +177,7 @@ for i in range(len(SEEDS)):
     assert part > energy
 assert (with_noise > by_rank[:, -1]).all()
 assert (with_noise > base_loss - 0.1 * gain).all()
-assert (by_rank[:, RANKS.index(16)] < base_loss).all()
+assert (kept_gain[:, RANKS.index(16)] > 0.5).all()
 
 # %% [markdown]
 # So the useful part of an update is concentrated in a few directions. Aghajanyan et al. (2020) found that large models

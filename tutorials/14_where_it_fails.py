@@ -265,9 +265,8 @@ assert sizes[RATES[0]] < 1 < sizes[RATES[-1]]
 assert sizes[RATES[-1]] / sizes[RATES[0]] < reach[RATES[-1]] / reach[RATES[0]]
 
 # %% [markdown]
-# The formula tells you how far Adam *can* go, not how far it goes: steps in opposite directions cancel. As an estimate
-# of the growth from one rate to the next it is poor, as the printed factors show. The point is that the update outgrows
-# the weight.
+# The formula tells you how far Adam *can* go, not how far it goes: steps in opposite directions cancel, so the update
+# may grow by a third of the formula's factor, or by nearly all of it. What matters is that it outgrows the weight.
 #
 # There is no overflow, no NaN and no error: LayerNorm and softmax keep every number finite. A run at such a rate simply
 # ends with a model that is worse than the untrained one. With LoRA, you can go back to the untrained one at once: $W_0$
@@ -350,7 +349,7 @@ ml.merge(model)
 print("merged twice:   ", refused(ml.merge, model))
 print("trained merged: ", refused(ml.loss_and_grads, model, batch.tokens, batch.targets))
 print("saved merged:   ", refused(ml.save_model, model, "merged.npz"))
-ml.unmerge(model)
+_ = ml.unmerge(model)
 
 # %% [markdown]
 # ## What to try next

@@ -32,7 +32,8 @@ def weighted_sum(adapters: Sequence[Adapter], weights: Sequence[float]) -> Adapt
 
     Exact except for one product: its factors are the adapters' own, with B times weights[i] * scaling, which rounds
     unless that is a power of two. The rank of a layer is the sum of the adapters' ranks there.
-    ValueError if the adapters are for different bases, if one trained biases, or if there is not one weight for each.
+    ValueError if the adapters are for different bases, if one trained biases or is no plain LoRA, or if there is not
+    one weight for each.
     """
     given: dict[str, Any] = {"adapters": adapters, "weights": weights}
     for name, values in given.items():
@@ -49,7 +50,7 @@ def weighted_sum(adapters: Sequence[Adapter], weights: Sequence[float]) -> Adapt
         raise ValueError(f"the weights {weights} must be finite numbers")
     first = adapters[0]
     for adapter in adapters:
-        _check_bias(adapter)
+        _check_plain(adapter)
         if (adapter.config, adapter.base_sha256) != (first.config, first.base_sha256):
             raise ValueError("the adapters were trained on different bases: sum adapters of one base only")
     parts: dict[str, list[Factors]] = {}
@@ -78,11 +79,11 @@ def compress(adapter: Adapter, r: int) -> tuple[Adapter, dict[str, Compression]]
 
     The error is the tail of the spectrum, sqrt(sigma_{r+1}^2 + sigma_{r+2}^2 + ...): no update of rank r is closer,
     and nothing is lost where the rank was at most r. Computed in float64.
-    ValueError if r is less than 1, or the adapter trained biases.
+    ValueError if r is less than 1, or the adapter trained biases or is no plain LoRA.
     """
     check_type("the adapter", adapter, Adapter, "give one, as files.read_adapter or bank.adapter give it")
     whole_number("r", r, 1)
-    _check_bias(adapter)
+    _check_plain(adapter)
     factors: dict[str, Factors] = {}
     lost: dict[str, Compression] = {}
     for path in adapter.paths:
@@ -110,7 +111,12 @@ def _norm(sigma: Array) -> float:
     return math.sqrt(float((sigma * sigma).sum()))
 
 
-def _check_bias(adapter: Adapter) -> None:
+def _check_plain(adapter: Adapter) -> None:
+    if type(adapter.lora) is not LoraConfig:
+        raise ValueError(
+            f"the adapter is of the variant {adapter.lora.variant!r}, whose A and B are not its update: use what "
+            "files.adapter.plain_adapter(model) makes of it"
+        )
     if adapter.lora.bias != "none":
         raise ValueError(
             f"the adapter trained biases too (bias={adapter.lora.bias!r}), which are not part of a low-rank update: "

@@ -29,13 +29,12 @@ from minilora.cli.arguments import (
     words,
 )
 from minilora.cli.files import check_out, load_base, write_merged, wrote
-from minilora.cli.language_models import add_examples, train_on_examples
+from minilora.cli.language_models import add_examples, curve, fit, train_on_examples
 from minilora.demo import QUICK, Size, demo
 from minilora.files.container import read_file
 from minilora.files.header import config_of
 from minilora.files.model import BASE_PATH
 from minilora.machine import processes
-from minilora.methods import loraplus
 from minilora.pretrain import pretrain
 from minilora.text import read_text, split
 
@@ -124,7 +123,7 @@ def run_train(a: argparse.Namespace) -> None:
     try:
         with contextlib.redirect_stdout(sys.stdout if comm.rank == 0 else io.StringIO()):
             train(a, comm)
-    except Exception as error:  # abort them all: the other processes would wait for this one for ever
+    except Exception as error:  # abort them all: the other processes would wait for this one forever
         print(f"minilora: error: process {comm.rank}: {one_line(error)}", file=sys.stderr, flush=True)
         comm.Abort(2)
 
@@ -142,34 +141,17 @@ def train(a: argparse.Namespace, comm: processes.Comm | None = None) -> None:
         )
     if a.block_size > model.max_tokens:
         raise ValueError(f"--block-size {a.block_size} is more than the base's {model.max_tokens}")
-    steps, lr = 300 if a.steps is None else a.steps, 1e-2 if a.lr is None else a.lr
+    a.steps, a.lr, a.batch_size = a.steps or 300, a.lr or 1e-2, a.batch_size or 16
     training, held_out = (ml.TextData(part, a.block_size) for part in split(tokens))
     ml.add_lora(model, lora_config(a), a.seed)
     print(ml.trainable_report(model), flush=True)
     if comm is not None:
         print(reduced_bytes_line(model, comm.size), flush=True)
-
-    def schedule(step: int) -> float:
-        return ml.warmup_cosine(step, steps, lr, warmup=steps // 30)
-
-    run = ml.fit(
-        model,
-        training,
-        steps=steps,
-        lr=schedule,
-        batch_size=16 if a.batch_size is None else a.batch_size,
-        validation=held_out,
-        eval_every=max(1, steps // 5),
-        seed=a.seed,
-        workers=a.workers,
-        comm=comm,
-        lr_factor=loraplus(model, a.lora_plus) if a.lora_plus else None,
-    )
+    run = fit(model, training, held_out, a, looks=5, comm=comm)
     if comm is not None and comm.rank:
         return
     ml.save_adapter(model, a.out)
-    curve = ", ".join(f"{loss:.3f} at {step}" for step, loss in run.val_losses)
-    print(f"held-out loss, nats per {tokenizer.unit}: {curve}")
+    print(f"held-out loss, nats per {tokenizer.unit}: {curve(run)}")
     print(wrote(a.out))
 
 

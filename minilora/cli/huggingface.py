@@ -13,34 +13,21 @@ from minilora.cli.files import check_out, check_out_folder, load_base, write_fol
 def add_commands(commands: Commands) -> None:
     """Add `export` and `import` to the command line's subparsers."""
     export = add_group(commands, "export", "write files for Hugging Face's transformers and PEFT", "FORMAT")
-    p = add_command(
-        export,
-        run_export_gpt2,
-        "write a base as a GPT-2 folder (config.json, model.safetensors) that transformers loads",
-        "minilora export gpt2 --out base-gpt2",
-        name="gpt2",
-    )
+    help = "write a base as a GPT-2 folder (config.json, model.safetensors) that transformers loads"
+    p = add_command(export, run_export_gpt2, help, "minilora export gpt2 --out base-gpt2", "gpt2")
     add_base(p)
     add_out(p, "a new folder", "FOLDER")
-    p = add_command(
-        export,
-        run_export_peft,
-        "write a LoRA as an adapter folder that peft.PeftModel.from_pretrained loads on the same base",
-        "minilora export peft --base gpt2 --adapter a.npz --out a-peft",
-        name="peft",
-    )
+    help = "write a LoRA as an adapter folder that peft.PeftModel.from_pretrained loads on the same base"
+    example = "minilora export peft --base gpt2 --adapter a.npz --out a-peft"
+    p = add_command(export, run_export_peft, help, example, "peft")
     add_base(p)
     add_adapter(p)
     add_out(p, "a new folder", "FOLDER")
 
     import_ = add_group(commands, "import", "read files that Hugging Face's PEFT writes", "FORMAT")
-    p = add_command(
-        import_,
-        run_import_peft,
-        "turn a PEFT adapter folder into a LoRA file for `minilora generate`",
-        "minilora import peft --base gpt2 --adapter a-peft --out a.npz",
-        name="peft",
-    )
+    help = "turn a PEFT adapter folder into a LoRA file for `minilora generate`"
+    example = "minilora import peft --base gpt2 --adapter a-peft --out a.npz"
+    p = add_command(import_, run_import_peft, help, example, "peft")
     add_base(p)
     p.add_argument("--adapter", type=Path, required=True, metavar="FOLDER", help="the folder that PEFT saved")
     add_out(p, "the LoRA, NAME.npz")

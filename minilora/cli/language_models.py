@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,13 +31,12 @@ from minilora.cli.arguments import (
 from minilora.cli.files import check_out, load_base, wrote
 from minilora.files.header import quantization
 from minilora.machine.pieces import pieces_for
+from minilora.machine.processes import Comm
 from minilora.machine.progress import format_seconds
 from minilora.methods import loraplus
 from minilora.nn import Decoder, cache_bytes
 from minilora.tasks.jsonl import Encoded, encode_records, read_jsonl
-from minilora.text import RowData
-
-BATCH, LEARNING_RATE = 8, 1e-3  # of `train` on examples, where no others are given
+from minilora.text import Data, RowData
 
 
 def add_commands(commands: Commands) -> None:
@@ -50,10 +50,10 @@ def add_commands(commands: Commands) -> None:
     add_base(p)
     add_quantized(p)
     add_adapter(p, required=False)
-    p.add_argument(
-        "--system", type=utf8, metavar="TEXT", help="who it is to be (default: as the model's own template says)"
-    )
-    p.add_argument("--tokens", type=positive_int, default=512, metavar="N", help="in an answer, at most (default: 512)")
+    help = "the system message: who the model should be (default: the one in its template)"
+    p.add_argument("--system", type=utf8, metavar="TEXT", help=help)
+    help = "write at most this many tokens in an answer (default: 512)"
+    p.add_argument("--tokens", type=positive_int, default=512, metavar="N", help=help)
     p.add_argument("--temperature", type=float, default=0.7, help="0 takes the likeliest token (default: 0.7)")
     p.add_argument("--top-k", type=positive_int, default=40, help="sample from the K likeliest tokens (default: 40)")
     p.add_argument("--seed", type=seed, default=0, help="same seed, same answers (default: 0)")
@@ -65,7 +65,7 @@ def add_commands(commands: Commands) -> None:
         "minilora data e2e --examples 500 --out e2e.jsonl",
     )
     p.add_argument("task", choices=[name for name in tasks.TASKS if name != "code"], help="the task")
-    p.add_argument("--examples", type=positive_int, default=500, metavar="N", help="at most (default: 500)")
+    p.add_argument("--examples", type=positive_int, default=500, metavar="N", help="at most this many (default: 500)")
     p.add_argument("--folder", type=Path, metavar="FOLDER", help="e2e only: the folder of the E2E csv files")
     p.add_argument("--seed", type=seed, default=0, help="same seed, same examples (default: 0)")
     add_out(p, "the examples, NAME.jsonl")
@@ -119,7 +119,7 @@ def _fetched() -> Path:
 
 
 def _lines() -> Iterator[str]:
-    """What the user types, line by line, until there is no more."""
+    """What the user types, line by line, until the input ends."""
     while True:
         try:
             yield input("> " if sys.stdin.isatty() else "").strip()
@@ -153,33 +153,44 @@ def train_on_examples(a: argparse.Namespace) -> None:
     training = encode_records([records[i] for i in order[held_out:]], tokenizer, most)
     validation = encode_records([records[i] for i in order[:held_out]], tokenizer, most).data if held_out else None
     ml.add_lora(model, lora_config(a), a.seed)
-    batch_size = BATCH if a.batch_size is None else a.batch_size
-    steps = -(-len(training.data) // batch_size) if a.steps is None else a.steps  # once through the examples
-    lr = LEARNING_RATE if a.lr is None else a.lr
-    print_plan(model, training, validation, steps, batch_size, a.workers)
+    a.lr, a.batch_size = a.lr or 1e-3, a.batch_size or 8
+    a.steps = a.steps or -(-len(training.data) // a.batch_size)  # once through the examples
+    print_plan(model, training, validation, a.steps, a.batch_size, a.workers)
     with saving_even_if_stopped(model, a.out):
-        run = ml.fit(
-            model,
-            training.data,
-            steps=steps,
-            lr=lambda step: ml.warmup_cosine(step, steps, lr, warmup=steps // 30),
-            batch_size=batch_size,
-            validation=validation,
-            eval_every=max(1, steps // 2),
-            seed=a.seed,
-            workers=a.workers,
-            lr_factor=loraplus(model, a.lora_plus) if a.lora_plus else None,
-        )
-    curve = ", ".join(f"{loss:.3f} at {step}" for step, loss in run.val_losses)
-    print(f"held-out loss, nats per {tokenizer.unit} of an answer: {curve}" if curve else "nothing was held out")
+        run = fit(model, training.data, validation, a, looks=2)
+    held_out_loss = f"held-out loss, nats per {tokenizer.unit} of an answer: {curve(run)}"
+    print(held_out_loss if run.val_losses else "nothing was held out")
     print(f"took {format_seconds(run.seconds)}{peak_memory()}")
     print(wrote(a.out))
+
+
+def fit(
+    model: Decoder, data: Data, validation: Data | None, a: argparse.Namespace, looks: int, comm: Comm | None = None
+) -> ml.FitResult:
+    """Train for `--steps` steps, with warm-up and a cosine; take the validation loss about `looks` times on the way."""
+    return ml.fit(
+        model,
+        data,
+        steps=a.steps,
+        lr=partial(ml.warmup_cosine, steps=a.steps, lr=a.lr, warmup=a.steps // 30),
+        batch_size=a.batch_size,
+        validation=validation,
+        eval_every=max(1, a.steps // looks),
+        seed=a.seed,
+        workers=a.workers,
+        comm=comm,
+        lr_factor=loraplus(model, a.lora_plus) if a.lora_plus else None,
+    )
+
+
+def curve(run: ml.FitResult) -> str:
+    return ", ".join(f"{loss:.3f} at {step}" for step, loss in run.val_losses)
 
 
 def print_plan(
     model: Decoder, training: Encoded, validation: RowData | None, steps: int, batch_size: int, workers: int
 ) -> None:
-    """What is about to happen: parameters, memory, tokens, and minutes, by the time of one step that is thrown away."""
+    """Print what is about to happen: parameters, memory, tokens, and the minutes, estimated from one discarded step."""
     data = training.data
     weights, trained = sum(p.nbytes for p in model.parameters), sum(p.nbytes for p in model.parameters if p.trainable)
     kind = quantization(model) or model.dtype

@@ -72,8 +72,8 @@ class Unfailing(io.RawIOBase):
 
 
 def prepared(stream: TextIO | None, may_fail: bool = False) -> TextIO:
-    """A standard stream that was closed (`>&-`) leads nowhere, and one with a small character set prints "?" for what
-    it lacks. If it `may_fail`, nobody learns of it."""
+    """The stream to write to: for one that was closed (`>&-`), the null device; one with a small character set prints
+    "?" for a character outside it. With `may_fail`, errors in writing are ignored."""
     if stream is None:
         return open(os.devnull, "w")
     if isinstance(stream, io.TextIOWrapper):

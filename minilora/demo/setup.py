@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from typing import Any
 
 from minilora.lora import LoraConfig, add_lora
 from minilora.text import Batch, ByteTokenizer, TextData, python_source, split
@@ -51,6 +52,12 @@ class Setup:
     workers: int
     progress: bool
 
+    @property
+    def how(self) -> dict[str, Any]:
+        """The options that all runs of `fit` share."""
+        size = {"batch_size": self.size.batch_size, "seed": self.seed}
+        return {**size, "workers": self.workers, "progress": self.progress}
+
 
 def python_setup(size: Size, seed: int, workers: int, progress: bool) -> Setup:
     """`python_source()`, its last tenth held out."""
@@ -76,17 +83,7 @@ class ShortRun:
 
 def short_run(model: GPT, setup: Setup, lr: float, label: str) -> ShortRun:
     """Train the model's trainable parameters for `short_steps`, then validate."""
-    run = fit(
-        model,
-        setup.train,
-        steps=setup.size.short_steps,
-        lr=lr,
-        batch_size=setup.size.batch_size,
-        seed=setup.seed,
-        workers=setup.workers,
-        progress=setup.progress,
-        label=label,
-    )
+    run = fit(model, setup.train, steps=setup.size.short_steps, lr=lr, label=label, **setup.how)
     return ShortRun(run.losses, evaluate(model, setup.validation, workers=setup.workers))
 
 

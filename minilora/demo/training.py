@@ -40,13 +40,10 @@ def training(base: GPT, setup: Setup) -> Training:
         setup.train,
         steps=steps,
         lr=schedule,
-        batch_size=setup.size.batch_size,
         validation=setup.validation,
         eval_every=-(-steps // 6),
-        seed=setup.seed,
-        workers=setup.workers,
-        progress=setup.progress,
         label=f"LoRA r={RANK}",
+        **setup.how,
     )
     text_before, text_after = sample(base, setup), sample(model, setup)
     return Training(trainable_report(model), lora_bytes, full_bytes, run, text_before, text_after, model)

@@ -20,7 +20,6 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -33,6 +32,7 @@ from minilora.hf.safetensors_folder import StoredTensor, extra, read_json, store
 from minilora.hf.tokenizer import TOKENIZER_FILES, BPETokenizer, check_fits, gguf_tokenizer, load_tokenizer
 from minilora.llama import Llama, LlamaConfig, rotary_frequencies, shapes
 from minilora.lora import LoraError, lora_layers
+from minilora.machine.products import one_block
 from minilora.quantized import BlockWeight, QuantizedEmbedding, QuantizedParameter, quantize_nf4
 
 HF_NAMES = {
@@ -168,7 +168,10 @@ def load_llama(
         config = _decided_by_tensors(found)
         _check_weights(config, found, path)
         model = Llama(config, seed=None)
-        read = partial(_read_into, model, found, path, quantized)
+        weights = {name: found.weights[found.rename(name)] for name in shapes(config)}
+        floats = {n: w.shape for n, w in weights.items() if not _stays_quantized(n, w, quantized)}
+        block = one_block(floats, dtype)
+        read = _Reader(model, dict(model.named_modules()), block, found, path, quantized).read
         if quantized == "nf4":
             made_from = content_hash(shapes(config), read)
             for parameter in model.named_parameters().values():
@@ -183,27 +186,45 @@ def load_llama(
     return model, found.tokenizer
 
 
-def _read_into(model: Llama, found: Found, path: Path, quantized: str | None, name: str) -> np.ndarray:
-    """Read one weight into the model, as floats or not; returns it as floats."""
-    weight, dtype = found.weights[found.rename(name)], model.dtype
-    layer: Any = model.get_submodule(name.rpartition(".")[0])
-    is_projection, is_table = name.endswith("_proj.weight"), name == "wte.weight"
-    kept = quantized == "stored" and (is_projection or is_table)
-    if kept and isinstance(weight, GgufWeight) and weight.tensor.kind != "F32":
-        blocks = weight.stored()
-        layer.weight = QuantizedParameter(blocks, dtype)
-        if is_table:
-            model.wte = QuantizedEmbedding(layer.weight)
-        array = np.stack([blocks.records[scale].astype(np.float32) for scale in blocks.scales])
-    else:
-        array = np.ascontiguousarray(weight.read(), dtype)
-        if quantized == "nf4" and is_projection:
+class _Reader(NamedTuple):
+    """Reads weights one by one into the layers of a model; those that will be floats, into one block of memory."""
+
+    model: Llama
+    layers: dict[str, Any]  # path -> layer
+    floats: dict[str, np.ndarray]  # name -> where its floats go
+    found: Found
+    path: Path
+    quantized: str | None
+
+    def read(self, name: str) -> np.ndarray:
+        """Read one weight into the model, as floats or not; returns it as floats."""
+        weight, dtype = self.found.weights[self.found.rename(name)], self.model.dtype
+        path, _, last = name.rpartition(".")
+        layer = self.layers[path]
+        if name in self.floats:
+            array = self.floats[name]
+            array[...] = weight.read()
+            getattr(layer, last).data = array
+        elif self.quantized == "nf4":
+            array = np.ascontiguousarray(weight.read(), dtype)
             layer.weight = QuantizedParameter(quantize_nf4(array), dtype)
         else:
-            getattr(layer, name.rpartition(".")[2]).data = array
-    if not (np.isfinite(array.min()) and np.isfinite(array.max())):
-        raise CheckpointError(f"{path}: {found.rename(name)} holds NaN or infinity: fetch it again")
-    return array
+            assert isinstance(weight, GgufWeight)
+            blocks = weight.stored()
+            layer.weight = QuantizedParameter(blocks, dtype)
+            if name == "wte.weight":
+                self.model.wte = QuantizedEmbedding(layer.weight)
+            array = np.stack([blocks.records[scale].astype(np.float32) for scale in blocks.scales])
+        if not (np.isfinite(array.min()) and np.isfinite(array.max())):
+            raise CheckpointError(f"{self.path}: {self.found.rename(name)} holds NaN or infinity: fetch it again")
+        return array
+
+
+def _stays_quantized(name: str, weight: Weight, quantized: str | None) -> bool:
+    if name.endswith("_proj.weight") and quantized == "nf4":
+        return True
+    stored = isinstance(weight, GgufWeight) and weight.tensor.kind != "F32"
+    return quantized == "stored" and stored and (name.endswith("_proj.weight") or name == "wte.weight")
 
 
 @contextmanager

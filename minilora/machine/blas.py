@@ -43,25 +43,26 @@ _blas_threads, _switch_interval = Setting(), Setting()
 
 
 @functools.cache
-def blas_thread_controls() -> tuple[Callable[[], int], Callable[[int], object]] | None:
-    """NumPy's own OpenBLAS as `(get_num_threads, set_num_threads)`; None where NumPy uses another library.
+def openblas(function: str) -> Any:
+    """A function of NumPy's own OpenBLAS by its name without prefix; None where NumPy uses another library.
 
-    NumPy has no call for it. Its wheels link OpenBLAS with the prefix `scipy_`, other builds without; a suffix marks
-    64-bit integers. The symbol is looked up through the extension module that links the library.
+    NumPy's wheels link OpenBLAS with the prefix `scipy_`, other builds without; a suffix marks 64-bit integers. The
+    symbol is looked up through the extension module that links the library.
     """
     try:
         core = sys.modules.get("numpy._core._multiarray_umath") or sys.modules["numpy.core._multiarray_umath"]
         library = ctypes.CDLL(core.__file__)
     except (KeyError, OSError):
         return None
-    for prefix in ("scipy_openblas", "openblas"):
-        for suffix in ("64_", ""):
-            try:
-                get = getattr(library, f"{prefix}_get_num_threads{suffix}")
-                return get, getattr(library, f"{prefix}_set_num_threads{suffix}")
-            except AttributeError:
-                continue
-    return None
+    names = [f"{prefix}_{function}{suffix}" for prefix in ("scipy_openblas", "openblas") for suffix in ("64_", "")]
+    return next((getattr(library, name) for name in names if hasattr(library, name)), None)
+
+
+def blas_thread_controls() -> tuple[Callable[[], int], Callable[[int], object]] | None:
+    """NumPy's own OpenBLAS as `(get_num_threads, set_num_threads)`, for which NumPy has no call; None where it uses
+    another library."""
+    get, set_ = openblas("get_num_threads"), openblas("set_num_threads")
+    return None if get is None or set_ is None else (get, set_)
 
 
 def single_threaded_blas() -> AbstractContextManager[None]:

@@ -13,14 +13,14 @@ from __future__ import annotations
 import csv
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from minilora.tasks.baselines import copy_prompt, of_another
 from minilora.tasks.metrics import bleu, cider, nist, rouge_l, tokenize
-from minilora.tasks.task import MAX_BYTES, PROMPT_END, Example, Scores, Task
+from minilora.tasks.task import MAX_BYTES, PROMPT_END, SPLITS, Example, Scores, Task, disjoint
 
 Meaning = dict[str, str]  # slot -> value
 
@@ -46,7 +46,7 @@ def load(seed: int, train: int, valid: int, test: int, folder: str | Path | None
     pairs = [_example(mr, [ref]) for mr, refs in meanings[0] for ref in refs]
     splits = [pairs, *([_example(mr, refs) for mr, refs in part] for part in meanings[1:])]
     kept = []
-    for name, wanted, split in zip(("train", "valid", "test"), (train, valid, test), splits, strict=True):
+    for name, wanted, split in zip(SPLITS, (train, valid, test), splits, strict=True):
         fitting = [example for example in split if len(example) <= MAX_BYTES]
         if not fitting:
             raise ValueError(f"{folder}: no {name} example fits into {MAX_BYTES} bytes")
@@ -54,9 +54,7 @@ def load(seed: int, train: int, valid: int, test: int, folder: str | Path | None
     values = _values(example.meta["meaning"] for split in kept for example in split)
     return Task(
         "e2e",
-        train=kept[0],
-        valid=kept[1],
-        test=kept[2],
+        **dict(zip(SPLITS, kept, strict=True)),
         metrics=("bleu", "nist", "rouge_l", "cider", "slot_error"),
         scorer=lambda examples, answers: score(examples, answers, values),
         guesses={"chance": of_another, "copy": copy_prompt, "first reference": _first_reference},
@@ -106,10 +104,8 @@ def _read(path: Path) -> list[tuple[str, list[str]]]:
 def _invented(seed: int, train: int, valid: int, test: int) -> list[list[tuple[str, list[str]]]]:
     rng = np.random.default_rng([seed, 1])
     names = [f"The {first} {second}" for first in FIRST.split() for second in SECOND.split()]
-    names = [names[i] for i in rng.permutation(len(names))]
-    cut, wanted = len(names) // 5, (-(-train // len(PLANS)), valid, test)
-    pools = (names[2 * cut :], names[:cut], names[cut : 2 * cut])
-    return [_describe(rng, pool, count) for pool, count in zip(pools, wanted, strict=True)]
+    wanted = (-(-train // len(PLANS)), valid, test)
+    return [_describe(rng, pool, count) for pool, count in zip(disjoint(rng, names), wanted, strict=True)]
 
 
 def _describe(rng: np.random.Generator, names: list[str], count: int) -> list[tuple[str, list[str]]]:
@@ -121,7 +117,7 @@ def _describe(rng: np.random.Generator, names: list[str], count: int) -> list[tu
         chosen = set(rng.choice(list(offered), size=rng.integers(2, 5), replace=False))
         meaning = {"name": name} | {slot: value for slot, value in offered.items() if slot in chosen}
         mr = ", ".join(f"{slot}[{value}]" for slot, value in meaning.items())
-        found[mr] = [PLANS[i](meaning) for i in rng.permutation(len(PLANS))]
+        found[mr] = [_described(meaning, PLANS[i]) for i in rng.permutation(len(PLANS))]
     return list(found.items())
 
 
@@ -135,36 +131,28 @@ def _place(meaning: Meaning) -> str:
     return " ".join(([f"in the {area}"] if area else []) + ([f"near {near}"] if near else []))
 
 
-def _extras(meaning: Meaning, rating: str, yes: str, no: str) -> str:
-    """The sentences on the rating and on families."""
-    family = {"yes": yes, "no": no}.get(meaning.get("family", ""))
-    said = ([rating.format(meaning["rating"])] if "rating" in meaning else []) + ([family] if family else [])
-    return "".join(f" {sentence}." for sentence in said)
+PLANS = (  # a sentence that names the restaurant, and the ones on its rating and on families: yes and no
+    ("{name} is {kind} {place}.", "It is rated {}.", "It is good for families.", "It is not for families."),
+    (
+        "There is {kind} called {name} {place}.",
+        "Its rating is {}.",
+        "Children are welcome.",
+        "Children are not welcome.",
+    ),
+    ("{place}, you find {name}, {kind}.", "Guests rate it {}.", "Families like it.", "It is for adults only."),
+    ("{kind} {place} is {name}.", "It scores {}.", "It is family friendly.", "It is not family friendly."),
+)
 
 
-def _name_first(m: Meaning) -> str:
-    extras = _extras(m, "It is rated {}", "It is good for families", "It is not for families")
-    return f"{m['name']} is {_kind(m)} {_place(m)}".rstrip() + "." + extras
+def _described(meaning: Meaning, plan: tuple[str, str, str, str]) -> str:
+    opening, rating, yes, no = plan
+    opening = opening.format(name=meaning["name"], kind=_kind(meaning), place=_place(meaning))
+    opening = opening.removeprefix(", ").replace("  ", " ").replace(" .", ".")  # where there is no place
+    said = [opening[0].upper() + opening[1:]]
+    said += [rating.format(meaning["rating"])] if "rating" in meaning else []
+    said += [{"yes": yes, "no": no}[meaning["family"]]] if "family" in meaning else []
+    return " ".join(said)
 
-
-def _there_is(m: Meaning) -> str:
-    extras = _extras(m, "Its rating is {}", "Children are welcome", "Children are not welcome")
-    return f"There is {_kind(m)} called {m['name']} {_place(m)}".rstrip() + "." + extras
-
-
-def _place_first(m: Meaning) -> str:
-    place = _place(m)
-    extras = _extras(m, "Guests rate it {}", "Families like it", "It is for adults only")
-    return (f"{place[0].upper()}{place[1:]}, you find" if place else "You find") + f" {m['name']}, {_kind(m)}.{extras}"
-
-
-def _kind_first(m: Meaning) -> str:
-    kind = _kind(m)
-    extras = _extras(m, "It scores {}", "It is family friendly", "It is not family friendly")
-    return f"{kind[0].upper()}{kind[1:]} {_place(m)}".rstrip() + f" is {m['name']}.{extras}"
-
-
-PLANS: tuple[Callable[[Meaning], str], ...] = (_name_first, _there_is, _place_first, _kind_first)
 
 # --------------------------------------------------------------------------------------------- the scores
 

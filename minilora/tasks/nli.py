@@ -13,11 +13,12 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
 from minilora.tasks.baselines import majority
-from minilora.tasks.task import PROMPT_END, Example, Scores, Task, pick
+from minilora.tasks.task import PROMPT_END, SPLITS, Example, Scores, Task, pick
 
 LABELS = {"entailment": "yes", "neutral": "maybe", "contradiction": "no"}
 KINDS = {"animal": ("dog", "cat", "horse"), "adult": ("man", "woman", "farmer"), "child": ("boy", "girl", "pupil")}
@@ -36,16 +37,14 @@ def load(seed: int, train: int, valid: int, test: int) -> Task:
     splits = [_split(rng, count, seen) for count in (train, valid, test)]
     return Task(
         "nli",
-        train=splits[0],
-        valid=splits[1],
-        test=splits[2],
+        **dict(zip(SPLITS, splits, strict=True)),
         metrics=("accuracy",),
         scorer=score,
         guesses={
             "majority": majority,
             "copy": word_overlap,
-            "hypothesis only": hypothesis_only,
-            "premise only": premise_only,
+            "hypothesis only": partial(naive_bayes, part="hypothesis"),  # how much the hypothesis gives away
+            "premise only": partial(naive_bayes, part="premise"),
         },
     )
 
@@ -131,19 +130,9 @@ def word_overlap(train: Sequence[Example], test: Sequence[Example]) -> list[str]
     ]
 
 
-def hypothesis_only(train: Sequence[Example], test: Sequence[Example]) -> list[str]:
-    """A classifier that never sees the premise: how much the hypothesis gives away."""
-    return naive_bayes(train, test, "hypothesis")
-
-
-def premise_only(train: Sequence[Example], test: Sequence[Example]) -> list[str]:
-    """A classifier that never sees the hypothesis."""
-    return naive_bayes(train, test, "premise")
-
-
 def naive_bayes(train: Sequence[Example], test: Sequence[Example], part: str) -> list[str]:
-    """The answer y with the largest log p(y) + sum of log p(w occurs | y) over the words w of the part, with add-one
-    smoothing."""
+    """A classifier that sees only this part, "premise" or "hypothesis": the answer y with the largest log p(y) + sum of
+    log p(w occurs | y) over its words w, with add-one smoothing."""
     answers = Counter(example.answer for example in train)
     with_word: dict[str, Counter[str]] = defaultdict(Counter)
     for example in train:

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minilora.tasks.baselines import copy_prompt, of_another
-from minilora.tasks.task import PROMPT_END, Example, Scores, Task, pick
+from minilora.tasks.task import PROMPT_END, SPLITS, Example, Scores, Task, disjoint, pick
 
 TABLES = """actors apples bikes birds boats books bottles boxes bridges buses cakes camps cars cats chairs cities clubs
 coats cows desks doors farms films fish flags games gardens gifts guests horses hotels houses islands jobs keys lakes
@@ -73,15 +73,11 @@ def load(seed: int, train: int, valid: int, test: int) -> Task:
     """`train`, `valid` and `test` questions."""
     rng = np.random.default_rng(seed)
     schemas = list(product(TABLES.split(), combinations(WORDS, 2), combinations(NUMBERS, 2)))
-    schemas = [schemas[i] for i in rng.permutation(len(schemas))]
-    cut = len(schemas) // 5
-    pools = (schemas[2 * cut :], schemas[:cut], schemas[cut : 2 * cut])
-    splits = [_split(rng, pool, count) for pool, count in zip(pools, (train, valid, test), strict=True)]
+    pools = zip(disjoint(rng, schemas), (train, valid, test), strict=True)
+    splits = [_split(rng, pool, count) for pool, count in pools]
     return Task(
         "sql",
-        train=splits[0],
-        valid=splits[1],
-        test=splits[2],
+        **dict(zip(SPLITS, splits, strict=True)),
         metrics=("execution", "logical_form"),
         scorer=score,
         guesses={"chance": random_query, "another": of_another, "copy": copy_prompt},
@@ -90,12 +86,12 @@ def load(seed: int, train: int, valid: int, test: int) -> Task:
 
 def score(examples: Sequence[Example], answers: Sequence[str]) -> Scores:
     """The share of answers that return the same as the true query, and the share that are the true query."""
-    executed = [
-        execute(example.meta["table"], text) == execute(example.meta["table"], example.answer)
-        for example, text in zip(examples, answers, strict=True)
-    ]
-    same = [parse(text) == parse(example.answer) for example, text in zip(examples, answers, strict=True)]
-    return {"execution": sum(executed) / len(examples), "logical_form": sum(same) / len(examples)}
+    executed = same = 0
+    for example, text in zip(examples, answers, strict=True):
+        table = example.meta["table"]
+        executed += execute(table, text) == execute(table, example.answer)
+        same += parse(text) == parse(example.answer)
+    return {"execution": executed / len(examples), "logical_form": same / len(examples)}
 
 
 # ----------------------------------------------------------------------------------------------- execution
@@ -191,10 +187,8 @@ def _question(rng: np.random.Generator, table: Table) -> tuple[Query, str]:
     kind = rng.integers(3)
     if kind == 0:
         column = pick(rng, table.columns)
-        aggregate, question = (
-            "",
-            pick(rng, (f"what is the {column} of {table.name}", f"show the {column} of {table.name}")),
-        )
+        aggregate = ""
+        question = pick(rng, (f"what is the {column} of {table.name}", f"show the {column} of {table.name}"))
     elif kind == 1:
         aggregate, column = "COUNT", "*"
         question = pick(rng, (f"how many {table.name} are there", f"count the {table.name}"))

@@ -15,7 +15,7 @@ import numpy as np
 
 from minilora.tasks.baselines import copy_prompt, of_another
 from minilora.tasks.metrics import rouge_l, rouge_n, tokenize
-from minilora.tasks.task import PROMPT_END, Example, Scores, Task, pick
+from minilora.tasks.task import PROMPT_END, SPLITS, Example, Scores, Task, disjoint, pick
 
 NAMES = """Adam Amir Anna Bella Ben Carl Clara David Dora Emma Eric Felix Fiona Gina Grace Henry Hugo Ida Irene Jack
 Jonas Kate Leo Maria Nina Oscar Paul Rosa Sam Tina"""
@@ -44,14 +44,11 @@ Dialogue = tuple[list[str], str]  # the lines, spoken in turn, and the summary
 def load(seed: int, train: int, valid: int, test: int) -> Task:
     """`train`, `valid` and `test` dialogues."""
     rng = np.random.default_rng(seed)
-    pools = [_in_three(rng, words.split()) for words in (NAMES, TREATS, THINGS, EVENTS)]
-    wanted = (train, valid, test)
-    splits = [_split(rng, Words(*words), count) for *words, count in zip(*pools, wanted, strict=True)]
+    pools = zip(*(disjoint(rng, words.split()) for words in (NAMES, TREATS, THINGS, EVENTS)), strict=True)
+    splits = [_split(rng, Words(*words), count) for words, count in zip(pools, (train, valid, test), strict=True)]
     return Task(
         "summ",
-        train=splits[0],
-        valid=splits[1],
-        test=splits[2],
+        **dict(zip(SPLITS, splits, strict=True)),
         metrics=("rouge_1", "rouge_2", "rouge_l"),
         scorer=score,
         guesses={"chance": of_another, "copy": copy_prompt, "last line": last_line},
@@ -71,12 +68,6 @@ def score(examples: Sequence[Example], answers: Sequence[str]) -> Scores:
 def last_line(train: Sequence[Example], test: Sequence[Example]) -> list[str]:
     """What was said last."""
     return [example.prompt.splitlines()[-2] for example in test]
-
-
-def _in_three(rng: np.random.Generator, words: list[str]) -> list[list[str]]:
-    """Three fifths for training, one for validation, one for testing."""
-    words, fifth = [words[i] for i in rng.permutation(len(words))], len(words) // 5
-    return [words[2 * fifth :], words[:fifth], words[fifth : 2 * fifth]]
 
 
 def _split(rng: np.random.Generator, words: Words, count: int) -> list[Example]:

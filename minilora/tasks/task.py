@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -19,7 +19,9 @@ END = "\n"  # the end of an answer: one byte, and common in any text
 BLOCK_SIZE = 320  # bytes: the shipped base's context
 MAX_BYTES = 288  # of a prompt, its answer and END together, which leaves room for special tokens
 
+SPLITS = ("train", "valid", "test")
 Scores = dict[str, float]
+Thing = TypeVar("Thing")
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,12 @@ class TaskData(RowData):
         rows = [encode(example.prompt + example.answer + END) for example in examples]
         prompts = [len(encode(example.prompt)) for example in examples]
         super().__init__(rows, [np.arange(len(row)) >= n for row, n in zip(rows, prompts, strict=True)])
+
+
+def disjoint(rng: np.random.Generator, things: Sequence[Thing]) -> tuple[list[Thing], list[Thing], list[Thing]]:
+    """The things in random order, none in two splits: three fifths for train, one for valid, one for test."""
+    shuffled, fifth = [things[i] for i in rng.permutation(len(things))], len(things) // 5
+    return shuffled[2 * fifth :], shuffled[:fifth], shuffled[fifth : 2 * fifth]
 
 
 def pick(rng: np.random.Generator, words: Sequence[str]) -> str:

@@ -19,8 +19,9 @@ They are called with positional arguments, must accept every shape, any order in
 must leave their inputs alone. An implementation that works in place, or on a layer object, needs a wrapper of a line
 or two. `check_lora` says how to check a layer with a bias, one that knows it is merged, and inputs (B, T, k).
 
-In reading order: `case`, `bounds`, `laws`, `verdict`, `smallest`, `strategies`, `check`. This room uses no other
-module of minilora. `check_lora` and the strategies need hypothesis, which is imported when you first use one.
+In reading order: `case`, `bounds`, `laws`, `verdict`, `smallest`, `strategies`, `check`; `dora` has a variant's laws.
+This room uses no other module of minilora. `check_lora` and the strategies need hypothesis, which is imported when you
+first use one.
 """
 
 from __future__ import annotations

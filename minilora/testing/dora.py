@@ -9,9 +9,9 @@ rank unless all rows grow alike. In its place, each row of the merged W is as lo
 init needs m = ||W0|| besides B = 0. `unmerge` cannot be computed from W, which has lost n, so it must have kept W0.
 
 The bounds count roundings as in `bounds`. V is off by at most E = `merged_weight_bound`, so n by at most
-e = ||E_i|| + gamma_{k+2} (n + ||E_i||), and g by |m| (e / n + u) / (n - e). Where e is n / 2 or more, V is rounding
-error, and nothing is required. Terms of y are taken |g| + 2 times, and b's rounding is a term of x V^T, which allows
-for PEFT's order: y' = x W0^T + b, then y' + (g - 1) (y' - b) + g s x A^T B^T.
+e = ||E_i|| + gamma_{k+2} (n + ||E_i||) + k eta / n (the squares may underflow), and g by |m| (e / n + u) / (n - e).
+Where e is n / 2 or more, V is rounding error, and nothing is required. Terms of y are taken |g| + 2 times, and b's
+rounding is a term of x V^T, which allows for PEFT's order: y' = x W0^T + b, then y' + (g - 1) (y' - b) + g s x A^T B^T.
 """
 
 from __future__ import annotations
@@ -41,8 +41,9 @@ def gain(case: LoraCase) -> Gain:
     V = case.W0.astype(np.float64) + update(case)
     n, m = np.linalg.norm(V, axis=1), np.abs(case.m.astype(np.float64))
     E = np.linalg.norm(merged_weight_bound(**case.layer), axis=1)
-    e = E + gamma(V.shape[1] + 2, case.dtype) * (n + E)
     with np.errstate(all="ignore"):
+        underflow = V.shape[1] * float(np.finfo(case.dtype).smallest_subnormal) / n  # of the squares under the root
+        e = E + gamma(V.shape[1] + 2, case.dtype) * (n + E) + underflow
         error = np.where(e < n / 2, m * (e / n + unit_roundoff(case.dtype)) / (n - e), np.inf)
         return Gain(np.where(e < n / 2, case.m / n, 0.0), n, V, error)
 

@@ -89,24 +89,17 @@ def mixed_batch(seconds: float) -> Rows:
         t = timed(
             {
                 "base": lambda: bank.base(tokens),
-                "one": lambda: one(tokens),
+                "one adapter": lambda: one(tokens),
                 "mixed": lambda names=names: bank.mixed(names)(tokens),
-                "scattered": lambda names=scattered: bank.mixed(names)(tokens),
+                "scattered rows": lambda names=scattered: bank.mixed(names)(tokens),
                 "in turn": lambda groups=groups: [model(part) for model, part in groups],
                 "row by row": lambda singles=singles: [model(row) for model, row in singles],
             },
             seconds / 5,
         )
-        rows.append(
-            {
-                "adapters": k,
-                "mixed / one adapter": t["mixed"] / t["one"],
-                "scattered rows / one adapter": t["scattered"] / t["one"],
-                "in turn / mixed": t["in turn"] / t["mixed"],
-                "row by row / mixed": t["row by row"] / t["mixed"],
-                "one adapter / base": t["one"] / t["base"],
-            }
-        )
+        against = {"mixed": "one adapter", "scattered rows": "one adapter", "in turn": "mixed", "row by row": "mixed"}
+        against["one adapter"] = "base"
+        rows.append({"adapters": k} | {f"{a} / {b}": t[a] / t[b] for a, b in against.items()})
     return rows
 
 
@@ -162,17 +155,11 @@ def side_by_side(seconds: float) -> Rows:
             {
                 "in turn": lambda views=views, apart=apart: [ml.loss_and_grads(views[n], *apart[n]) for n in views],
                 "together": lambda apart=apart: loss_and_grads_side_by_side(bank, apart),
-                "together, equal": lambda equal=equal: loss_and_grads_side_by_side(bank, equal),
+                "together, equal streams": lambda equal=equal: loss_and_grads_side_by_side(bank, equal),
             },
             seconds / 3,
         )
-        rows.append(
-            {
-                "adapters": k,
-                "together / in turn": t["together"] / t["in turn"],
-                "together, equal streams / in turn": t["together, equal"] / t["in turn"],
-            }
-        )
+        rows.append({"adapters": k} | {f"{a} / in turn": t[a] / t["in turn"] for a in t if a != "in turn"})
     return rows
 
 

@@ -50,7 +50,7 @@ def transfers_of_a_step(shape: Shape, lora: bool) -> tuple[int, int]:
     """Arrays to the device and back in one step: the same code on the stand-in, at two rows of a small shape."""
     small = Shape(16, 8, shape.n_layer, 2, 8, 2)
     with strict_array.installed():
-        step = step_of(our_model(small, lora).to("cupy"), small, workers=1)
+        step = step_of(our_model(small, lora).to("cupy"), small.tokens(), workers=1)
         strict_array.transfers.reset()
         step()
         return strict_array.transfers.to_device, strict_array.transfers.to_host
@@ -64,9 +64,9 @@ def step_row(
     pool = xp.get_default_memory_pool()
     pool.free_all_blocks()
     device = copy.deepcopy(model).to("cupy")
-    gpu = seconds_of(step_of(device, shape, workers=1), lambda: synchronize(device.wte.weight.data), seconds)
+    gpu = seconds_of(step_of(device, shape.tokens(), workers=1), lambda: synchronize(device.wte.weight.data), seconds)
     peak = pool.total_bytes()
-    host = seconds_of(step_of(model, shape), lambda: None, seconds) if cpu else None
+    host = seconds_of(step_of(model, shape.tokens()), lambda: None, seconds) if cpu else None
     tokens = shape.batch_size * shape.block_size
     operations = (4 if lora else 6) * shape.config.parameter_count * tokens
     arrays_in, arrays_out = transfers_of_a_step(shape, lora)

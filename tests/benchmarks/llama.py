@@ -27,7 +27,7 @@ from minilora.machine.blas import single_threaded_blas
 from minilora.machine.pieces import piece_slices
 from tests.benchmarks import pytorch
 from tests.benchmarks.report import Rows, main
-from tests.benchmarks.shapes import WORKERS
+from tests.benchmarks.shapes import WORKERS, step_of
 from tests.benchmarks.timing import interleaved
 
 B, T, R = 8, 64, 8
@@ -66,34 +66,19 @@ def their_model() -> Any:
 
 def our_step(targets: tuple[str, ...] | None) -> Callable[[], None]:
     """A training step; all parameters train where there are no targets."""
-    model, data = load_llama(gguf_folder() / "m.gguf")[0], tokens()
+    model = load_llama(gguf_folder() / "m.gguf")[0]
     if targets is not None:
         ml.add_lora(model, ml.LoraConfig(r=R, target_modules=targets))
-    optimizer = ml.Adam(model, lr=1e-6)
-
-    def step() -> None:
-        _, grads = ml.loss_and_grads(model, data[:, :-1], data[:, 1:], workers=WORKERS)
-        optimizer.step(grads)
-
-    return step
+    return step_of(model, tokens(), lr=1e-6)
 
 
 def their_step(targets: tuple[str, ...] | None) -> Callable[[], None]:
     import peft
-    import torch
 
-    model, data = their_model().train(), torch.from_numpy(tokens())
+    model = their_model().train()
     if targets is not None:
         model = peft.get_peft_model(model, peft.LoraConfig(r=R, target_modules=list(targets), task_type="CAUSAL_LM"))
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-6)
-
-    def step() -> None:
-        optimizer.zero_grad(set_to_none=True)
-        logits = model(input_ids=data[:, :-1], use_cache=False).logits
-        torch.nn.functional.cross_entropy(logits.flatten(0, 1), data[:, 1:].reshape(-1)).backward()
-        optimizer.step()
-
-    return step
+    return pytorch.step_of(model, tokens(), lr=1e-6)
 
 
 def own_products() -> Callable[[], None]:

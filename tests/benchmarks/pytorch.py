@@ -9,6 +9,8 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from tests.benchmarks.shapes import LORA, WORKERS, Shape
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -49,19 +51,25 @@ def gpt2(shape: Shape) -> Any:
 
 def pytorch_step(shape: Shape) -> Callable[[], None]:
     """One LoRA training step with torch and PEFT."""
-    import torch
     from peft import LoraConfig, get_peft_model
 
     config = LoraConfig(r=LORA.r, lora_alpha=LORA.lora_alpha, target_modules=["c_attn"], fan_in_fan_out=True)
     model = get_peft_model(gpt2(shape), config).train()
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4)
-    tokens = torch.from_numpy(shape.tokens())
-    inputs, targets = tokens[:, :-1].contiguous(), tokens[:, 1:].reshape(-1)
+    return step_of(model, shape.tokens(), lr=1e-4)
+
+
+def step_of(model: Any, tokens: np.ndarray, lr: float) -> Callable[[], None]:
+    """A training step of the model on (B, T + 1) tokens."""
+    import torch
+
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=lr)
+    data = torch.from_numpy(tokens)
+    inputs, targets = data[:, :-1].contiguous(), data[:, 1:].reshape(-1)
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
         logits = model(input_ids=inputs, use_cache=False).logits
-        torch.nn.functional.cross_entropy(logits.view(-1, shape.vocab_size), targets).backward()
+        torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets).backward()
         optimizer.step()
 
     return step

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import tracemalloc
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -69,24 +70,14 @@ def generation(seconds: float) -> Rows:
 
 def merged_forward(seconds: float) -> Rows:
     """The paper's claim of no added latency: `evaluate` on one batch by the base, the merged and the unmerged model."""
-    return [{"shape": name, **_merged_forward(shape, seconds)} for name, shape in SHAPES.items()]
-
-
-def _merged_forward(shape: Shape, seconds: float) -> dict[str, float]:
-    tokens = shape.tokens()[:, :-1].ravel()
-    models = {
-        "base": our_model(shape, False),
-        "merged": ml.merge(our_model(shape, True)),
-        "unmerged": our_model(shape, True),
-    }
-    t = interleaved(
-        {
-            name: lambda model=model: ml.evaluate(model, tokens, batch_size=shape.batch_size, workers=WORKERS)
-            for name, model in models.items()
-        },
-        seconds,
-    )
-    return {"merged / base": t["merged"] / t["base"], "unmerged / base": t["unmerged"] / t["base"]}
+    rows = []
+    for name, shape in SHAPES.items():
+        models = {"base": our_model(shape, False), "merged": ml.merge(our_model(shape, True))}
+        models["unmerged"] = our_model(shape, True)
+        tokens, options = shape.tokens()[:, :-1].ravel(), {"batch_size": shape.batch_size, "workers": WORKERS}
+        t = interleaved({kind: partial(ml.evaluate, m, tokens, **options) for kind, m in models.items()}, seconds)
+        rows.append({"shape": name} | {f"{kind} / base": t[kind] / t["base"] for kind in ("merged", "unmerged")})
+    return rows
 
 
 def state_bytes(seconds: float) -> Rows:

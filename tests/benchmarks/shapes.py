@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 import minilora as ml
+from minilora.nn import Decoder
 
 WORKERS = 2
 LORA = ml.LoraConfig(r=8, lora_alpha=16, target_modules=("q_proj", "v_proj"))
@@ -43,12 +44,12 @@ def our_model(shape: Shape, lora: bool) -> ml.GPT:
 
 def our_step(shape: Shape, lora: bool, workers: int = WORKERS) -> Callable[[], None]:
     """One training step of LoRA or of full fine-tuning."""
-    return step_of(our_model(shape, lora), shape, workers)
+    return step_of(our_model(shape, lora), shape.tokens(), workers)
 
 
-def step_of(model: ml.GPT, shape: Shape, workers: int = WORKERS) -> Callable[[], None]:
-    """One training step of the model, wherever it is: forward, backward and Adam."""
-    tokens, optimizer = shape.tokens(), ml.Adam(model, lr=1e-4)
+def step_of(model: Decoder, tokens: np.ndarray, workers: int = WORKERS, lr: float = 1e-4) -> Callable[[], None]:
+    """One training step of the model, wherever it is, on (B, T + 1) tokens: forward, backward and Adam."""
+    optimizer = ml.Adam(model, lr)
 
     def step() -> None:
         _, grads = ml.loss_and_grads(model, tokens[:, :-1], tokens[:, 1:], workers=workers)

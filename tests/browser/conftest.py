@@ -79,6 +79,7 @@ def open_page(chromium: Any, address: str) -> Iterator[Callable[..., Any]]:
         page = context.new_page()
         page.on("pageerror", lambda error: wrong.append(f"{path}: {error}"))
         page.on("console", lambda line: print(line.text) if line.type == "error" else None)
+        page.on("response", lambda answer: print(answer.status, answer.url) if answer.status >= 400 else None)
         page.goto(address + path)
         return page
 

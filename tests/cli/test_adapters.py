@@ -13,6 +13,7 @@ from minilora.adapters.arithmetic import compress, weighted_sum
 from minilora.adapters.bank import AdapterBank
 from minilora.cli.main import main
 from minilora.files.adapter import read_adapter
+from tests.cli.mistakes import assert_refused
 from tests.models import assert_same
 
 
@@ -144,14 +145,7 @@ def test_verify_accepts_only_intact_files_made_for_the_base(folder, capsys):
 )
 def test_a_mistake_is_one_line_and_exit_code_2(arguments, message, folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
-    try:
-        code = main(["adapters", *arguments])
-    except SystemExit as exit:
-        code = exit.code
-    captured = capsys.readouterr()
-    assert code == 2 and captured.out == ""
-    assert captured.err.count("\n") == 1 and message in captured.err
-    assert not (folder / "s").exists() and not (folder / "m").exists()
+    assert_refused(["adapters", *arguments], message, folder, capsys)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")

@@ -15,6 +15,7 @@ import minilora as ml
 from minilora.cli import main as cli
 from minilora.cli.main import main
 from minilora.pretrain import corpus
+from tests.cli.mistakes import assert_refused
 from tests.models import assert_same
 
 SHORT = ["--steps", "2", "--block-size", "16", "--batch-size", "2", "--threads", "1"]
@@ -154,7 +155,7 @@ MISTAKES = {
     "info text.txt": "text.txt",
     "info empty.txt": "empty.txt",
     "info cut.npz": "cut.npz",
-    "info .": "irectory",
+    "info .": "is a folder",
     "train --data missing.txt": "missing.txt",
     "train --data empty.txt": "empty",
     "train --data short.txt": "9 bytes",
@@ -193,15 +194,7 @@ MISTAKES = {
 @pytest.mark.parametrize(("line", "named"), MISTAKES.items())
 def test_a_mistake_gets_one_line_that_names_it(line, named, files, monkeypatch, capsys):
     monkeypatch.chdir(files)
-    before = {path.name: path.read_bytes() for path in files.iterdir()}
-    try:
-        code = main(line.split())
-    except SystemExit as exit:  # argparse exits by itself
-        code = exit.code
-    out, err = capsys.readouterr()
-    assert (code, out) == (2, "")
-    assert err.startswith("minilora") and err.count("\n") == 1 and named in err
-    assert {path.name: path.read_bytes() for path in files.iterdir()} == before
+    assert_refused(line.split(), named, files, capsys)
 
 
 def test_ctrl_c_prints_no_traceback_and_keeps_the_old_file(files, tmp_path, monkeypatch, capsys):
@@ -319,12 +312,9 @@ def test_ctrl_c_while_modules_are_loading_is_one_line(tmp_path):
     ],
 )
 def test_an_output_that_cannot_be_written_is_found_before_the_work(line, files, monkeypatch, capsys):
+    """Its name is longer than a file's may be while it is written."""
     monkeypatch.chdir(files)
-    before = sorted(files.iterdir())
-    assert main(line.format("x" * 250 + ".npz").split()) == 2, "longer than a file's name may be while it is written"
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1 and "cannot be written" in error
-    assert sorted(files.iterdir()) == before
+    assert_refused(line.format("x" * 250 + ".npz").split(), "cannot be written", files, capsys)
 
 
 @pytest.mark.parametrize(

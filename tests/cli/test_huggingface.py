@@ -12,6 +12,7 @@ pytest.importorskip("tokenizers", reason='needs tokenizers: pip install "minilor
 import minilora as ml
 from minilora.cli import main as cli
 from minilora.hf import load_gpt2, load_peft_adapter
+from tests.cli.mistakes import assert_refused
 from tests.hf_folders import SIZES, gpt2_tensors, write_gpt2, write_tokenizer
 
 TEXT = "It was the best of times, it was the worst of times. Ça va? " * 40
@@ -33,9 +34,14 @@ def files(tmp_path_factory):
     return folder
 
 
+def located(files, *arguments):
+    """The arguments, with those that begin with @ as paths of files."""
+    return [str(files / a[1:]) if a.startswith("@") else a for a in arguments]
+
+
 def run(files, *arguments):
-    """The exit code of `minilora ARGUMENTS`; those that begin with @ are files."""
-    return cli.main([str(files / a[1:]) if a.startswith("@") else a for a in arguments])
+    """The exit code of `minilora ARGUMENTS`."""
+    return cli.main(located(files, *arguments))
 
 
 def adapted(files):
@@ -108,13 +114,7 @@ def test_the_shipped_base_becomes_a_gpt2(files, capsys, tmp_path):
     ],
 )
 def test_a_mistake_gets_one_line_that_names_it(files, capsys, arguments, words):
-    before = sorted(files.rglob("*"))
-    assert run(files, *arguments.split()) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("minilora: error: ")
-    assert error.count("\n") == 1
-    assert words in error
-    assert sorted(files.rglob("*")) == before
+    assert_refused(located(files, *arguments.split()), words, files, capsys)
 
 
 def test_a_missing_extra_gets_one_line(files, capsys, monkeypatch):

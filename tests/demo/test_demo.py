@@ -1,7 +1,6 @@
 """The demo at its quick size: the claims that hold at any size, its output, its figure."""
 
 import re
-import sys
 from pathlib import Path
 
 import pytest
@@ -114,10 +113,7 @@ def test_equal_numbers_give_equal_png_figures(result, tmp_path):
     assert (tmp_path / "no-suffix").read_bytes() == path.read_bytes()
 
 
-def test_without_matplotlib_the_demo_says_how_to_get_it(result, tmp_path, monkeypatch, capsys):
-    for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
+def test_without_matplotlib_the_demo_says_how_to_get_it(result, tmp_path, no_matplotlib, capsys):
     run.print_figure(result[0], tmp_path / "f.png")
     assert "pip install matplotlib" in capsys.readouterr().out
     assert not (tmp_path / "f.png").exists()

@@ -22,11 +22,10 @@ from minilora.cli import main as cli
 from minilora.cli.main import main
 from minilora.experiments import EXPERIMENTS
 from minilora.experiments.engine import pool, report
-from minilora.experiments.engine.experiment import METRICS, Claim, Results, Score, gain, markdown, not_worse, verdict
+from minilora.experiments.engine.experiment import METRICS, Claim, Results, Score, markdown, verdict
 from minilora.experiments.engine.plan import (
+    FAMILIES,
     QUICK,
-    RATES,
-    REFERENCE,
     Group,
     Plan,
     Scale,
@@ -169,12 +168,12 @@ def test_a_search_comes_first_and_its_best_rate_serves_every_size_and_seed():
     scale = Scale()
     other_rank = Setting("nli", "lora", lora(64))
     plan = Plan([other_rank, reference("nli", "lora"), other_rank], scale)
-    rates = RATES["lora"]
+    rates = FAMILIES["lora"].rates
     assert len(plan.jobs) == len(rates) + 3 + 2, "three seeds of the rank, two more of the reference; each once"
     for lr, loss in zip(rates, (0.5, 0.3, 0.4), strict=True):
         assert plan.rate(Group("nli", "lora")) is None
         config = plan.take()
-        assert (config.lr, config.seed, config.options) == (lr, 0, REFERENCE["lora"][1])
+        assert (config.lr, config.seed, config.options) == (lr, 0, FAMILIES["lora"].options)
         plan.results[config.text] = made_up(config, loss)
     rest = finish(plan)
     assert {config.lr for config in rest} == {rates[1]}
@@ -209,8 +208,8 @@ def test_a_search_ends():
 
 def test_a_run_that_waits_for_a_search_does_not_hold_up_the_next():
     plan = Plan([reference("nli", "lora"), Setting("nli", "full", lr=0.1, seeds=1)], Scale())
-    taken = [plan.take() for _ in range(len(RATES["lora"]) + 1)]
-    assert [c.method for c in taken] == ["lora"] * len(RATES["lora"]) + ["full"]
+    taken = [plan.take() for _ in range(len(FAMILIES["lora"].rates) + 1)]
+    assert [c.method for c in taken] == ["lora"] * len(FAMILIES["lora"].rates) + ["full"]
     assert plan.take() is None and len(plan.jobs) == 2
 
 
@@ -221,9 +220,8 @@ def test_the_lowest_validation_loss_wins_and_a_diverged_run_never_does():
 
 def test_every_family_has_rates_and_a_reference_that_fits_the_base():
     config = ml.load_base()[0].config
-    assert RATES.keys() == REFERENCE.keys()
-    for family, (method, options) in REFERENCE.items():
-        assert list(RATES[family]) == sorted(set(RATES[family]))
+    for method, options, rates in FAMILIES.values():
+        assert list(rates) == sorted(set(rates))
         if method != "subspace":
             assert methods.count(method, config, **options) > 0
 
@@ -232,7 +230,7 @@ def test_what_is_on_disk_is_not_run_again(tmp_path):
     store, scale = Store(tmp_path), replace(QUICK, searched=True)
     plan = Plan([reference("nli", "lora"), Setting("nli", "lora", lora(1))], scale)
     searched = finish(Plan([reference("nli", "lora")], scale))
-    assert len(searched) >= len(RATES["lora"])
+    assert len(searched) >= len(FAMILIES["lora"].rates)
     for config in searched:
         store.put(config, made_up(config) | {"lora": {}})
     assert plan.take_known(store) == len(searched)
@@ -320,10 +318,10 @@ def test_a_diverged_setting_is_shown_as_diverged():
 
 def test_comparisons_know_whether_higher_is_better():
     low, high = Score(0.50, 0.03, 3), Score(0.52, 0.01, 3)
-    assert gain(high, low, "accuracy") == pytest.approx(0.02) and gain(high, low, "loss") == pytest.approx(-0.02)
+    assert high.gain(low, "accuracy") == pytest.approx(2) and high.gain(low, "loss") == pytest.approx(-0.02)
     pooled = (0.03**2 / 2 + 0.01**2 / 2) ** 0.5  # 0.0224
-    assert pooled > 0.02 and not_worse(low, high, "accuracy") and not_worse(high, low, "loss")
-    assert not not_worse(Score(0.49, 0.03, 3), high, "accuracy")
+    assert pooled > 0.02 and low.not_worse(high, "accuracy") and high.not_worse(low, "loss")
+    assert not Score(0.49, 0.03, 3).not_worse(high, "accuracy")
     assert high.show("accuracy") == "52.0 ± 1.0" and Score(1.23456, 0, 1).show("loss") == "1.235"
 
 
@@ -396,7 +394,7 @@ def test_the_page_has_every_verdict_and_every_rate_tried(reported):
     for experiment in EXPERIMENTS.values():
         assert f'<a id="{experiment.name}"></a>{experiment.title}' in page and f"(#{experiment.name})" in page
     assert "not run" not in page
-    for lr in RATES["lora"]:
+    for lr in FAMILIES["lora"].rates:
         assert f"{lr:g}: " in page
     path = out / "results" / "table5.json"
     said = json.loads(path.read_text())

@@ -10,6 +10,7 @@ import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -54,7 +55,7 @@ from minilora.text import Batch
 from tests.machine import strict_array
 from tests.machine.strict_array import cupy, transfers
 from tests.methods.test_methods import BOUNDARY, CONFIG, NOISE, OPTIONS, trained
-from tests.models import batch, bits, gpt
+from tests.models import LLAMAS, batch, bits, gpt, llama
 from tests.op_cases import cases, moved
 
 TEXT = np.array([0, 1, 2, 3, 4, 5] * 10)
@@ -243,12 +244,22 @@ def test_fit_is_the_hosts(name, one_piece):
     assert bits(model) == bits(host)
 
 
+@pytest.mark.parametrize("config", LLAMAS.values(), ids=LLAMAS)
+def test_a_whole_llama_trains_and_writes_as_the_host_does(config, one_piece):
+    host = llama(config)
+    model = copy.deepcopy(host).to("cupy")
+    options = dict(steps=3, batch_size=3, clip=None, progress=False)
+    noise = np.random.default_rng(0).integers(host.vocab_size, size=60)
+    assert fit(model, noise, **options).losses == fit(host, noise, **options).losses
+    assert bits(model) == bits(host)
+    np.testing.assert_array_equal(generate(model, noise[:3], 4, seed=1), generate(host, noise[:3], 4, seed=1))
+
+
 def test_a_clipped_step_is_the_hosts_to_the_rounding_of_one_factor(one_piece):
     """The device's factor max_norm / norm is an array of the gradients' precision, the host's a Python float."""
     host = gpt()
     _, grads = loss_and_grads(host, *batch())
-    clipped = moved(list(grads.values()), cupy.asarray)
-    clipped = dict(zip(grads, clipped, strict=True))
+    clipped = {name: cupy.asarray(g) for name, g in grads.items()}
     norm = clip_grad_norm(grads, 0.1)
     assert math.isclose(float(clip_grad_norm(clipped, 0.1)), norm, rel_tol=1e-15) and norm > 0.1
     for name, g in grads.items():
@@ -424,20 +435,16 @@ def test_an_adapter_from_a_file_joins_the_bases_device(tmp_path):
 
 def test_every_analysis_takes_the_devices_arrays():
     rng = np.random.default_rng(0)
-    W, dW = rng.standard_normal((2, 6, 5))
-    on = cupy.asarray(W), cupy.asarray(dW)
-    for function, arguments in (
-        (analysis.singular_values, ()),
-        (analysis.gaussian_control, (rng,)),
+    host = rng.standard_normal((2, 6, 5))
+    for measure in (
+        lambda W, dW: analysis.singular_values(dW),
+        lambda W, dW: analysis.gaussian_control(dW, np.random.default_rng(1)),
+        analysis.similarity_grid,
+        lambda W, dW: analysis.subspace_similarity(W, dW, 2, 3),
+        lambda W, dW: analysis.projection_norm(W, dW, 2),
+        lambda W, dW: analysis.amplification_factor(W, dW, 2),
     ):
-        state = rng.bit_generator.state
-        expected = function(dW, *arguments)
-        rng.bit_generator.state = state
-        np.testing.assert_array_equal(function(on[1], *arguments), expected)
-    np.testing.assert_array_equal(analysis.similarity_grid(*on), analysis.similarity_grid(W, dW))
-    assert analysis.subspace_similarity(*on, 2, 3) == analysis.subspace_similarity(W, dW, 2, 3)
-    assert analysis.projection_norm(*on, 2) == analysis.projection_norm(W, dW, 2)
-    assert analysis.amplification_factor(*on, 2) == analysis.amplification_factor(W, dW, 2)
+        np.testing.assert_array_equal(measure(*map(cupy.asarray, host)), measure(*host))
 
 
 def test_training_bytes_are_the_hosts():
@@ -465,25 +472,22 @@ def test_without_cupy_one_line_says_what_is_missing(monkeypatch):
     assert isinstance(model.wte.weight.data, np.ndarray)
 
 
-def test_without_a_device_one_line_says_so(monkeypatch):
-    monkeypatch.setattr(cupy.cuda.runtime, "getDeviceCount", lambda: 0)
-    with pytest.raises(DeviceError, match=r"finds no device .* --device cpu$"):
-        gpt().to("cupy")
-
-    def no_driver() -> int:
-        raise RuntimeError("cudaErrorInsufficientDriver: CUDA driver version is insufficient")
-
-    monkeypatch.setattr(cupy.cuda.runtime, "getDeviceCount", no_driver)
-    with pytest.raises(DeviceError, match=r"InsufficientDriver.* --device cpu$"):
-        gpt().to("cupy")
-
-
-def test_a_device_that_cannot_compute_is_refused_at_once(monkeypatch):
-    def missing(shape):
-        raise ImportError("libcublas.so.12: cannot open shared object file")
-
-    monkeypatch.setattr(cupy, "ones", missing, raising=False)
-    with pytest.raises(DeviceError, match=r"cannot compute .*libcublas.* --device cpu$"):
+@pytest.mark.parametrize(
+    ("owner", "name", "does", "message"),
+    [
+        (cupy.cuda.runtime, "getDeviceCount", {"return_value": 0}, "finds no device"),
+        (
+            cupy.cuda.runtime,
+            "getDeviceCount",
+            {"side_effect": RuntimeError("InsufficientDriver: 12")},
+            "InsufficientDriver",
+        ),
+        (cupy, "ones", {"side_effect": ImportError("libcublas.so.12: not found")}, "cannot compute .*libcublas"),
+    ],
+)
+def test_without_a_device_that_computes_one_line_says_so(monkeypatch, owner, name, does, message):
+    monkeypatch.setattr(owner, name, Mock(**does), raising=False)
+    with pytest.raises(DeviceError, match=rf"{message}.* --device cpu$"):
         gpt().to("cupy")
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from minilora import LoraConfig, add_lora, loss_and_grads
 from minilora.machine import pieces
 from minilora.machine.pieces import piece_slices, share_out
-from tests.models import TINY, batch, gpt, scramble
+from tests.models import TINY, assert_same, batch, gpt, scramble
 
 
 @given(st.integers(1, 40), st.integers(1, 700), st.integers(1, 1000))
@@ -50,8 +50,7 @@ def test_where_threads_cannot_be_started_the_same_shares_give_the_same_bits(monk
         platform.setattr(threading.Thread, "start", limited)
         other_loss, other_grads = step()
     assert available < 0 and loss == other_loss
-    for name, g in grads.items():
-        np.testing.assert_array_equal(g, other_grads[name])
+    assert_same(other_grads, grads)
     pieces._threads.cache_clear()
 
 

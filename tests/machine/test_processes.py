@@ -18,7 +18,7 @@ from minilora.analysis import reduced_bytes
 from minilora.files.adapter import read_adapter
 from minilora.machine.processes import process_share, world
 from minilora.testing.bounds import gamma
-from tests.models import TINY, batch, gpt, scramble
+from tests.models import LLAMAS, TINY, assert_same, batch, gpt, llama, scramble
 
 MPIRUN = shutil.which("mpirun", path=os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")]))
 TARGETS = ("q_proj", "v_proj", "down_proj")
@@ -81,7 +81,20 @@ def test_gradients_are_those_of_one_process(size, dropout):
         for name, g in grads.items():
             assert process_grads[name].shape == g.shape
             assert np.abs(process_grads[name] - g).max() <= ROUNDING * np.abs(g).max()
-            np.testing.assert_array_equal(process_grads[name], results[0][1][name])
+        assert_same(process_grads, results[0][1])
+
+
+@pytest.mark.parametrize("config", LLAMAS.values(), ids=LLAMAS)
+def test_a_whole_llama_has_the_gradients_of_one_process(config):
+    model, (tokens, targets, weights) = llama(config), batch(B=5)
+    loss, grads = loss_and_grads(model, tokens, targets, weights)
+    for process_loss, process_grads in ThreadWorld(3).run(
+        lambda comm: loss_and_grads(model, tokens, targets, weights, comm=comm)
+    ):
+        assert abs(process_loss - loss) <= ROUNDING * loss
+        assert process_grads.keys() == grads.keys()
+        for name, g in grads.items():
+            assert np.abs(process_grads[name] - g).max() <= ROUNDING * np.abs(g).max()
 
 
 def test_what_is_reduced_is_a_and_b_and_the_loss():
@@ -163,6 +176,4 @@ def test_mpirun_trains_what_one_process_trains(tmp_path):
     assert "processes: 2, each reduces 65,536 bytes of gradients a step; full fine-tuning would reduce" in printed
     assert printed.count("wrote") == 1
     # The batch is two pieces, one per process, so they add the same two numbers that one process would add.
-    first, second = (read_adapter(tmp_path / f"{name}.npz").tensors for name in ("one", "two"))
-    for name, array in first.items():
-        np.testing.assert_array_equal(array, second[name])
+    assert_same(*(read_adapter(tmp_path / f"{name}.npz").tensors for name in ("two", "one")))

@@ -115,22 +115,21 @@ def shapes_and_options(draw, name: str):
     return config, options
 
 
-@every_method
-def test_the_formula_counts_what_trains(name):
-    @given(shapes_and_options(name))
-    def check(drawn):
-        config, options = drawn
-        model = methods.apply(GPT(config), name, **options)
-        assert methods.count(name, config, **options) == sum(array.size for array in trainable(model).values())
+def assert_counts(name: str, config: GPTConfig, **options) -> None:
+    model = methods.apply(GPT(config), name, **options)
+    assert methods.count(name, config, **options) == sum(array.size for array in trainable(model).values())
 
-    check()
+
+@every_method
+@given(data=st.data())
+def test_the_formula_counts_what_trains(name, data):
+    config, options = data.draw(shapes_and_options(name))
+    assert_counts(name, config, **options)
 
 
 @every_method
 def test_the_defaults_fit_the_shape_of_the_shipped_base(name):
-    config = GPTConfig(block_size=320)
-    model = methods.apply(GPT(config), name)
-    assert methods.count(name, config) == sum(array.size for array in trainable(model).values())
+    assert_counts(name, GPTConfig(block_size=320))
 
 
 def test_the_formulas_are_those_of_section_5_1():
@@ -174,50 +173,45 @@ def test_gpt3s_checkpoint_of_35_megabytes():
 
 
 @every_method
-def test_logits_with_and_without_a_cache_are_the_definitions(name):
+@given(
+    seed=seeds,
+    dtype=st.sampled_from(("float32", "float64")),
+    chunks=st.lists(st.integers(1, 3), min_size=1, max_size=3),
+    occurrence=st.integers(1, 2),
+    lengths=st.sampled_from([(3, 2), (0, 2), (3, 0)]),
+)
+def test_logits_with_and_without_a_cache_are_the_definitions(name, seed, dtype, chunks, occurrence, lengths):
     """Rows meet the boundary at different steps, or never, some in the middle of what is fed."""
-
-    @given(
-        seeds,
-        st.sampled_from(("float32", "float64")),
-        st.lists(st.integers(1, 3), min_size=1, max_size=3),
-        st.integers(1, 2),
-        st.sampled_from([(3, 2), (0, 2), (3, 0)]),
-    )
-    def check(seed, dtype, chunks, occurrence, lengths):
-        l_p, l_i = lengths
-        special = {"occurrence": occurrence, "l_p": l_p, "l_i": l_i} if name in WITH_SPECIALS else {}
-        model = trained(name, replace(CONFIG, dtype=dtype, vocab_size=5), seed % 1000, **special)
-        tokens = np.random.default_rng(seed).integers(5, size=(4, sum(chunks)))
-        tokens = tokens[:, : model.max_tokens]
-        expected = method_logits(model, tokens, BOUNDARY, occurrence)
-        past, ends = model.new_past(4), np.minimum(np.cumsum(chunks), model.max_tokens)
-        starts = np.concatenate([[0], ends[:-1]])
-        cached = [model.forward(tokens[:, a:b], past=past)[0] for a, b in zip(starts, ends, strict=True) if a < b]
-        for logits in (model(tokens), np.concatenate(cached, axis=1)):
-            assert logits.dtype == dtype and logits.shape == (4, tokens.shape[1], 5)
-            assert (np.abs(logits - expected.value) <= 2 * expected.error).all()
-
-    check()
+    l_p, l_i = lengths
+    special = {"occurrence": occurrence, "l_p": l_p, "l_i": l_i} if name in WITH_SPECIALS else {}
+    model = trained(name, replace(CONFIG, dtype=dtype, vocab_size=5), seed % 1000, **special)
+    tokens = np.random.default_rng(seed).integers(5, size=(4, sum(chunks)))[:, : model.max_tokens]
+    expected = method_logits(model, tokens, BOUNDARY, occurrence)
+    past, ends = model.new_past(4), np.minimum(np.cumsum(chunks), model.max_tokens)
+    starts = np.concatenate([[0], ends[:-1]])
+    cached = [model.forward(tokens[:, a:b], past=past)[0] for a, b in zip(starts, ends, strict=True) if a < b]
+    for logits in (model(tokens), np.concatenate(cached, axis=1)):
+        assert logits.dtype == dtype and logits.shape == (4, tokens.shape[1], 5)
+        assert (np.abs(logits - expected.value) <= 2 * expected.error).all()
 
 
 @pytest.mark.parametrize("name", [name for name in OPTIONS if name != "full"])
 def test_every_gradient_is_the_central_difference(name):
     """Each entry of all that the method trains; full fine-tuning's are those of tests/test_transformer.py."""
     model = trained(name)
-    tokens, targets, weights = batch(seed=5, B=3)
+    tokens, targets, weights = data = batch(seed=5, B=3)
     assert (tokens == BOUNDARY).any() and not (tokens == BOUNDARY).any(axis=1).all()
     logits = method_logits(model, tokens, BOUNDARY)
     expected = weighted_loss(logits, targets, weights, CONFIG.dtype)
     rounding = float(expected.error)
     assert logits.error.max() < 1e-8 * np.abs(logits.value).max()
-    loss, grads = loss_and_grads(model, tokens, targets, weights, workers=2)
+    loss, grads = loss_and_grads(model, *data, workers=2)
     assert abs(loss - expected.value) <= 2 * rounding
     assert grads.keys() == trainable(model).keys()
     for parameter, array in trainable(model).items():
         if name == "top2" and array.ndim == 2:  # one row of each of the base's own matrices is enough
             array, grads[parameter] = array[:1], grads[parameter][:1]
-        assert_gradient(grads[parameter], lambda: loss_of(model, tokens, targets, weights), array, rounding)
+        assert_gradient(grads[parameter], lambda: loss_of(model, *data), array, rounding)
 
 
 @every_method

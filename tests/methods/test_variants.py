@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 import minilora as ml
 from minilora import LoraConfig, LoraError, methods, ops
-from minilora.adapters import AdapterBank
-from minilora.files.adapter import plain_adapter, read_adapter
+from minilora.adapters import AdapterBank, compress, weighted_sum
+from minilora.files.adapter import adapter_of, plain_adapter, read_adapter
 from minilora.hf import load_peft_adapter, save_peft_adapter
 from minilora.lora import adapter_shapes, lora_config, lora_layers
 from minilora.methods.method import method_of
@@ -177,6 +177,14 @@ def test_a_bank_refuses_it_by_name(config, tmp_path):
     ml.save_adapter(trained(config), tmp_path / "adapter.npz")
     with pytest.raises(ValueError, match=f"'a' is of the variant '{config.variant}'"):
         AdapterBank(gpt()).insert("a", read_adapter(tmp_path / "adapter.npz"))
+
+
+@every_variant
+def test_sums_and_compression_refuse_it_by_name(config):
+    adapter = adapter_of(trained(config))
+    for refused in (lambda: weighted_sum([adapter], [1.0]), lambda: compress(adapter, 1)):
+        with pytest.raises(ValueError, match=f"the variant '{config.variant}'"):
+            refused()
 
 
 @every_variant

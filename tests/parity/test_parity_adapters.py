@@ -10,8 +10,10 @@ import minilora as ml
 from minilora import CheckpointError
 from minilora.hf import load_gpt2, load_peft_adapter, save_gpt2, save_peft_adapter
 from minilora.lora import lora_layers
+from tests.models import adapted
 from tests.parity.torch_side import loaded, logits, peft, random_config, random_gpt2, random_tokens, separated, torch
 
+pytestmark = pytest.mark.filterwarnings("ignore")  # such as that Conv1D and Linear are adapted side by side
 RANKS = (1, 4, 16)
 OURS = {
     "{q,v}": ("q_proj", "v_proj"),
@@ -38,21 +40,13 @@ def base(request, tmp_path_factory):
 
 def random_lora(folder, dtype, **settings):
     """Our model with a LoRA as if trained."""
-    model, _ = load_gpt2(folder, dtype)
-    ml.add_lora(model, ml.LoraConfig(**settings))
-    rng = np.random.default_rng(0)
-    for parameter in model.named_parameters().values():
-        if parameter.trainable:
-            parameter.data[...] = 0.3 * rng.standard_normal(parameter.shape)
-    return model
+    return adapted(load_gpt2(folder, dtype)[0], ml.LoraConfig(**settings))
 
 
 def random_peft(folder, dtype, **settings):
     """PEFT's model with a LoRA as if trained."""
     torch.manual_seed(0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        model = peft.get_peft_model(loaded(folder, dtype), peft.LoraConfig(**{"fan_in_fan_out": True} | settings))
+    model = peft.get_peft_model(loaded(folder, dtype), peft.LoraConfig(**{"fan_in_fan_out": True} | settings))
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.requires_grad:
@@ -112,9 +106,7 @@ def test_we_load_every_kind_of_plain_lora(tmp_path, base, compare, case):
         head, table = theirs.base_model.model.lm_head, theirs.base_model.model.transformer.wte
         head.lora_A["default"].weight.data = table.lora_embedding_B["default"].data.T
         head.lora_B["default"].weight.data = table.lora_embedding_A["default"].data.T
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        theirs.save_pretrained(tmp_path / "adapter")
+    theirs.save_pretrained(tmp_path / "adapter")
     ours = load_peft_adapter(load_gpt2(folder, dtype)[0], tmp_path / "adapter")
     compare(f"we load PEFT's, {dtype}: logits", ours(TOKENS), logits(theirs, TOKENS), LIMITS[dtype])
     differs(ours(TOKENS), load_gpt2(folder, dtype)[0](TOKENS))
@@ -144,9 +136,7 @@ def test_peft_loads_every_kind_of_plain_lora(tmp_path, base, compare, case):
     theirs = peft_loads(base, tmp_path / "adapter")
     compare(f"PEFT loads ours, {dtype}: logits", logits(theirs, TOKENS), ours(TOKENS), LIMITS[dtype])
     differs(ours(TOKENS), load_gpt2(folder, dtype)[0](TOKENS))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        theirs.save_pretrained(tmp_path / "again")  # and what PEFT makes of it comes back
+    theirs.save_pretrained(tmp_path / "again")  # and what PEFT makes of it comes back
     again = load_peft_adapter(load_gpt2(folder, dtype)[0], tmp_path / "again")
     compare(f"ours through PEFT and back, {dtype}: logits", again(TOKENS), ours(TOKENS), LIMITS[dtype])
 
@@ -181,9 +171,7 @@ def test_twenty_steps_of_adamw(tmp_path, compare, seed, targets):
     names = {"o_proj": "attn.c_proj", "up_proj": "mlp.c_fc", "down_proj": "mlp.c_proj"}
     there = [names.get(name, name) for name in OURS[targets]]
     torch.manual_seed(seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that Conv1D and Linear are adapted side by side
-        theirs = peft.get_peft_model(separated(gpt2), peft.LoraConfig(r=r, lora_alpha=alpha, target_modules=there))
+    theirs = peft.get_peft_model(separated(gpt2), peft.LoraConfig(r=r, lora_alpha=alpha, target_modules=there))
     ours = ml.add_lora(load_gpt2(tmp_path, "float64")[0], ml.LoraConfig(r, alpha, OURS[targets]))
     pairs = dict(zip((path for path, _ in lora_layers(ours)), peft_layers(theirs), strict=True))
     for path, layer in pairs.items():
@@ -217,13 +205,13 @@ def peft_layers(model):
 
 # -------------------------------------------------------------------------------------- what is refused
 
+SETTINGS = {"lora_bias": True, "modules_to_save": ["ln_f"], "init_lora_weights": "pissa"}
+SETTINGS |= {"trainable_token_indices": [1, 2]}
 BEYOND = {
-    "lora_bias": peft.LoraConfig(lora_bias=True, target_modules=["c_attn"], fan_in_fan_out=True),
-    "modules_to_save": peft.LoraConfig(modules_to_save=["ln_f"], target_modules=["c_attn"], fan_in_fan_out=True),
-    "init_lora_weights": peft.LoraConfig(init_lora_weights="pissa", target_modules=["c_attn"], fan_in_fan_out=True),
-    "trainable_token_indices": peft.LoraConfig(
-        trainable_token_indices=[1, 2], target_modules=["c_attn"], fan_in_fan_out=True
-    ),
+    **{
+        name: peft.LoraConfig(**{name: value}, target_modules=["c_attn"], fan_in_fan_out=True)
+        for name, value in SETTINGS.items()
+    },
     "peft_type": peft.IA3Config(target_modules=["c_attn"], feedforward_modules=[], fan_in_fan_out=True),
     "wte": peft.LoraConfig(target_modules=["wte"]),
 }
@@ -233,9 +221,7 @@ BEYOND = {
 def test_what_peft_writes_beyond_plain_lora_is_refused_by_name(tmp_path, name):
     gpt2 = random_gpt2(1, "float32", CONFIG)
     gpt2.save_pretrained(tmp_path / "base")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        peft.get_peft_model(gpt2, BEYOND[name]).save_pretrained(tmp_path / "adapter")
+    peft.get_peft_model(gpt2, BEYOND[name]).save_pretrained(tmp_path / "adapter")
     model, _ = load_gpt2(tmp_path / "base")
     before = model(TOKENS)
     with pytest.raises(CheckpointError, match=name):

@@ -1,7 +1,6 @@
 """Llama, Qwen2 and Qwen3 against transformers and PEFT: folders both ways, adapters both ways, and the real weights."""
 
 import types
-import warnings
 import zipfile
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import minilora as ml
 from minilora.hf import load_llama, load_peft_adapter, save_llama, save_peft_adapter
 from minilora.hf.fetch import MODELS, cache_folder
 from minilora.llama import LlamaConfig
+from tests.models import adapted as lora_adapted
 from tests.parity.torch_side import DTYPES, logits, peft, torch, transformers
 from tests.reference_llama import llama3_divisors
 
@@ -113,11 +113,7 @@ def test_an_adapter_of_ours_computes_the_same_in_peft(family, dtype, targets, tm
     theirs = random_model(family, dtype)
     theirs.save_pretrained(tmp_path / "base")
     model, _ = load_llama(tmp_path / "base", dtype)
-    ml.add_lora(model, ml.LoraConfig(r=3, lora_alpha=5, target_modules=targets, bias="lora_only"))
-    rng = np.random.default_rng(0)
-    for parameter in model.named_parameters().values():
-        if parameter.trainable:
-            parameter.data[...] += 0.2 * rng.standard_normal(parameter.shape)
+    lora_adapted(model, ml.LoraConfig(r=3, lora_alpha=5, target_modules=targets, bias="lora_only"))
     save_peft_adapter(model, tmp_path / "adapter")
     adapted = peft.PeftModel.from_pretrained(theirs, tmp_path / "adapter").eval()
     compare(f"PEFT's logits of our adapter, {family}, {dtype}", logits(adapted, TOKENS), model(TOKENS), LIMITS[dtype])
@@ -129,6 +125,7 @@ def test_an_adapter_of_ours_computes_the_same_in_peft(family, dtype, targets, tm
 @pytest.mark.parametrize("dtype", LIMITS)
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("targets", [["k_proj", "down_proj"], "all-linear"])
+@pytest.mark.filterwarnings("ignore")
 def test_an_adapter_of_pefts_computes_the_same_here(family, dtype, targets, tmp_path, compare):
     theirs = random_model(family, dtype)
     theirs.save_pretrained(tmp_path / "base")
@@ -139,9 +136,7 @@ def test_an_adapter_of_pefts_computes_the_same_here(family, dtype, targets, tmp_
         for name, parameter in adapted.named_parameters():
             if "lora_" in name:
                 parameter.copy_(0.2 * torch.randn(parameter.shape, dtype=parameter.dtype))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        adapted.save_pretrained(tmp_path / "adapter")
+    adapted.save_pretrained(tmp_path / "adapter")
     model, _ = load_llama(tmp_path / "base", dtype)
     load_peft_adapter(model, tmp_path / "adapter")
     expected = logits(adapted.eval(), TOKENS)

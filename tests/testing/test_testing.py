@@ -112,14 +112,12 @@ def test_the_readme_s_lines_leave_no_folder_and_no_noise(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["test_mine.py"]
 
 
-def test_only_this_room_needs_hypothesis():
-    package = "import sys; import minilora; assert not {'hypothesis', 'minilora.testing'} & set(sys.modules)"
-    subprocess.run([sys.executable, "-c", package], check=True)
-
-
-def test_laws_bounds_and_shrinking_work_without_hypothesis():
-    parts = "import sys; from minilora.testing import laws, smallest; assert 'hypothesis' not in sys.modules"
-    subprocess.run([sys.executable, "-c", parts], check=True)
+@pytest.mark.parametrize("imported", ["import minilora", "from minilora.testing import laws, smallest"])
+def test_only_the_cases_of_this_room_need_hypothesis(imported):
+    """The laws, the bounds and the shrinking work without."""
+    unneeded = "{'hypothesis', 'minilora.testing'}" if imported == "import minilora" else "{'hypothesis'}"
+    check = f"import sys; {imported}; assert not {unneeded} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", check], check=True)
 
 
 @settings(max_examples=20, database=None, deadline=None)

@@ -47,11 +47,11 @@ def build(out: Path) -> None:
         write_pyodide(new / "pyodide")
         write_editor(new / "editor")
         write_facts(new)
+        (new / "recorded.json").write_text(json.dumps(record()), "utf-8")
         write_lite(new / "lite")
         write_lessons(new / "lessons.html")
         write_licences(new)
         write_offline(new)
-        (new / "recorded.json").write_text(json.dumps(record()), "utf-8")
         if out.exists():
             shutil.rmtree(out)
         new.rename(out)

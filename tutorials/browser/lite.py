@@ -17,6 +17,7 @@ TUTORIALS = Path(__file__).parents[1]
 APPS = ("lab", "notebooks", "tree", "build", "static", "doc")
 EXTENSION = "@jupyterlite/pyodide-kernel-extension"
 PACKAGES = ["micropip", "ipython", "comm", "matplotlib", "hypothesis", "course", "python-texts"]
+FAVICONS = ("favicon", "favicon-notebook", "favicon-file", "favicon-busy-1", "favicon-busy-2", "favicon-busy-3")
 WHEN = "2026-01-01T00:00:00Z"  # of every file: nobody reads it, and the site is the same each time
 CANNOT = {"15": "needs safetensors and tokenizers, which have no wheels for a browser"}  # they keep their outputs
 SEEDS = re.compile(r"^([A-Z_, ]*\bSEEDS\b[^#\n]*)\(0, 1, 2\)", re.MULTILINE)  # a line that lists a lesson's three seeds
@@ -57,6 +58,8 @@ def write_lite(folder: Path) -> None:
         ("api/translations/en.json", {"data": {}, "message": ""}),
     ):
         _write(folder / path, json.dumps(content).encode())
+    for name in FAVICONS:
+        _write(folder / "static" / "favicons" / f"{name}.ico", (folder / "lab" / "favicon.ico").read_bytes())
     write_contents(folder, contents())
 
 

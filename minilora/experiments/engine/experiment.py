@@ -56,6 +56,19 @@ class Score(NamedTuple):
         (mean, std, n), decimals = self.scaled(metric), METRICS[metric].decimals
         return f"{mean:.{decimals}f}" + (f" ± {std:.{decimals}f}" if n > 1 else "")
 
+    def gain(self, other: Score, metric: str) -> float:
+        """How much better its mean is than the other's, in the metric's units: above 0 if it is better."""
+        better = 1 if METRICS[metric].higher_is_better else -1
+        return better * METRICS[metric].factor * (self.mean - other.mean)
+
+    def not_worse(self, other: Score, metric: str) -> bool:
+        """Whether its mean is better than the other's, or at most one standard deviation worse.
+
+        The deviation is pooled: sqrt((s_a^2 + s_b^2) / 2), each over its own seeds.
+        """
+        pooled = math.sqrt((self.std**2 + other.std**2) / 2)
+        return self.gain(other, metric) >= -METRICS[metric].factor * pooled
+
 
 class Claim(NamedTuple):
     """A statement of the paper, with our numbers in it, and whether they support it."""
@@ -120,20 +133,6 @@ class Results:
     def cell_with_loss(self, setting: Setting) -> str:
         """The headline score, and the loss in brackets."""
         return f"{self.cell(setting)} ({self.cell(setting, 'loss')})"
-
-
-def not_worse(a: Score, b: Score, metric: str) -> bool:
-    """Whether a's mean is better than b's, or at most one standard deviation worse.
-
-    The deviation is pooled: sqrt((s_a^2 + s_b^2) / 2), each over its own seeds.
-    """
-    pooled = math.sqrt((a.std**2 + b.std**2) / 2)
-    return gain(a, b, metric) >= -pooled
-
-
-def gain(a: Score, b: Score, metric: str) -> float:
-    """How much better a's mean is than b's: their difference, positive if a is better."""
-    return (a.mean - b.mean) * (1 if METRICS[metric].higher_is_better else -1)
 
 
 def labels(*metrics: str) -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,6 @@ from minilora.plots import BASE, FULL, LORA, OTHER, save_figure, subplots
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 COLOURS = (LORA, FULL, OTHER, "#009E73", "#CC79A7", BASE)  # Okabe and Ito's, as in `plots`
 MARKERS = ("o-", "s--", "^-.", "D:", "v-", "x--")
@@ -21,10 +21,17 @@ WIDTH, HEIGHT = 4.0, 3.2  # inches, of a panel beside others
 DPI = 130
 
 
-def _legend_below(figure: Figure, axes: np.ndarray) -> None:
-    """One legend for panels that show the same curves."""
-    handles, labels = axes.flat[0].get_legend_handles_labels()
+@contextmanager
+def _row(titles: Iterable[str], path: Path, **settings: str) -> Iterator[np.ndarray]:
+    """The panels of a row that show the same curves; at the end they get one legend and are written to `path`."""
+    titles = list(titles)
+    figure, axes = subplots(1, len(titles), (WIDTH * len(titles), HEIGHT), squeeze=False)
+    for panel, title in zip(axes[0], titles, strict=True):
+        panel.set(title=title, **settings)
+    yield axes[0]
+    handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 3))
+    save_figure(figure, path, DPI)
 
 
 def _draw(panel: Axes, curves: Mapping[str, Mapping[int, Score]]) -> None:
@@ -36,29 +43,23 @@ def _draw(panel: Axes, curves: Mapping[str, Mapping[int, Score]]) -> None:
 
 def scores_by_rank(scores: Mapping[str, Mapping[str, Mapping[int, Score]]], path: Path) -> None:
     """panel title -> curve -> rank -> score."""
-    figure, axes = subplots(1, len(scores), (WIDTH * len(scores), HEIGHT), squeeze=False)
-    for panel, (title, curves) in zip(axes.flat, scores.items(), strict=True):
-        _draw(panel, curves)
-        ranks = sorted({r for curve in curves.values() for r in curve})
-        panel.set_xscale("log", base=2)
-        panel.set_xticks(ranks, [str(r) for r in ranks])
-        panel.set(title=title, xlabel="rank r")
-    _legend_below(figure, axes)
-    save_figure(figure, path, DPI)
+    with _row(scores, path, xlabel="rank r") as panels:
+        for panel, curves in zip(panels, scores.values(), strict=True):
+            _draw(panel, curves)
+            ranks = sorted({r for curve in curves.values() for r in curve})
+            panel.set_xscale("log", base=2)
+            panel.set_xticks(ranks, [str(r) for r in ranks])
 
 
 def scores_by_size(
     scores: Mapping[str, Mapping[str, Mapping[int, Score]]], full: Mapping[str, Score], path: Path
 ) -> None:
     """panel title -> method -> trained parameters -> score; `full` is drawn as a line across each panel."""
-    figure, axes = subplots(1, len(scores), (WIDTH * len(scores), HEIGHT), squeeze=False)
-    for panel, (title, curves) in zip(axes.flat, scores.items(), strict=True):
-        panel.axhline(full[title].mean, color=BASE, linestyle=":", label="full fine-tuning")
-        _draw(panel, curves)
-        panel.set_xscale("log")
-        panel.set(title=title, xlabel="trained parameters")
-    _legend_below(figure, axes)
-    save_figure(figure, path, DPI)
+    with _row(scores, path, xlabel="trained parameters") as panels:
+        for panel, (title, curves) in zip(panels, scores.items(), strict=True):
+            panel.axhline(full[title].mean, color=BASE, linestyle=":", label="full fine-tuning")
+            _draw(panel, curves)
+            panel.set_xscale("log")
 
 
 def similarities(grids: Mapping[str, Mapping[str, Any]], titles: Mapping[str, str], path: Path) -> None:
@@ -91,18 +92,15 @@ def shares_by_dimension(shares: Mapping[str, Mapping[int, float]], path: Path) -
 
 def losses_by_rate(losses: Mapping[str, Mapping[int, Mapping[float, float]]], path: Path) -> None:
     """scale -> rank -> learning rate -> loss."""
-    figure, axes = subplots(1, len(losses), (WIDTH * len(losses), HEIGHT), squeeze=False)
-    for panel, (way, by_rank) in zip(axes.flat, losses.items(), strict=True):
-        for i, (r, curve) in enumerate(by_rank.items()):
-            panel.plot(list(curve), list(curve.values()), MARKERS[i], color=COLOURS[i], label=f"r = {r}")
-        rates = sorted({lr for curve in by_rank.values() for lr in curve})
-        panel.set_xscale("log")
-        panel.set_xticks(rates, [f"{lr:g}" for lr in rates])
-        panel.minorticks_off()
-        panel.set(title=way, xlabel="learning rate", ylabel="test loss, nats per byte")
-    _legend_below(figure, axes)
-    axes[0, 1].sharey(axes[0, 0])
-    save_figure(figure, path, DPI)
+    with _row(losses, path, xlabel="learning rate", ylabel="test loss, nats per byte") as panels:
+        for panel, by_rank in zip(panels, losses.values(), strict=True):
+            for i, (r, curve) in enumerate(by_rank.items()):
+                panel.plot(list(curve), list(curve.values()), MARKERS[i], color=COLOURS[i], label=f"r = {r}")
+            rates = sorted({lr for curve in by_rank.values() for lr in curve})
+            panel.set_xscale("log")
+            panel.set_xticks(rates, [f"{lr:g}" for lr in rates])
+            panel.minorticks_off()
+        panels[1].sharey(panels[0])
 
 
 def curves(named: Mapping[str, Any], window: int, path: Path) -> None:

@@ -1,9 +1,9 @@
 """What to run: settings, the learning rates to try for each method, and how much of everything.
 
-Every method's learning rate is searched in the same way: each rate in RATES is tried once per task, with seed 0 and the
-method's REFERENCE options, and while the best is the lowest or highest tried, the search goes one rate further. The
-rate with the lowest validation loss serves all the method's settings on that task, with every seed. Runs on fewer
-examples have their own search. Test scores play no part.
+Every method's learning rate is searched in the same way: each of its family's rates is tried once per task, with seed 0
+and the family's options, and while the best is the lowest or highest tried, the search goes one rate further. The rate
+with the lowest validation loss serves all the method's settings on that task, with every seed. Runs on fewer examples
+have their own search. Test scores play no part.
 """
 
 from __future__ import annotations
@@ -28,48 +28,41 @@ def lora(r: int, targets: Iterable[str] = ("q_proj", "v_proj"), alpha: float = A
 
 INFIX = {"l_i": 4, "boundary": ord(PROMPT_END)}  # special tokens between prompt and answer
 
-REFERENCE: dict[str, tuple[str, dict[str, Any]]] = {  # family -> method and options
-    "full": ("full", {}),
-    "top2": ("top2", {}),
-    "bitfit": ("bitfit", {}),
-    "adapter_h": ("adapter_h", {"m": 8}),
-    "adapter_l": ("adapter_l", {"m": 16}),
-    "pre_embed": ("pre_embed", {"l_p": 16, **INFIX}),
-    "pre_layer": ("pre_layer", {"l_p": 8, **INFIX}),
-    "lora": ("lora", lora(4, ATTENTION)),
-    "lora_v_o_mlp": ("lora", lora(3, ("v_proj", "o_proj", *MLP))),
-    "lora_pre_embed": ("lora_pre_embed", {"l_p": 8, **INFIX, **lora(4, ATTENTION)}),
-    "lora_pre_layer": ("lora_pre_layer", {"l_p": 8, **INFIX, **lora(4, ATTENTION)}),
-    "everywhere": ("lora", lora(128, EVERYWHERE) | {"bias": "all"}),
-    "subspace": ("subspace", {"m": 1000}),
-    "all_lora": ("lora", lora(4, (*ATTENTION, *MLP))),
-    "all_dora": ("dora", lora(4, (*ATTENTION, *MLP))),
-    "all_pissa": ("pissa", lora(4, (*ATTENTION, *MLP))),
-    "all_olora": ("olora", lora(4, (*ATTENTION, *MLP))),
-    "all_loraplus": ("loraplus", lora(4, (*ATTENTION, *MLP)) | {"ratio": 16.0}),
-    "all_vera": ("vera", {"r": 64, "target_modules": [*ATTENTION, *MLP]}),
-    "attention_lora": ("lora", lora(9, ATTENTION)),  # as many parameters as all_lora
-}
-AFTER_LORA = tuple(family for family in REFERENCE if family.startswith(("all_", "attention_")))
 
+class Family(NamedTuple):
+    """Settings whose learning rate is searched together: with this method and options, these peak rates first."""
+
+    method: str
+    options: dict[str, Any]
+    rates: tuple[float, ...]  # half a decade apart
+
+
+LOW, MIDDLE, HIGH, HIGHEST = (3e-4, 1e-3, 3e-3), (1e-3, 3e-3, 1e-2), (3e-3, 1e-2, 3e-2), (3e-2, 1e-1, 3e-1)
+FAMILIES = {
+    "full": Family("full", {}, LOW),
+    "top2": Family("top2", {}, LOW),
+    "bitfit": Family("bitfit", {}, HIGH),
+    "adapter_h": Family("adapter_h", {"m": 8}, MIDDLE),
+    "adapter_l": Family("adapter_l", {"m": 16}, MIDDLE),
+    "pre_embed": Family("pre_embed", {"l_p": 16, **INFIX}, HIGHEST),
+    "pre_layer": Family("pre_layer", {"l_p": 8, **INFIX}, HIGHEST),
+    "lora": Family("lora", lora(4, ATTENTION), HIGH),
+    "lora_v_o_mlp": Family("lora", lora(3, ("v_proj", "o_proj", *MLP)), HIGH),
+    "lora_pre_embed": Family("lora_pre_embed", {"l_p": 8, **INFIX, **lora(4, ATTENTION)}, HIGH),
+    "lora_pre_layer": Family("lora_pre_layer", {"l_p": 8, **INFIX, **lora(4, ATTENTION)}, HIGH),
+    "everywhere": Family("lora", lora(128, EVERYWHERE) | {"bias": "all"}, MIDDLE),
+    "subspace": Family("subspace", {"m": 1000}, MIDDLE),
+    "all_lora": Family("lora", lora(4, (*ATTENTION, *MLP)), HIGH),
+    "all_dora": Family("dora", lora(4, (*ATTENTION, *MLP)), HIGH),
+    "all_pissa": Family("pissa", lora(4, (*ATTENTION, *MLP)), HIGH),
+    "all_olora": Family("olora", lora(4, (*ATTENTION, *MLP)), HIGH),
+    "all_loraplus": Family("loraplus", lora(4, (*ATTENTION, *MLP)) | {"ratio": 16.0}, HIGH),
+    "all_vera": Family("vera", {"r": 64, "target_modules": [*ATTENTION, *MLP]}, HIGH),
+    "attention_lora": Family("lora", lora(9, ATTENTION), HIGH),  # as many parameters as all_lora
+}
+AFTER_LORA = tuple(family for family in FAMILIES if family.startswith(("all_", "attention_")))
 LOSS_ONLY = ("everywhere", "subspace", *AFTER_LORA)  # families whose answers are not scored
 
-RATES: dict[str, tuple[float, ...]] = {  # family -> the peak learning rates to try first, half a decade apart
-    "full": (3e-4, 1e-3, 3e-3),
-    "top2": (3e-4, 1e-3, 3e-3),
-    "bitfit": (3e-3, 1e-2, 3e-2),
-    "adapter_h": (1e-3, 3e-3, 1e-2),
-    "adapter_l": (1e-3, 3e-3, 1e-2),
-    "pre_embed": (3e-2, 1e-1, 3e-1),
-    "pre_layer": (3e-2, 1e-1, 3e-1),
-    "lora": (3e-3, 1e-2, 3e-2),
-    "lora_v_o_mlp": (3e-3, 1e-2, 3e-2),
-    "lora_pre_embed": (3e-3, 1e-2, 3e-2),
-    "lora_pre_layer": (3e-3, 1e-2, 3e-2),
-    "everywhere": (1e-3, 3e-3, 1e-2),
-    "subspace": (1e-3, 3e-3, 1e-2),
-    **dict.fromkeys(AFTER_LORA, (3e-3, 1e-2, 3e-2)),
-}
 LADDER = tuple(float(f"{digit}e{power}") for power in range(-6, 2) for digit in (1, 3))  # all rates a search may try
 MOST_RATES = 6  # in one search
 
@@ -94,7 +87,7 @@ class Scale:
 
     def rates(self, family: str) -> tuple[float, ...]:
         """The learning rates to try for a family."""
-        rates = RATES[family]
+        rates = FAMILIES[family].rates
         return rates if self.searched else (rates[len(rates) // 2],)
 
 
@@ -102,7 +95,7 @@ QUICK = Scale(seeds=1, steps=12, batch_size=4, train=200, valid=12, test=6, sear
 
 
 class Group(NamedTuple):
-    """Settings that share a learning rate: a task, a key of RATES and REFERENCE, and the number of examples."""
+    """Settings that share a learning rate: a task, a key of FAMILIES, and the number of examples."""
 
     task: str
     family: str
@@ -118,7 +111,7 @@ class Group(NamedTuple):
 class Setting:
     """A cell of a table: what to train on which task.
 
-    family     a key of RATES and REFERENCE: settings of one family share a learning rate (None: the method's name)
+    family     a key of FAMILIES: settings of one family share a learning rate (None: the method's name)
     train      examples to train on (None: the scale's)
     longer     multiplies the scale's steps
     lr         a fixed learning rate (None: the searched one)
@@ -168,7 +161,7 @@ class Setting:
 
 def reference(task: str, family: str, train: int | None = None) -> Setting:
     """The setting that a family's learning rate is searched with, and that represents the family in tables."""
-    method, options = REFERENCE[family]
+    method, options, _ = FAMILIES[family]
     own_family = None if family == method else family
     return Setting(task, method, options, own_family, train, answers=family not in LOSS_ONLY)
 

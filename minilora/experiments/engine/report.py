@@ -94,8 +94,8 @@ def _searches(settings: Sequence[Setting], results: Results) -> dict[str, Any]:
 def load(experiment: Experiment, out: Path) -> tuple[Results, dict[str, Any]] | None:
     """The results that `save` wrote into OUT, and the file's other fields.
 
-    None if there is no file, if it is not whole, or if an earlier version wrote it and it lacks runs that the
-    experiment has now.
+    None if there is no file, if it is incomplete, or if an earlier version wrote it without runs that the experiment
+    has now.
     """
     try:
         said = json.loads((out / "results" / f"{experiment.name}.json").read_text(encoding="utf-8"))

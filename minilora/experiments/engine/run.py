@@ -150,7 +150,7 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True)
 
     def get(self, config: RunConfig) -> Result | None:
-        """The result of an earlier run of this config; None if there is none that is whole."""
+        """The complete result of an earlier run of this config, or None."""
         try:
             result = json.loads((self.folder / f"{config.key}.json").read_text(encoding="utf-8"))
             whole = result["config"] == json.loads(config.text) and result.keys() >= FIELDS

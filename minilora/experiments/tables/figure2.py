@@ -79,14 +79,10 @@ def claims(results: Results) -> list[Claim]:
 
 
 def figure(results: Results, path: Path) -> None:
-    full = reference(TASK, "full")
-    curves = {
-        label: {METHODS[m].label: points(results, m, metric) for m in SIZES}
-        for label, metric in zip(labels(*SHOWN), SHOWN, strict=True)
-    }
-    lines = {
-        label: results.score(full, metric).scaled(metric) for label, metric in zip(labels(*SHOWN), SHOWN, strict=True)
-    }
+    curves, lines = {}, {}
+    for label, metric in zip(labels(*SHOWN), SHOWN, strict=True):
+        curves[label] = {METHODS[m].label: points(results, m, metric) for m in SIZES}
+        lines[label] = results.score(reference(TASK, "full"), metric).scaled(metric)
     scores_by_size(curves, lines, path)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from minilora.experiments.engine.experiment import HEADLINE, METRICS, Claim, Experiment, Results, gain, markdown
+from minilora.experiments.engine.experiment import HEADLINE, METRICS, Claim, Experiment, Results, markdown
 from minilora.experiments.engine.plan import Scale, Setting, reference
 
 TASKS = ("sql", "e2e")
@@ -38,7 +38,7 @@ def gap(results: Results, task: str, times: int) -> float:
     """How far full fine-tuning is ahead of LoRA, in the metric's units."""
     metric = HEADLINE[task]
     full, lora = (results.score(setting(task, family, times)) for family in FAMILIES)
-    return METRICS[metric].factor * gain(full, lora, metric)
+    return full.gain(lora, metric)
 
 
 def claims(results: Results) -> list[Claim]:

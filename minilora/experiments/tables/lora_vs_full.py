@@ -14,7 +14,6 @@ from minilora.experiments.engine.experiment import (
     Score,
     labels,
     markdown,
-    not_worse,
 )
 from minilora.experiments.engine.plan import Scale, Setting, reference, untrained
 from minilora.experiments.engine.run import Store, load_task
@@ -88,7 +87,7 @@ def _share(results: Results, family: str) -> str:
 def matches_full(results: Results, task: str, family: str, train: int | None) -> bool:
     """Whether a LoRA is not worse than full fine-tuning on the task."""
     lora, full = (results.score(setting(task, name, train)) for name in (family, "full"))
-    return not_worse(lora, full, HEADLINE[task])
+    return lora.not_worse(full, HEADLINE[task])
 
 
 def claims(results: Results) -> list[Claim]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minilora.experiments.engine.experiment import HEADLINE, METRICS, Claim, Experiment, Results, gain, labels, markdown
+from minilora.experiments.engine.experiment import HEADLINE, Claim, Experiment, Results, labels, markdown
 from minilora.experiments.engine.plan import Scale, Setting, reference
 from minilora.methods import METHODS
 
@@ -32,10 +32,7 @@ def table(results: Results) -> str:
 def claims(results: Results) -> list[Claim]:
     metric = HEADLINE[TASK]
     score = {method: results.score(reference(TASK, method)) for method in PAPER}
-    with_embed, with_layer = (
-        METRICS[metric].factor * gain(score[both], score["lora"], metric)
-        for both in ("lora_pre_embed", "lora_pre_layer")
-    )
+    with_embed, with_layer = (score[both].gain(score["lora"], metric) for both in ("lora_pre_embed", "lora_pre_layer"))
     return [
         Claim(f"LoRA+PreEmbed beats LoRA on sql ({with_embed:+.1f} points)", with_embed > 0),
         Claim(f"LoRA+PreLayer does worse than LoRA on sql ({with_layer:+.1f} points)", with_layer < 0),

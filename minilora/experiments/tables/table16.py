@@ -2,17 +2,7 @@
 
 from __future__ import annotations
 
-from minilora.experiments.engine.experiment import (
-    HEADLINE,
-    Claim,
-    Experiment,
-    Results,
-    Score,
-    gain,
-    labels,
-    markdown,
-    not_worse,
-)
+from minilora.experiments.engine.experiment import HEADLINE, Claim, Experiment, Results, Score, labels, markdown
 from minilora.experiments.engine.plan import Scale, Setting, reference
 from minilora.methods import METHODS
 
@@ -49,7 +39,7 @@ def claims(results: Results) -> list[Claim]:
     few, many, loss = scores(SIZES[0]), scores(None), scores(SIZES[0], "loss")
 
     def lead(found: dict[str, Score], method: str) -> float:
-        return 100 * gain(found["lora"], found[method], METRIC)
+        return found["lora"].gain(found[method], METRIC)
 
     def against_lora(found: dict[str, Score]) -> str:
         return ", ".join(f"{name} {-lead(found, method):+.1f}" for method, name in PREFIXES.items())
@@ -57,11 +47,11 @@ def claims(results: Results) -> list[Claim]:
     return [
         Claim(
             f"with {SIZES[0]} examples LoRA is not worse than full fine-tuning ({lead(few, 'full'):+.1f} points)",
-            not_worse(few["lora"], few["full"], METRIC),
+            few["lora"].not_worse(few["full"], METRIC),
         ),
         Claim(
             f"and its loss is lower ({loss['lora'].mean:.3f} and {loss['full'].mean:.3f})",
-            gain(loss["lora"], loss["full"], "loss") > 0,
+            loss["lora"].gain(loss["full"], "loss") > 0,
         ),
         Claim(
             f"with {SIZES[0]} examples the prefixes are more than 2 points behind LoRA ({against_lora(few)})",

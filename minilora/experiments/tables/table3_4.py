@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from functools import partial
 
-from minilora.experiments.engine.experiment import HEADLINE, Claim, Experiment, Results, gain, labels, markdown
+from minilora.experiments.engine.experiment import HEADLINE, Claim, Experiment, Results, labels, markdown
 from minilora.experiments.engine.plan import Scale, Setting, reference
 from minilora.methods import METHODS
 
@@ -60,7 +60,7 @@ def three_tasks(results: Results) -> str:
 def lower_loss(results: Results, task: str, a: str, b: str) -> bool:
     """Whether method a has a lower loss than b. The loss tells methods apart even where all their answers are wrong."""
     score_a, score_b = (results.score(reference(task, method), "loss") for method in (a, b))
-    return gain(score_a, score_b, "loss") > 0
+    return score_a.gain(score_b, "loss") > 0
 
 
 def lora_is_best(results: Results, task: str, compared: Iterable[str]) -> Claim:
@@ -73,7 +73,7 @@ def lora_is_best(results: Results, task: str, compared: Iterable[str]) -> Claim:
 
 def claims3(results: Results) -> list[Claim]:
     lora, full = (results.score(reference("e2e", method)) for method in ("lora", "full"))
-    above = gain(lora, full, "bleu")
+    above = lora.gain(full, "bleu")
     return [lora_is_best(results, "e2e", E2E), Claim(f"LoRA beats full fine-tuning ({above:+.1f} BLEU)", above > 0)]
 
 

@@ -5,7 +5,7 @@ Judged by the loss, which tells settings apart better than accuracy on a hundred
 
 from __future__ import annotations
 
-from minilora.experiments.engine.experiment import HEADLINE, Claim, Experiment, Results, gain, labels, markdown
+from minilora.experiments.engine.experiment import HEADLINE, Claim, Experiment, Results, labels, markdown
 from minilora.experiments.engine.plan import ATTENTION, Scale, Setting, lora
 
 TASK = "sql"
@@ -51,8 +51,8 @@ def table(results: Results) -> str:
 
 def claims(results: Results) -> list[Claim]:
     score = {letters: results.score(setting(letters), "loss") for letters in CHOICES}
-    weak = [c for c in "qk" if gain(score["v"], score[c], "loss") > 0]
-    better = [c for c in ("qv", "qkvo") if all(gain(score[c], score[single], "loss") > 0 for single in "qkvo")]
+    weak = [c for c in "qk" if score["v"].gain(score[c], "loss") > 0]
+    better = [c for c in ("qv", "qkvo") if all(score[c].gain(score[single], "loss") > 0 for single in "qkvo")]
     return [
         Claim(
             f"W_q alone and W_k alone are each worse than W_v alone (true of {symbols(''.join(weak)) or 'neither'})",

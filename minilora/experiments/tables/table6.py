@@ -7,17 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from minilora.experiments.engine.experiment import (
-    HEADLINE,
-    Claim,
-    Experiment,
-    Results,
-    Score,
-    gain,
-    labels,
-    markdown,
-    not_worse,
-)
+from minilora.experiments.engine.experiment import HEADLINE, Claim, Experiment, Results, Score, labels, markdown
 from minilora.experiments.engine.figures import scores_by_rank
 from minilora.experiments.engine.plan import Scale, Setting, lora
 from minilora.experiments.tables.table5 import adapted, symbols
@@ -56,8 +46,8 @@ def claims(results: Results) -> list[Claim]:
         return results.score(setting(letters, r), "loss")
 
     low, top = loss("qv", 1), loss("qv", 64)
-    reached = next(r for r in RANKS["qv"] if not_worse(loss("qv", r), top, "loss"))
-    both = [r for r in RANKS["q"] if gain(loss("qv", r), loss("q", r), "loss") > 0]
+    reached = next(r for r in RANKS["qv"] if loss("qv", r).not_worse(top, "loss"))
+    both = [r for r in RANKS["q"] if loss("qv", r).gain(loss("q", r), "loss") > 0]
     return [
         Claim(
             f"on W_q, W_v rank 1 is not worse than rank 64 (loss {low.mean:.3f} and {top.mean:.3f}; the lowest rank "

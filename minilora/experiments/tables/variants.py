@@ -58,9 +58,9 @@ def tried(results: Results, family: str) -> dict[float, float]:
     return {lr: math.inf if loss is None else loss for lr, loss in losses.items()}
 
 
-def at_loras_rate(results: Results, family: str) -> float:
-    """The gain that appears if the variant is searched and LoRA is left at the variant's rate: validation loss, seed 0;
-    nan if LoRA's search has not tried that rate."""
+def at_its_rate(results: Results, family: str) -> float:
+    """The gain that appears if the variant is searched and LoRA gets the rate found: validation loss, seed 0; nan if
+    LoRA's own search has not tried that rate."""
     rate = results.plan.rate(setting(family).group)
     mine, theirs = tried(results, family), tried(results, LORA)
     return theirs[rate] - mine[rate] if rate in theirs else math.nan
@@ -71,9 +71,11 @@ def table(results: Results) -> str:
     for family, label in LABELS.items():
         one = setting(family)
         row = [label, f"{results.trainable(one):,}", f"{results.plan.rate(one.group):g}", results.cell(one, "loss")]
-        own = family != LORA
-        row += [str(gain(results, family)) if own else "", f"{at_loras_rate(results, family):+.4f}" if own else ""]
-        rows.append(row)
+        if family == LORA:
+            rows.append([*row, "", ""])
+        else:
+            there = at_its_rate(results, family)
+            rows.append([*row, str(gain(results, family)), "not tried" if math.isnan(there) else f"{there:+.4f}"])
     header = ["all six matrices, r = 4", "trained", "rate", "test loss", "gain over LoRA, each at its best rate"]
     body = markdown([*header, "gain over LoRA at this rate"], rows)
     return f"On {TASK}, nats per byte, with 95 % intervals over seeds; the last column is validation, seed 0:\n\n{body}"

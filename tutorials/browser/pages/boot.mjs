@@ -3,7 +3,8 @@ import { Python } from "./python.mjs";
 
 const site = fetch(new URL("./site.json", import.meta.url)).then((answer) => answer.json());
 
-// Resolves to a Python that is ready. `status` is the element that tells of it, emptied at the end.
+// Resolves to a Python that is ready. `status` is the element that tells of it, emptied at the end. The page says when it
+// is ready itself.
 export async function boot(status, options) {
   const { megabytes } = await site;
   const whole = megabytes[options.module];
@@ -34,7 +35,6 @@ export async function boot(status, options) {
   }
   status.hidden = true;
   status.replaceChildren();
-  document.body.dataset.state = "ready";
   // After Python has come, so that what the service worker keeps is taken from the browser's cache and not loaded twice.
   navigator.serviceWorker?.register(new URL("./sw.js", import.meta.url)).catch(() => {});
   return python;

@@ -41,6 +41,7 @@ function show(name) {
   const { source, starter, before } = saved(current.name);
   byId("title").textContent = `${Number(current.number)} · ${current.title}`;
   byId("about").textContent = `Lesson ${current.lesson}, about ${current.minutes} minutes. Replace the line that raises NotImplementedError.`;
+  byId("task").textContent = current.source;
   document.title = `${current.title} · minilora`;
   editor.setValue(source ?? current.source);
   byId("changed").hidden = source === undefined || starter === undefined || starter === current.digest;

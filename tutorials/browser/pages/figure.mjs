@@ -105,7 +105,7 @@ export class Figure {
     if (!all.length) return;
     const values = all.flatMap((point) => [point.new, point.old]);
     const low = Math.min(...values) - 0.05, high = Math.max(...values) + 0.05, steps = Math.max(10, ...all.map(({ step }) => step));
-    const x = (step) => plot.x + (plot.width - 92) * step / steps, y = (loss) => plot.y + plot.height * (high - loss) / (high - low);
+    const x = (step) => plot.x + (plot.width - 132) * step / steps, y = (loss) => plot.y + plot.height * (high - loss) / (high - low);
     svg.replaceChildren();
     axis(svg, plot);
     for (const value of [low + 0.05, high - 0.05]) make("text", { x: plot.x - 5, y: y(value) + 4, "text-anchor": "end" }, svg, value.toFixed(2));

@@ -76,6 +76,7 @@ showRecorded(Number(scrub.value));
 
 let lab, running = false, merged = false, pending, guess;
 let points = [], ghost = [], drawn = 0;
+let last = Promise.resolve(); // of the steps that were clicked, which come one after the other
 
 function say(text) {
   byId("message").textContent = text;
@@ -96,10 +97,12 @@ function enable() {
 // Begins again. The run before stays as a ghost in the chart.
 async function reset(keepGhost = true) {
   running = false;
+  await last; // a step that was clicked
   merged = false;
   pending = undefined;
+  document.body.dataset.state = "loading";
   say("");
-  document.body.dataset.painted = 0;
+  document.body.dataset.painted = document.body.dataset.settled = 0;
   if (keepGhost && points.length > 1) ghost = points;
   try {
     points = [await lab.call("reset", settings)];
@@ -164,9 +167,13 @@ async function step() {
   byId("count").textContent = now.step;
   byId("count").dataset.loss = now.loss;
   byId("speed").textContent = `${now.ms.toFixed(0)} ms a step${now.ms > SLOW_MS && settings.rows > 1 ? ": fewer windows per step would be faster" : ""}`;
-  if (now.step % EVERY === 0) points.push(await lab.call("measure"));
-  if (now.step % EVERY === 0 || performance.now() - drawn > 150) await draw();
+  if (performance.now() - drawn > 100) await draw();
   document.body.dataset.painted = now.step;
+  if (now.step % EVERY === 0) {
+    points.push(await lab.call("measure"));
+    await draw();
+  }
+  document.body.dataset.settled = now.step;
 }
 
 // No progress worth the name for a while?
@@ -207,7 +214,7 @@ function explain() {
 // ------------------------------------------------------------------------------------------- what a visitor does
 
 byId("run").addEventListener("click", () => { if (running) running = false; else run(); });
-byId("step").addEventListener("click", async () => { if (!running) { await step(); enable(); } });
+byId("step").addEventListener("click", () => { if (!running) last = last.then(step).then(enable); });
 byId("reset").addEventListener("click", () => reset());
 byId("seed").addEventListener("click", () => { settings.seed += 1; reset(); });
 byId("predict")?.addEventListener("change", ({ target }) => { guess = target.value; byId("predict").hidden = true; run(); });
