@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from itertools import combinations
+from itertools import chain, combinations
 from typing import Any
 
 import numpy as np
@@ -71,12 +71,21 @@ def _drawn(exercise: Exercise, count: int, rng: Random) -> Iterator[Case]:
         decade = (0, 1, -1)[number // 6 % 3] if number // 2 % 3 == 1 else None
         kind = Kind(number % 4 < 2, relation == "signs", 0.3 * (number % 5 == 4), decade)
         values = {
-            name: choices[name][next(turns[name])] if name in choices else _array(source, case, rng, kind)
+            name: _chosen(name, choices[name], turns, relation) if name in choices else _array(source, case, rng, kind)
             for name, source in exercise.inputs.items()
         }
         if number == count - 1:  # a product overflows only if all of its factors are large
             values |= {name: max(of) for name, of in choices.items() if all(isinstance(v, (int, float)) for v in of)}
         yield replace(case, values=values | relations.made(relation, values))
+
+
+def _chosen(name: str, values: Sequence[Any], turns: dict[str, Iterator[int]], relation: str | None) -> Any:
+    """The value whose turn it is.  A factor 0.0 waits for its turn where it would hide what an array of zeros shows."""
+    place = next(turns[name])
+    if relation == "zero" and isinstance(values[place], float) and values[place] == 0:
+        waits, place = place, next(turns[name])
+        turns[name] = chain([waits], turns[name])
+    return values[place]
 
 
 def _array(source: Floats | Indices, case: Case, rng: Random, kind: Kind = Kind()) -> np.ndarray:
@@ -146,10 +155,11 @@ class _Relations:
     """Arrays that are 0, or equal to another, in turn."""
 
     def __init__(self, exercise: Exercise, rng: Random) -> None:
-        axes = {n: re.sub(r"\d", "", f.axes) for n, f in exercise.inputs.items() if isinstance(f, Floats)}
+        floats = {name: source for name, source in exercise.inputs.items() if isinstance(source, Floats)}
+        self.kinds = {name: (re.sub(r"\d", "", f.axes), f.unit, f.decades) for name, f in floats.items()}
         self.names, self.pairs = (
-            list(axes),
-            [pair for pair in combinations(axes, 2) if len({axes[n] for n in pair}) == 1],
+            list(floats),
+            [(m, n) for m, n in combinations(floats, 2) if self.kinds[m] == self.kinds[n]],
         )
         self.zero, self.pair = _in_turn(len(self.names), rng), _in_turn(len(self.pairs), rng)
 
@@ -162,8 +172,9 @@ class _Relations:
             one, other = self.pairs[next(self.pair)]
             return {other: values[one].copy()} if values[one].shape == values[other].shape else {}
         if relation == "alike":
-            first = {values[name].shape: values[name] for name in reversed(self.names)}
-            return {name: first[values[name].shape].copy() for name in self.names}
+            likes = {name: (values[name].shape, self.kinds[name][1:]) for name in self.names}
+            first = {like: values[name] for name, like in reversed(likes.items())}
+            return {name: first[like].copy() for name, like in likes.items()}
         return {}
 
 
