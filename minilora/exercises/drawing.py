@@ -71,7 +71,9 @@ def _drawn(exercise: Exercise, count: int, rng: Random) -> Iterator[Case]:
         decade = (0, 1, -1)[number // 6 % 3] if number // 2 % 3 == 1 else None
         kind = Kind(number % 4 < 2, relation == "signs", 0.3 * (number % 5 == 4), decade)
         values = {
-            name: _chosen(name, choices[name], turns, relation) if name in choices else _array(source, case, rng, kind)
+            name: _array(source, case, rng, kind)
+            if not isinstance(source, OneOf)
+            else _chosen(name, choices[name], turns, relation)
             for name, source in exercise.inputs.items()
         }
         if number == count - 1:  # a product overflows only if all of its factors are large
