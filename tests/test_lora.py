@@ -545,3 +545,11 @@ def test_a_config_keeps_its_own_copy_of_what_it_is_given():
     config = LoraConfig(rank_pattern=ranks, target_modules=names)
     ranks["q_proj"], names[0] = 9, "k_proj"
     assert config.rank("blocks.0.attn.q_proj") == 2 and config.target_modules == ("q_proj",)
+
+
+@pytest.mark.parametrize("setting", ["rank_pattern", "alpha_pattern"])
+def test_a_config_does_not_change_with_the_callers_dictionary(setting):
+    pattern = {"q_proj": 2}
+    config = ml.LoraConfig(**{setting: pattern})
+    pattern["q_proj"] = 8
+    assert getattr(config, setting) == {"q_proj": 2}
