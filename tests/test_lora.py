@@ -550,6 +550,6 @@ def test_a_config_keeps_its_own_copy_of_what_it_is_given():
 @pytest.mark.parametrize("setting", ["rank_pattern", "alpha_pattern"])
 def test_a_config_does_not_change_with_the_callers_dictionary(setting):
     pattern = {"q_proj": 2}
-    config = ml.LoraConfig(**{setting: pattern})
+    config = LoraConfig(**{setting: pattern})
     pattern["q_proj"] = 8
     assert getattr(config, setting) == {"q_proj": 2}
