@@ -169,7 +169,8 @@ class _Relations:
         """The arrays to replace so that one is 0, one a copy of another, or all alike whose shapes are."""
         if relation == "zero" and self.names:
             name = self.names[next(self.zero)]
-            return {name: 0 * values[name]}
+            zero = np.zeros((), values[name].dtype)  # NumPy 1 makes 0 times a float32 without axes a float64
+            return {name: zero * values[name]}
         if relation == "copy" and self.pairs:
             one, other = self.pairs[next(self.pair)]
             return {other: values[one].copy()} if values[one].shape == values[other].shape else {}

@@ -86,7 +86,7 @@ def lora_checkpoint_bytes(n_layer, matrices, d_model, r, bytes_per_number):
 
 
 # wrong: single precision and back
-# return n_layer * matrices * 2 * d_model * r * bytes_per_number -> import numpy as np\n    return int(np.float32(n_layer) * np.float32(matrices) * 2 * np.float32(d_model) * np.float32(r)) * bytes_per_number
+# return n_layer * matrices * 2 * d_model * r * bytes_per_number -> import numpy as np\n    return int(np.prod(np.array([n_layer, matrices, 2, d_model, r], np.float32))) * bytes_per_number
 
 
 # wrong: 32 bits
