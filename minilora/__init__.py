@@ -7,16 +7,7 @@ from minilora.files.container import CheckpointError
 from minilora.files.model import load_base, load_model, save_model
 from minilora.generate import generate
 from minilora.llama import Llama, LlamaConfig
-from minilora.lora import (
-    LoraConfig,
-    LoraError,
-    add_lora,
-    lora_layers,
-    merge,
-    remove_lora,
-    trainable_report,
-    unmerge,
-)
+from minilora.lora import LoraConfig, LoraError, add_lora, lora_layers, merge, remove_lora, trainable_report, unmerge
 from minilora.methods.dora import DoraConfig
 from minilora.methods.pissa import OloraConfig, PissaConfig
 from minilora.methods.vera import VeraConfig

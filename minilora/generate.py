@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from numbers import Real
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from minilora.machine.backend import to_host
-from minilora.nn import Decoder, Past, generator, whole_number
+from minilora.nn import Decoder, Past, check_finite, generator, whole_number
 
 
 @dataclass(frozen=True)
@@ -23,12 +22,12 @@ class Sampling:
     top_p: float | None = None
 
     def __post_init__(self) -> None:
-        if not _is_real(self.temperature) or not 0 <= self.temperature < math.inf:
-            raise ValueError(f"temperature is {self.temperature!r}: give a finite number of at least 0")
+        check_finite("temperature", self.temperature)
         if self.top_k is not None:
             whole_number("top_k", self.top_k, 1)
-        if self.top_p is not None and not (_is_real(self.top_p) and 0 < self.top_p <= 1):
-            raise ValueError(f"top_p is {self.top_p!r}: give a number above 0 and up to 1, or None")
+        p = self.top_p
+        if p is not None and (not isinstance(p, Real) or isinstance(p, bool) or not 0 < p <= 1):
+            raise ValueError(f"top_p is {p!r}: give a number above 0 and up to 1, or None")
 
 
 def generate(
@@ -199,7 +198,3 @@ def _checked_stops(stop: int | Sequence[int] | None, vocab_size: int) -> list[in
     stop = stop.tolist() if isinstance(stop, np.ndarray) else stop
     stops = stop if isinstance(stop, (list, tuple)) else [stop]
     return [whole_number("stop", token, 0, vocab_size - 1) for token in stops]
-
-
-def _is_real(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)

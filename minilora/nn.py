@@ -15,7 +15,9 @@ may overwrite. `rng` is a generator while training, which turns dropout on; None
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from numbers import Real
 from types import ModuleType
 from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias, TypeVar
 
@@ -580,6 +582,12 @@ def whole_number(name: str, value: Any, least: int = 1, most: int | None = None)
         bounds = f" of at least {least}" if most is None else f", {least} to {most}"
         raise ValueError(f"{name} is {value!r}: give a whole number{bounds}")
     return int(value)
+
+
+def check_finite(name: str, value: float) -> None:
+    """ValueError unless the value is a finite number of at least 0."""
+    if not isinstance(value, Real) or isinstance(value, bool) or not 0 <= value < math.inf:
+        raise ValueError(f"{name} is {value!r}: give a finite number of at least 0")
 
 
 def generator(seed: int | np.random.Generator) -> np.random.Generator:

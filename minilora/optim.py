@@ -10,11 +10,7 @@ from typing import Any
 import numpy as np
 
 from minilora.machine.backend import Array, Scalar, array_module, to_host
-from minilora.nn import (
-    Gradients,
-    Module,
-    check_type,
-)
+from minilora.nn import Gradients, Module, check_finite, check_type
 
 
 class Adam:
@@ -41,7 +37,7 @@ class Adam:
         lr_factor: Mapping[str, float] | None = None,
     ) -> None:
         for name, value in {"lr": lr, "weight_decay": weight_decay, "eps": eps}.items():
-            check_rate(name, value)
+            check_finite(name, value)
         if not isinstance(betas, (tuple, list)) or len(betas) != 2 or not all(_is_share(beta) for beta in betas):
             raise ValueError(f"betas={betas} must lie in [0, 1)")
         self.model, self.lr, self.weight_decay, self.betas, self.eps = model, lr, weight_decay, betas, eps
@@ -55,7 +51,7 @@ class Adam:
 
         ValueError, before any change, if a gradient has no parameter or `lr` has been set to what is no rate.
         """
-        check_rate("lr", self.lr)
+        check_finite("lr", self.lr)
         parameters = {parameter.name: parameter for parameter in self.model.parameters}
         if unknown := [name for name in grads if name not in parameters or not parameters[name].trainable]:
             raise ValueError(f"{unknown[0]} has a gradient but is not a trainable parameter of this model")
@@ -112,7 +108,7 @@ def _by_name(model: Module, lr_factor: Mapping[str, float]) -> dict[str, float]:
     """Parameter's name -> factor, from `Adam`'s `lr_factor`."""
     names, found = list(model.named_parameters()), dict[str, float]()
     for ending in sorted(lr_factor, key=len):
-        check_rate(f"lr_factor[{ending!r}]", lr_factor[ending])
+        check_finite(f"lr_factor[{ending!r}]", lr_factor[ending])
         fitting = [name for name in names if name == ending or name.endswith(f".{ending}")]
         if not fitting:
             raise ValueError(f"lr_factor has {ending!r}, and no parameter ends so: give an ending such as 'lora_B'")
@@ -122,12 +118,6 @@ def _by_name(model: Module, lr_factor: Mapping[str, float]) -> dict[str, float]:
 
 def _is_share(value: Any) -> bool:
     return isinstance(value, (float, int, np.number)) and bool(0 <= value < 1)
-
-
-def check_rate(name: str, value: float) -> None:
-    """ValueError unless the value is a finite number of at least 0."""
-    if not isinstance(value, Real) or isinstance(value, bool) or not 0 <= value < math.inf:
-        raise ValueError(f"{name} is {value!r}: give a finite number of at least 0")
 
 
 def global_norm(grads: Gradients) -> Scalar:
@@ -169,7 +159,7 @@ def warmup_cosine(step: int, steps: int, lr: float, warmup: int = 0, min_lr: flo
     """The learning rate for step 0 .. steps-1: linear up to `lr` over `warmup` steps, then half a cosine down to
     `min_lr` at the last step (Loshchilov and Hutter 2017, eq. 5)."""
     for name, value in {"step": step, "steps": steps, "lr": lr, "warmup": warmup, "min_lr": min_lr}.items():
-        check_rate(name, value)
+        check_finite(name, value)
     if step < warmup:
         return lr * (step + 1) / warmup
     progress = (step - warmup) / max(1, steps - 1 - warmup)

@@ -31,14 +31,7 @@ from minilora.machine.pieces import sum_over_pieces
 from minilora.machine.processes import Comm
 from minilora.machine.progress import Progress
 from minilora.machine.watch import NonFiniteLossError, Watch
-from minilora.nn import (
-    Decoder,
-    Gradients,
-    Rng,
-    check_type,
-    generator,
-    whole_number,
-)
+from minilora.nn import Decoder, Gradients, Rng, check_type, generator, whole_number
 from minilora.optim import Adam, clip_grad_norm
 from minilora.text import Batch, Data, TextData
 
@@ -226,10 +219,8 @@ def fit(
         raise ValueError("patience counts evaluations: give validation data as well")
     data, rng = as_data(data, model), generator(seed)
     optimizer = Adam(model, 0.0 if callable(lr) else lr, weight_decay, lr_factor=lr_factor)
-    settings = {"seed": str(seed), "batch_size": str(batch_size), "weight_decay": str(float(weight_decay))}
-    if lr_factor:
-        settings["lr_factor"] = str(sorted(optimizer.lr_factor.items()))
-    file = _RunFile(checkpoint, comm is None or comm.rank == 0, settings, model, optimizer, rng)
+    writes, settings = comm is None or comm.rank == 0, _settings(seed, batch_size, optimizer)
+    file = _RunFile(checkpoint, writes, settings, model, optimizer, rng)
     result, best = file.begin(resume, lambda rng: data.sample(rng, batch_size))
     trained = {p.name: p.data for p in model.parameters if p.trainable}
     watch, early = Watch(trained, result.losses, model.xp), _EarlyStopping(patience, result, trained, best)
@@ -304,6 +295,14 @@ class _EarlyStopping:
         if self.patience is not None:
             for name, w in self.best.items():
                 self.trained[name][...] = w
+
+
+def _settings(seed: int | np.random.Generator, batch_size: int, optimizer: Adam) -> dict[str, str]:
+    """What a run's file records, so that nobody resumes it with other settings."""
+    settings = {"seed": str(seed), "batch_size": str(batch_size), "weight_decay": str(float(optimizer.weight_decay))}
+    if optimizer.lr_factor:
+        settings["lr_factor"] = str(sorted(optimizer.lr_factor.items()))
+    return settings
 
 
 @dataclass

@@ -26,14 +26,7 @@ from minilora.files.container import CheckpointError
 from minilora.files.header import base_hash
 from minilora.lora import LoraBranch, LoraConfig, LoraError, add_lora, is_merged, lora_shapes, mergeable_layers
 from minilora.machine.backend import to_host
-from minilora.nn import (
-    Decoder,
-    Embedding,
-    Parameter,
-    check_type,
-    difference,
-    unwrapped,
-)
+from minilora.nn import Decoder, Embedding, Parameter, check_type, difference, unwrapped
 
 
 class AdapterBank:

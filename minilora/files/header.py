@@ -11,12 +11,7 @@ import numpy as np
 
 from minilora.files.architectures import ARCHITECTURES, OLDEST, architecture
 from minilora.files.container import CheckpointError, content_hash
-from minilora.lora import (
-    LoraConfig,
-    LoraError,
-    mergeable_layers,
-    same_lora,
-)
+from minilora.lora import LoraConfig, LoraError, mergeable_layers, same_lora
 from minilora.machine.backend import to_host
 from minilora.nn import Config, Decoder, Module, difference
 

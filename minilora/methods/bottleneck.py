@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minilora import nn, ops
+from minilora import ops
 from minilora.machine.backend import Array
 from minilora.methods.method import Method
 from minilora.nn import (
@@ -43,6 +43,7 @@ from minilora.nn import (
     Wrapper,
     generator,
     normal,
+    whole_number,
 )
 
 
@@ -124,7 +125,7 @@ def _method(name: str, label: str, source: str, parts: tuple[str, ...], drop: in
     layer_norm = parts == ("",)
 
     def places(layers: int, drop: int) -> list[str]:
-        drop = nn.whole_number("drop, the blocks without a bottleneck,", drop, 0, layers - 1)
+        drop = whole_number("drop, the blocks without a bottleneck,", drop, 0, layers - 1)
         return [f"blocks.{i}{part}" for i in range(drop, layers) for part in parts]
 
     def change(model: Decoder, seed: int, m: int, drop: int = 0) -> None:
@@ -134,7 +135,7 @@ def _method(name: str, label: str, source: str, parts: tuple[str, ...], drop: in
         model.replace({path: BottleneckAfter(layers[path], _new(model, rng, m, layer_norm)) for path in paths})
 
     def count(config: Config, m: int, drop: int = 0) -> int:
-        m, d = nn.whole_number("m, the bottleneck's width,", m, 1), config.width
+        m, d = whole_number("m, the bottleneck's width,", m, 1), config.width
         return len(places(config.layers, drop)) * (2 * d * m + m + d + (2 * d if layer_norm else 0))
 
     return Method(name, label, source, change, count, {"m": 8} if drop is None else {"m": 8, "drop": drop})

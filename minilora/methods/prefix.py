@@ -27,7 +27,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minilora import nn
 from minilora.generate import generate
 from minilora.machine.backend import Array, array_module, to_host
 from minilora.methods.method import Method
@@ -43,6 +42,7 @@ from minilora.nn import (
     Stack,
     accumulate,
     generator,
+    whole_number,
 )
 
 
@@ -228,15 +228,15 @@ def _written_activations(model: Decoder, length: int, layers: int, rng: np.rando
 
 def _special_tokens(config: Config, l_p: int, l_i: int, boundary: int | None, occurrence: int) -> int:
     """l_p + l_i.  ValueError if they leave no room for the text, or there is no boundary for the infix."""
-    total = nn.whole_number("l_p", l_p, 0) + nn.whole_number("l_i", l_i, 0)
+    total = whole_number("l_p", l_p, 0) + whole_number("l_i", l_i, 0)
     if not 0 < total < config.max_tokens:
         raise ValueError(
             f"l_p={l_p} and l_i={l_i} make {total} special tokens: give 1 to {config.max_tokens - 1}, "
             f"so that a token fits into the model's {config.max_tokens} beside them"
         )
-    nn.whole_number("occurrence", occurrence, 1)
+    whole_number("occurrence", occurrence, 1)
     if boundary is not None:
-        nn.whole_number("boundary, a token,", boundary, 0, config.vocab_size - 1)
+        whole_number("boundary, a token,", boundary, 0, config.vocab_size - 1)
     elif l_i:
         raise ValueError(
             f"l_i={l_i} infix tokens need a boundary: give the token that ends a prompt, such as ord('\\n')"

@@ -9,13 +9,7 @@ import numpy as np
 
 from minilora.machine.backend import Array, array_module, to_host
 from minilora.machine.watch import Watch
-from minilora.nn import (
-    Decoder,
-    Gradients,
-    Module,
-    Parameter,
-    generator,
-)
+from minilora.nn import Decoder, Gradients, Module, Parameter, generator
 from minilora.optim import Adam, clip_grad_norm
 from minilora.text import Data
 from minilora.train import as_data, batch_loss, check_counts, loss_and_grads

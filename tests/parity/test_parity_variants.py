@@ -81,6 +81,19 @@ def their_loss(theirs, tokens):
     return torch.nn.functional.cross_entropy(scores, tokens[:, 1:].flatten())
 
 
+def twenty_steps(theirs, ours, their_adam, adam):
+    """Both take 20 steps on the same batches.  Yields (our loss and gradients, PEFT's loss) before each update."""
+    for step in range(20):
+        tokens = np.random.default_rng(step).integers(37, size=(3, 20))
+        loss, grads = ml.loss_and_grads(ours, tokens[:, :-1], tokens[:, 1:])
+        other = their_loss(theirs, tokens)
+        their_adam.zero_grad()
+        other.backward()
+        yield loss, grads, other.item()
+        adam.step(grads)
+        their_adam.step()
+
+
 @each_dtype
 @every_variant
 def test_logits_and_every_gradient(tmp_path, compare, name, dtype):
@@ -102,15 +115,8 @@ def test_twenty_steps_of_adamw(tmp_path, compare, name):
     start = [other.detach().clone() for _, other in pairs(theirs, ours)]
     adam = ml.Adam(ours, lr=1e-2, weight_decay=DECAY)
     their_adam = torch.optim.AdamW([p for p in theirs.parameters() if p.requires_grad], lr=1e-2, weight_decay=DECAY)
-    for step in range(20):
-        tokens = np.random.default_rng(step).integers(37, size=(3, 20))
-        loss, grads = ml.loss_and_grads(ours, tokens[:, :-1], tokens[:, 1:])
-        adam.step(grads)
-        other = their_loss(theirs, tokens)
-        their_adam.zero_grad()
-        other.backward()
-        their_adam.step()
-        compare(f"{name}, 20 AdamW steps, float64: every loss", loss, other.item(), 1e-9)
+    for loss, _, other in twenty_steps(theirs, ours, their_adam, adam):
+        compare(f"{name}, 20 AdamW steps, float64: every loss", loss, other, 1e-9)
     for (mine, other), before in zip(pairs(theirs, ours), start, strict=True):
         assert (other - before).abs().max() > 1e-2  # it has moved
         compare(f"{name}, 20 AdamW steps, float64: every parameter", mine.data, other.detach().numpy(), 1e-9)
@@ -203,15 +209,8 @@ def test_starts_from_w0(tmp_path, compare, name, kind):
         compare(f"{name}, {dtype}: every gradient at the start", grads[mine.name], parameter.grad.numpy(), limit)
     adam = ml.Adam(ours, lr=1e-3)
     their_adam = torch.optim.AdamW([p for p in theirs.parameters() if p.requires_grad], lr=1e-3, weight_decay=0)
-    for step in range(20):
-        tokens = np.random.default_rng(step).integers(37, size=(3, 20))
-        loss, grads = ml.loss_and_grads(ours, tokens[:, :-1], tokens[:, 1:])
-        adam.step(grads)
-        other = their_loss(theirs, tokens)
-        their_adam.zero_grad()
-        other.backward()
-        their_adam.step()
-        compare(f"{name}, 20 Adam steps, {dtype}: every loss", loss, other.item(), limit)
+    for loss, _, other in twenty_steps(theirs, ours, their_adam, adam):
+        compare(f"{name}, 20 Adam steps, {dtype}: every loss", loss, other, limit)
     compare(f"{name}, {dtype}: logits after 20 steps", ours(TOKENS), logits(theirs.eval(), TOKENS), 10 * limit)
     save_peft_adapter(ours, tmp_path / "ours")
     loaded = quietly(peft.PeftModel.from_pretrained, random_model("llama", dtype), tmp_path / "ours")
@@ -236,15 +235,8 @@ def test_loraplus_makes_pefts_steps(tmp_path, compare):
     copied(theirs, ours)
     their_adam = create_loraplus_optimizer(theirs, torch.optim.AdamW, lr=1e-3, loraplus_lr_ratio=16)
     adam = ml.Adam(ours, lr=1e-3, lr_factor=methods.loraplus(ours, 16))
-    for step in range(20):
-        tokens = np.random.default_rng(step).integers(37, size=(3, 20))
-        loss, grads = ml.loss_and_grads(ours, tokens[:, :-1], tokens[:, 1:])
-        adam.step(grads)
-        other = their_loss(theirs, tokens)
-        their_adam.zero_grad()
-        other.backward()
-        their_adam.step()
-        compare("LoRA+ on DoRA, 20 steps, float64: every loss", loss, other.item(), 1e-9)
+    for loss, _, other in twenty_steps(theirs, ours, their_adam, adam):
+        compare("LoRA+ on DoRA, 20 steps, float64: every loss", loss, other, 1e-9)
     for mine, other in pairs(theirs, ours):
         compare("LoRA+ on DoRA, 20 steps, float64: every parameter", mine.data, other.detach().numpy(), 1e-9)
 
@@ -288,19 +280,12 @@ def test_vera(tmp_path, compare, dtype):
     adam = ml.Adam(ours, lr=1e-2, weight_decay=DECAY)
     their_adam = torch.optim.AdamW([p for p in theirs.parameters() if p.requires_grad], lr=1e-2, weight_decay=DECAY)
     limit = 1e-9 if dtype == "float64" else 1e-3
-    for step in range(20):
-        tokens = np.random.default_rng(step).integers(37, size=(3, 20))
-        loss, grads = ml.loss_and_grads(ours, tokens[:, :-1], tokens[:, 1:])
-        other = their_loss(theirs, tokens)
-        their_adam.zero_grad()
-        other.backward()
+    for step, (loss, grads, other) in enumerate(twenty_steps(theirs, ours, their_adam, adam)):
         if not step:
             for mine, parameter in vera_pairs(theirs, ours):
                 grad = parameter.grad.numpy()
                 compare(f"VeRA, {dtype}: every gradient", grads[mine.name], grad, 10 * LIMITS[dtype])
-        adam.step(grads)
-        their_adam.step()
-        compare(f"VeRA, 20 AdamW steps, {dtype}: every loss", loss, other.item(), limit)
+        compare(f"VeRA, 20 AdamW steps, {dtype}: every loss", loss, other, limit)
     for mine, other in vera_pairs(theirs, ours):
         compare(f"VeRA, 20 AdamW steps, {dtype}: every parameter", mine.data, other.detach().numpy(), limit)
 
