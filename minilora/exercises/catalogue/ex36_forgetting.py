@@ -33,13 +33,19 @@ def magnitude(new_loss, old_loss, level):
 
 def arguments(case: Case):
     """Three runs, of different lengths in some cases.  The level is a loss of the first, or lies between two of them,
-    or below or above all.  Losses are positive."""
+    or below or above all.  An old loss may be 0."""
     runs = {}
     for i, name in enumerate(case["names"]):
         n = max(1, case.sizes["n"] - case["shorter"][i])
-        runs[name] = tuple(2 + np.abs(case.values[kind][i, :n]) for kind in ("new", "old"))
+        runs[name] = 2 + np.abs(case.values["new"][i, :n]), np.abs(case.values["old"][i, :n])
+    if case["shorter"] == (2, 0, 1) and len(runs) > 1:  # the longest run is the last to learn, at its very end
+        long, _ = runs[case["names"][1]]
+        long += 2 * max(new.max() for new, _ in runs.values())
+        long[-1] = 0.75 * long.min()
     new, old = runs[case["names"][0]]
     level = {"last": new[-1], "between": new[0] / 2 + new[-1] / 2, "3": 3, "below": 1, "above": 1e6}[case["level"]]
+    if case["shorter"] == (0, 0, 0) and (new <= level).any():
+        old[max(0, (new <= level).argmax() - 1)] = 0  # a loss like any other, just before the level
     return case.laid_out({"new_loss": new, "old_loss": old, "level": float(case.dtype(level)), "runs": runs})
 
 

@@ -167,3 +167,38 @@ def compare_forgetting(runs):
 
 # wrong: new losses are made to fall in place
 # for i, loss in enumerate(new_loss): -> np.minimum.accumulate(new_loss, out=new_loss)\n    for i, loss in enumerate(new_loss):
+
+
+# wrong: an old loss of exactly 0 counts as none
+def forgetting_at(new_loss, old_loss, level):
+    for i, loss in enumerate(new_loss):
+        if loss <= level:
+            at = old_loss[i]
+            if i and old_loss[i - 1]:
+                part = (new_loss[i - 1] - level) / (new_loss[i - 1] - loss)
+                at = old_loss[i - 1] + part * (at - old_loss[i - 1])
+            return float(at - old_loss[0])
+    return None
+
+
+def compare_forgetting(runs):
+    level = max(new.min() for new, _ in runs.values())
+    return {name: forgetting_at(new, old, level) for name, (new, old) in runs.items()}
+
+
+# wrong: a start of exactly 0 counts as nothing known
+def forgetting_at(new_loss, old_loss, level):
+    if not old_loss[0]:
+        return None
+    for i, loss in enumerate(new_loss):
+        if loss <= level:
+            if i == 0:
+                return 0.0
+            part = (new_loss[i - 1] - level) / (new_loss[i - 1] - loss)
+            return float(old_loss[i - 1] + part * (old_loss[i] - old_loss[i - 1]) - old_loss[0])
+    return None
+
+
+def compare_forgetting(runs):
+    level = max(new.min() for new, _ in runs.values())
+    return {name: forgetting_at(new, old, level) for name, (new, old) in runs.items()}
