@@ -13,7 +13,7 @@ from minilora.lora import LoraCache, LoraLinear, lora_config
 from minilora.nn import Parameter, accumulate
 from minilora.testing.bounds import gamma
 from tests.finite_differences import assert_gradient
-from tests.models import adapted, batch, bits, gpt, loss_of
+from tests.models import adapted, batch, bits, gpt, loss_of, trainable
 
 
 class GainLinear(LoraLinear):
@@ -66,9 +66,8 @@ def test_its_own_parameters_train_and_its_gradients_are_the_central_differences(
     paths = [f"blocks.{i}.{layer}" for i in range(2) for layer in ("attn.q_proj", "mlp.down_proj")]
     names = [f"{path}.lora_{kind}" for path in paths for kind in ("A", "B", "gain")]
     assert sorted(grads) == sorted(names)
-    for name, parameter in model.named_parameters().items():
-        if parameter.trainable:
-            assert_gradient(grads[name], lambda: loss_of(model, tokens, targets, weights), parameter.data, rounding)
+    for name, array in trainable(model).items():
+        assert_gradient(grads[name], lambda: loss_of(model, tokens, targets, weights), array, rounding)
 
 
 def test_the_verbs_work_on_it():

@@ -14,7 +14,7 @@ from minilora.files.container import read_file, write_file
 from minilora.methods.method import method_of
 from tests.finite_differences import assert_gradient
 from tests.methods.reference_methods import method_logits
-from tests.models import TINY, batch, bits, configs, gpt, loss_of, refused, scramble, seeds
+from tests.models import TINY, batch, bits, configs, gpt, loss_of, refused, scramble, seeds, trainable
 from tests.reference import weighted_loss
 
 CONFIG = replace(TINY, block_size=12)
@@ -61,10 +61,6 @@ def untouched(base: ml.GPT, model: ml.GPT) -> dict[str, np.ndarray]:
     """The base's arrays that the model's method freezes."""
     parameters = model.named_parameters()
     return {name: array for name, array in base.state_dict().items() if not parameters[name].trainable}
-
-
-def trainable(model: ml.GPT) -> dict[str, np.ndarray]:
-    return {name: p.data for name, p in model.named_parameters().items() if p.trainable}
 
 
 def test_the_methods_are_the_papers_in_its_order():
