@@ -152,7 +152,7 @@ def test_a_run_is_measured_and_resumes_bit_for_bit(folder, base, tested, tmp_pat
     assert again == pytest.approx(whole["test_loss"], abs=1e-3), "rounded to three digits"
     assert not (tmp_path / "state").exists()
 
-    monkeypatch.setattr(real_run, "SAVE_EVERY", 1)
+    monkeypatch.setattr(real_run, "SAVE_EVERY", -1.0)
     steps = real_run.ml.loss_and_grads
     calls = []
 
