@@ -127,13 +127,8 @@ def tell(experiment: Experiment, out: Path) -> Results | None:
 # ------------------------------------------------------------------------------------------------- the page
 
 
-def write_page(experiments: Iterable[Experiment], out: Path) -> None:
-    """Write OUT/RESULTS.md from the JSON files in OUT/results."""
-    write_text(out / PAGE, page(experiments, out))
-
-
-def page(experiments: Iterable[Experiment], out: Path) -> str:
-    """The whole page: the verdicts, each table, the learning rates."""
+def page(experiments: Iterable[Experiment], out: Path, real: str = "") -> str:
+    """The whole page: the verdicts, each table, the learning rates; `real` is the part on a real model."""
     present, missing = [], []
     for experiment in experiments:
         loaded = load(experiment, out)
@@ -142,7 +137,7 @@ def page(experiments: Iterable[Experiment], out: Path) -> str:
         else:
             missing.append(experiment)
     if not present:
-        return "# The paper in miniature\n\nNothing has been run yet.\n"
+        return "\n\n".join(filter(None, ["# The paper in miniature", "Nothing has been run yet.", real])) + "\n"
     rows = []
     for experiment, results, _ in present:
         claims = experiment.claims(results)
@@ -156,8 +151,9 @@ def page(experiments: Iterable[Experiment], out: Path) -> str:
         *(_section(experiment, results) for experiment, results, _ in present),
         _rates([said for *_, said in present]),
         LEFT_OUT,
+        real,
     ]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def _introduction(heads: Sequence[dict[str, Any]]) -> str:

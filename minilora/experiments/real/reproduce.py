@@ -8,16 +8,16 @@ from pathlib import Path
 from minilora.experiments.engine.experiment import METRICS
 from minilora.experiments.engine.run import Result, Store
 from minilora.experiments.real.data import load
+from minilora.experiments.real.page import FOLDER, page
 from minilora.experiments.real.plan import Plan, Scale
 from minilora.experiments.real.run import file_hash, run
+from minilora.experiments.reproduce import write_page
 from minilora.hf import load_pretrained
 from minilora.machine.progress import format_seconds
 
-FOLDER = Path("results", "real")  # in --out
-
 
 def reproduce_real(data: Path | None, test: Path | None, base: Path, scale: Scale, out: Path) -> None:
-    """Make every run that OUT/results/real does not have yet; print each one's numbers.
+    """Make every run that OUT/results/real does not have yet; print each one's numbers, and the tables at the end.
 
     A run that was interrupted continues from its latest state, which lies beside the results until it has ended.
     """
@@ -30,7 +30,10 @@ def reproduce_real(data: Path | None, test: Path | None, base: Path, scale: Scal
         started = time.perf_counter()
         result = run(config, found, base, store.folder / f"{config.key}.state")
         plan.results[config.text] = store.put(config, result)
+        write_page(out)
         print(f"{config.key}: {summary(result)}; {format_seconds(time.perf_counter() - started)}", flush=True)
+    write_page(out)
+    print(page(plan))
 
 
 def summary(result: Result) -> str:
