@@ -18,6 +18,7 @@ from minilora.experiments.real.data import Pair, Prompting, encode
 from minilora.experiments.real.plan import QUICK, Plan, Scale
 from minilora.experiments.real.run import RealConfig, batches
 from minilora.experiments.real.scores import answer, copies, interval, mean, scored
+from minilora.experiments.real.updates import shared
 from minilora.hf import load_pretrained
 from minilora.tasks import load
 from tests.hf_folders import write_tokenizer
@@ -183,6 +184,13 @@ def test_a_run_that_diverges_says_so(folder, base, tested, tmp_path):
     assert "step" in result["diverged"] and result["valid_loss"] is None and result["test"] == {}
 
 
+def test_an_adapter_shares_all_directions_with_itself_and_few_with_noise():
+    rng = np.random.default_rng(0)
+    one, other = ({f"blocks.{i}.attn.q_proj": (rng.standard_normal((4, 400)), None) for i in range(9)} for _ in "ab")
+    assert shared(one, one) == {"q_proj": {"top": 1.0, "all": 1.0, "chance": 0.01}}
+    assert shared(one, other)["q_proj"]["all"] == pytest.approx(0.01, abs=0.005)
+
+
 def test_answers_do_not_depend_on_who_else_is_asked(folder, base, tested):
     data, (model, tokenizer) = real_data.load(folder), load_pretrained(base)
     meanings = [meaning(n) for n in NAMES[:3]]
@@ -227,10 +235,11 @@ def test_the_page_names_what_has_not_run_and_shows_what_has(measured, tmp_path, 
         plan.results[config.text] = as_of(measured, config)
         steps += 1
         if steps in (1, 8, 9, 15, 40):
-            text = real_page.page(plan)
+            text = real_page.page(plan, tmp_path)
             assert real_page.NOT_YET in text and "nan" not in text, steps
-    text = real_page.page(plan)
-    assert real_page.NOT_YET not in text and "nan" not in text
+    text = real_page.page(plan, tmp_path)
+    missing = [line for line in text.splitlines() if real_page.NOT_YET in line]
+    assert len(missing) == len(real_page.PAIRS) and "nan" not in text, "their matrices are nowhere"
     bleu = f"{measured['test']['bleu']:.1f}"
     assert f"| LoRA, r = 4 on q, v | 500 | {measured['trainable']:,} | 0.001 | 3 | {bleu} ± 0.0 [" in text
     assert "3 of 3 seeds" in text and "c0ffee" in text
@@ -244,7 +253,7 @@ def test_the_section_is_made_from_the_files_alone(measured, tmp_path):
         plan.results[config.text] = as_of(measured, config)
         (folder / f"{config.key}.json").write_text(json.dumps(plan.results[config.text], default=str))
     (folder / "broken-half.json").write_text("{")
-    assert real_page.section(tmp_path) == real_page.page(plan)
+    assert real_page.section(tmp_path) == real_page.page(plan, folder)
 
 
 def test_scores_within_a_deviation_are_not_worse():
@@ -296,7 +305,7 @@ def test_the_quick_command_makes_every_run_and_a_second_one_finds_them(folder, b
     command = ["reproduce", "real", "--quick", "--data", str(folder), "--base", str(base), "--out", str(tmp_path)]
     assert main(command) == 0
     said = capsys.readouterr().out
-    stored = list((tmp_path / "results" / "real").glob("*.json"))
+    stored = list((tmp_path / "results" / "real").glob("*-*.json"))
     assert "0 runs are in" in said and said.count("valid_loss") + 2 == len(stored), "two prompts have no rate"
     assert "### Table 3" in said and "CC BY-SA" in (tmp_path / "RESULTS.md").read_text()
     assert not [line for line in said.splitlines() if real_page.NOT_YET in line]

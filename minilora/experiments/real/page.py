@@ -16,16 +16,27 @@ from minilora.experiments.real.plan import WAYS, Cell, Plan, Scale
 from minilora.experiments.real.scores import FROM_SUMS, interval
 
 FOLDER = Path("results", "real")  # in --out
+SHARED = "shared_directions.json"  # in it, beside the runs
+PAIRS = (  # adapters that are compared: a label, and a key of WAYS with a seed for each
+    ("r = 8 and r = 64", ("r8", 0), ("r64", 0)),
+    ("r = 4, two seeds", ("lora", 0), ("lora", 1)),
+)
 NOT_YET = "not run yet"
 LOSS = Metric("loss, nats per token", 1, 3, False)
 SCORES = ("bleu", "nist", "rouge_l", "cider", "slot_error")
 PAPER = """The paper's base for this is GPT-2 M with 42,061 training pairs, 5 epochs and beam search on 630 meanings;
 ours is SmolLM2-135M-Instruct, dequantized from 4 bits, with one pass over at most 3,795 pairs and greedy answers."""
 
+LEFT_OUT = """### What was not run
+
+- BitFit: this model has no biases. METEOR: its synonyms need WordNet. Beam search: answers here are greedy.
+- The intrinsic dimension on this model, and the smallest sufficient rank on a second real task.
+- WikiSQL, SAMSum and MNLI: their files are not here, and nothing is claimed about them."""
+
 
 def stored(out: Path, scale: Scale | None = None) -> Plan | None:
     """The plan of the runs in OUT/results/real, on the test meanings that most of them have; None if there are none."""
-    runs = [run for path in sorted((out / FOLDER).glob("*.json")) if (run := read(path))]
+    runs = [run for path in sorted((out / FOLDER).glob("*-*.json")) if (run := read(path))]
     if not runs:
         return None
     named = Counter(tuple(run["config"][name] for name in ("base", "data", "test")) for run in runs)
@@ -47,11 +58,11 @@ def read(path: Path) -> Result | None:
 def section(out: Path) -> str:
     """The part of the report on the runs in OUT/results/real; "" if there are none."""
     plan = stored(out)
-    return "" if plan is None else page(plan)
+    return "" if plan is None else page(plan, out / FOLDER)
 
 
-def page(plan: Plan) -> str:
-    """All tables, as Markdown."""
+def page(plan: Plan, folder: Path) -> str:
+    """All tables, as Markdown; the folder holds SHARED."""
     claims = list(all_claims(plan))
     parts = [
         '## <a id="real"></a>The paper on a real model and real data',
@@ -67,7 +78,9 @@ def page(plan: Plan) -> str:
         "### After LoRA\n\n" + cells_table(plan, [Cell("lora", plan.scale.usual), *plan.sections()["variants"]]),
         "### Why the loss and BLEU disagree\n\n" + why_table(plan),
         "### Sections 4 and 7: what the update is\n\n" + updates_table(plan),
+        "### Figures 3 and 4: directions that two adapters share\n\n" + shared_table(folder),
         "### Learning rates\n\n" + rates_table(plan),
+        LEFT_OUT,
     ]
     return "\n\n".join(part for part in parts if part)
 
@@ -256,6 +269,17 @@ def updates_table(plan: Plan) -> str:
                 rows.append([WAYS[cell.way].label, kind.removesuffix("_proj"), *found])
     head = ["seed 0", "matrix", *UPDATE_LABELS]
     return markdown(head, rows or [[NOT_YET, *[""] * (len(head) - 1)]])
+
+
+def shared_table(folder: Path) -> str:
+    file, rows = folder / SHARED, []
+    known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    for label, *_ in PAIRS:
+        for kind, phi in known.get(label, {"": None}).items():
+            cells = [f"{phi[name]:.2f}" for name in ("top", "all", "chance")] if phi else [NOT_YET, "", ""]
+            rows.append([label, kind.removesuffix("_proj"), *cells])
+    header = ["adapters", "matrix", "φ(1, 1)", "φ(r, r), r the smaller rank", "the same of random directions"]
+    return "Means over blocks.\n\n" + markdown(header, rows)
 
 
 def rates_table(plan: Plan) -> str:
