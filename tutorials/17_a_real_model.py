@@ -26,6 +26,21 @@ from minilora.plots import FULL, LORA, OTHER, show_figure, subplots
 HERE = Path(__file__).parent if "__file__" in globals() else Path()  # a notebook runs in its folder
 plan = page.stored(HERE)
 assert plan is not None
+
+
+def show(table: str) -> None:
+    """A Markdown table as aligned text; rows that have not run are only counted."""
+    lines = [line.strip("|").split("|") for line in table.splitlines() if line.startswith("|")]
+    rows = [[cell.strip() for cell in line] for line in lines if not line[1].strip().startswith("---")]
+    waiting = [row for row in rows if page.NOT_YET in row[1:]]
+    rows = [row for row in rows if row not in waiting]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    if waiting:
+        print(f"{page.NOT_YET}: {'; '.join(row[0] for row in waiting)}")
+
+
 print(f"{len(plan.results)} runs, {sum(run['seconds'] for run in plan.results.values()) / 3600:.1f} hours of one core")
 
 # %% [markdown]
@@ -61,7 +76,7 @@ assert methods.count("lora", config, **WAYS["lora"].options) == 30 * 4 * ((576 +
 # on meanings kept for this choice.
 
 # %%
-print(page.rates_table(plan))
+show(page.rates_table(plan))
 searched = {
     way: {lr: loss for lr, loss in sorted(plan.tried(way, [c.lr for c in plan.search(way)]).items()) if loss}
     for way in WAYS
@@ -69,10 +84,9 @@ searched = {
 curves = {way: losses for way, losses in searched.items() if len(losses) > 1}
 
 # %% [markdown]
-# Inside one curve, half a decade of rate moves the loss more than a method does at its best. Adam moves every entry by
-# about the rate (lesson 3). $B$ starts at zero and $\Delta W$ is a product of two small matrices, so LoRA has to take
-# larger steps to move $W$ as far as full fine-tuning does with small ones. Schulman et al. ("LoRA Without Regret", 2025)
-# find a factor of about ten.
+# Adam moves every entry by about the rate (lesson 3). $B$ starts at zero and $\Delta W$ is a product of two small
+# matrices, so LoRA has to take larger steps to move $W$ as far as full fine-tuning does with small ones. Schulman et
+# al. ("LoRA Without Regret", 2025) find a factor of about ten.
 
 # %%
 best = {way: min(losses, key=lambda lr, losses=losses: losses[lr]) for way, losses in curves.items()}
@@ -87,12 +101,12 @@ if "lora" in best and "full" in best:
 # tell two good methods apart.
 
 # %%
-print(page.prompts_table(plan))
+show(page.prompts_table(plan))
 
 # %%
-print(page.methods_table(plan))
+show(page.methods_table(plan))
 print()
-print(page.cells_table(plan, plan.sections()["sizes"]))
+show(page.cells_table(plan, plan.sections()["sizes"]))
 
 # %% [markdown]
 # ## 4. Why the loss and BLEU disagree
@@ -101,7 +115,7 @@ print(page.cells_table(plan, plan.sections()["sizes"]))
 # BLEU does not see how sure the model was. The loss sees little else. What stands beside the loss:
 
 # %%
-print(page.why_table(plan))
+show(page.why_table(plan))
 
 # %% [markdown]
 # Read a row from the left. *On copied names* and *elsewhere* split the loss: names are nearly free once a model has
@@ -137,9 +151,9 @@ show_figure(figure, "17_a_real_model.png")
 # rate for all would have told.
 
 # %%
-print(page.ranks_table(plan))
+show(page.ranks_table(plan))
 print()
-print(page.cells_table(plan, [Cell("lora", plan.scale.usual), *plan.sections()["matrices"]]))
+show(page.cells_table(plan, [Cell("lora", plan.scale.usual), *plan.sections()["matrices"]]))
 
 # %% [markdown]
 # ## 6. How large is the update?
@@ -147,18 +161,18 @@ print(page.cells_table(plan, [Cell("lora", plan.scale.usual), *plan.sections()["
 # (lesson 8). A real model adapts: it knows English, and learns a format.
 
 # %%
-print(page.updates_table(plan))
+show(page.updates_table(plan))
 
 # %% [markdown]
 # ## 7. A page to decide by
 # | choice | do | look at |
 # |---|---|---|
-# | prompt or tune? | prompt first: it costs nothing; then tune on a few hundred examples | section 3, the table of prompts |
+# | prompt or tune? | prompt first: it costs nothing; then tune on a few hundred examples | section 3, prompts |
 # | rate | search it before anything else, half a decade at a time, past the ends | section 2, the curves |
 # | full or LoRA? | LoRA, unless memory is no matter *and* the loss itself is what you need | sections 3 and 4 |
-# | r | 4 or 8; compare ranks only at their own rates | section 5, first table |
+# | r | 4 or 8; compare ranks only at their own rates | section 5 |
 # | alpha | fix it; changing it is changing the rate | lesson 6 |
-# | matrices | all linear layers with a small r if you can; q and v are the paper's cheap start | section 5, second table |
+# | matrices | all linear layers with a small r if you can; q and v are the paper's cheap start | section 5 |
 # | score | the one you will be judged by, with an interval; the loss for choosing rates | section 4 |
 # | seeds | three before you call one method better | the ± in every table |
 #

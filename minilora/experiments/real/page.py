@@ -77,7 +77,7 @@ def page(plan: Plan, folder: Path) -> str:
         "### Table 5: which matrices\n\n" + cells_table(plan, [Cell("lora", plan.scale.usual), *_matrices(plan)]),
         "### After LoRA\n\n" + cells_table(plan, [Cell("lora", plan.scale.usual), *plan.sections()["variants"]]),
         "### Why the loss and BLEU disagree\n\n" + why_table(plan),
-        "### Sections 4 and 7: what the update is\n\n" + updates_table(plan),
+        "### Sections 4 and 7: what the update is\n\n" + UPDATES_SAID + updates_table(plan),
         "### Figures 3 and 4: directions that two adapters share\n\n" + shared_table(folder),
         "### Learning rates\n\n" + rates_table(plan),
         LEFT_OUT,
@@ -92,9 +92,9 @@ def _introduction(plan: Plan) -> str:
     tested = {len(run["test"]["each"]["bleu"]) for run in runs if run["test"]}
     scale, many = plan.scale, " or ".join(map(str, tested)) or "the"
     return (
-        f"Made by `minilora reproduce real --data FOLDER`, commits {commits}; do not edit. {len(runs)} runs took "
-        f"{hours:.1f} hours of one core. Data: the E2E NLG Challenge (Novikova et al. 2017, CC BY-SA 4.0), none of it "
-        f"stored here. {' '.join(PAPER.split())}\n\n"
+        f"Made by `minilora reproduce real --data FOLDER`, commits {commits}; do not edit. Runs: {len(runs)}, "
+        f"{hours:.1f} hours of one core in all. Data: the E2E NLG Challenge (Novikova et al. 2017, CC BY-SA 4.0), none "
+        f"of it stored here. {' '.join(PAPER.split())}\n\n"
         f"Scores are of greedy answers to {many} test meanings: mean ± sample standard deviation over the seeds "
         "that have run (none: one seed), then the bootstrap's 95 % interval over meanings, which with so few is wide. "
         f"METEOR is left out: its synonyms need WordNet. A usual run trains on {scale.usual} pairs, once, 8 a step; "
@@ -247,6 +247,10 @@ def why_table(plan: Plan) -> str:
     return markdown(["seed 0", *WHY], rows)
 
 
+UPDATES_SAID = """In the paper's table 7, ‖ΔW‖ / ‖W‖ is 11 % (6.91 / 61.95, W_q, r = 4); in the miniature's, above, ΔW
+is almost as large as W. All but the first column are means over two blocks, the first and the last.
+
+"""
 UPDATES = ("norm", "rank90", "rank90_W0", "rank90_noise", "amplified", "own", "random", "in_W")
 UPDATE_LABELS = (
     "‖ΔW‖ / ‖W‖, all blocks",
