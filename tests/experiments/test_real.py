@@ -3,12 +3,14 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from minilora.cli.main import main
 from minilora.experiments.engine.experiment import Score
+from minilora.experiments.engine.run import FIELDS
 from minilora.experiments.real import data as real_data
 from minilora.experiments.real import page as real_page
 from minilora.experiments.real import plan as real_plan
@@ -19,6 +21,7 @@ from minilora.experiments.real.plan import QUICK, Plan, Scale
 from minilora.experiments.real.run import RealConfig, batches
 from minilora.experiments.real.scores import answer, copies, interval, mean, scored
 from minilora.experiments.real.updates import shared
+from minilora.files.adapter import Adapter
 from minilora.hf import load_pretrained
 from minilora.tasks import load
 from tests.hf_folders import write_tokenizer
@@ -145,7 +148,7 @@ def test_a_batch_order_holds_every_pair_once(folder, base, tested):
 def test_a_run_is_measured_and_resumes_bit_for_bit(folder, base, tested, tmp_path, monkeypatch):
     data = real_data.load(folder)
     config = config_for(data, base)
-    whole = real_run.run(config, data, base, tmp_path / "state")
+    whole = real_run.run(config, data, base, tmp_path)
     assert len(whole["losses"]) == 3 and whole["trainable"] == 2 * 2 * (64 + 64)
     assert set(whole["updates"]) == {"q_proj"} and 0 < whole["updates"]["q_proj"]["norm"] < 1
     test = whole["test"]
@@ -154,7 +157,8 @@ def test_a_run_is_measured_and_resumes_bit_for_bit(folder, base, tested, tmp_pat
     tokens = [n for _, n in test["pairs"]["each"]]
     again = np.dot([loss for loss, _ in test["pairs"]["each"]], tokens) / sum(tokens)
     assert again == pytest.approx(whole["test_loss"], abs=1e-3), "rounded to three digits"
-    assert not (tmp_path / "state").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["adapters"], "no state is left"
+    shutil.rmtree(tmp_path / "adapters")
 
     monkeypatch.setattr(real_run, "SAVE_EVERY", -1.0)
     steps = real_run.ml.loss_and_grads
@@ -168,25 +172,32 @@ def test_a_run_is_measured_and_resumes_bit_for_bit(folder, base, tested, tmp_pat
 
     monkeypatch.setattr(real_run.ml, "loss_and_grads", stopped)
     with pytest.raises(KeyboardInterrupt):
-        real_run.run(config, data, base, tmp_path / "state")
-    assert (tmp_path / "state").exists()
-    resumed = real_run.run(config, data, base, tmp_path / "state")
+        real_run.run(config, data, base, tmp_path)
+    assert (tmp_path / f"{config.training}.state").exists()
+    resumed = real_run.run(config, data, base, tmp_path)
     assert len(calls) == 4, "two steps, the one that was interrupted, and that one again"
     for name in ("losses", "valid_loss", "test"):
         assert resumed[name] == whole[name]
+
+    other = real_run.run(replace(config, test="other"), data, base, tmp_path)
+    assert len(calls) == 4 and other["test"] == whole["test"], "the adapter is there: nothing trains"
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_a_run_that_diverges_says_so(folder, base, tested, tmp_path):
     data = real_data.load(folder)
     with np.errstate(all="ignore"):
-        result = real_run.run(config_for(data, base, method="full", options={}, lr=1e30), data, base, tmp_path / "s")
+        result = real_run.run(config_for(data, base, method="full", options={}, lr=1e30), data, base, tmp_path)
     assert "step" in result["diverged"] and result["valid_loss"] is None and result["test"] == {}
+    assert result.keys() >= FIELDS, "it is stored, and not tried again"
 
 
 def test_an_adapter_shares_all_directions_with_itself_and_few_with_noise():
     rng = np.random.default_rng(0)
-    one, other = ({f"blocks.{i}.attn.q_proj": (rng.standard_normal((4, 400)), None) for i in range(9)} for _ in "ab")
+    one, other = (
+        Adapter(None, "", None, {f"blocks.{i}.attn.q_proj.lora_A": rng.standard_normal((4, 400)) for i in range(9)})
+        for _ in range(2)
+    )
     assert shared(one, one) == {"q_proj": {"top": 1.0, "all": 1.0, "chance": 0.01}}
     assert shared(one, other)["q_proj"]["all"] == pytest.approx(0.01, abs=0.005)
 
@@ -215,7 +226,7 @@ def measured(folder, base, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(real_data, "DEVELOPMENT_TEST", [real_data.digest(meaning(n)) for n in NAMES[4:6]])
         data = real_data.load(folder)
-        return real_run.run(config_for(data, base), data, base, tmp_path_factory.mktemp("run") / "state")
+        return real_run.run(config_for(data, base), data, base, tmp_path_factory.mktemp("run"))
 
 
 def as_of(measured, config, **changes):
