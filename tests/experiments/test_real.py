@@ -19,11 +19,13 @@ from minilora.experiments.real import scores as real_scores
 from minilora.experiments.real.data import Pair, Prompting, encode
 from minilora.experiments.real.plan import QUICK, Plan, Scale
 from minilora.experiments.real.run import RealConfig, batches
-from minilora.experiments.real.scores import answer, copies, interval, mean, scored
+from minilora.experiments.real.scores import answer, calibration, copies, interval, mean, scored
 from minilora.experiments.real.updates import shared
 from minilora.files.adapter import Adapter
 from minilora.hf import load_pretrained
 from minilora.tasks import load
+from minilora.text import RowData
+from minilora.train import evaluate
 from tests.hf_folders import write_tokenizer
 from tests.llama_files import write_folder
 
@@ -97,6 +99,8 @@ def test_what_is_missing_is_named_with_the_cure(folder, tmp_path, capsys):
     assert main(["reproduce", "real"]) == 2
     said = capsys.readouterr().err
     assert "trainset.csv" in said and "devset.csv" in said and "--data" in said and "CC BY-SA 4.0" in said
+    assert main(["reproduce", "table6", "--data", str(folder)]) == 2
+    assert "--data belongs to real" in capsys.readouterr().err
     with pytest.raises(ValueError, match=r"no folder.*trainset\.csv"):
         real_data.load(tmp_path / "nowhere")
     with pytest.raises(ValueError, match=r"no train.csv or trainset.csv"):
@@ -123,8 +127,25 @@ def test_copied_tokens_are_those_of_names(base):
     pair = Pair("name[Blue Spice], near[Clowns]", "The Blue Spice is near Clowns.")
     tokens, weights = encode(pair, tokenizer)
     mine = tokens[weights > 0]
-    found = tokenizer.decode(mine[copies(pair, tokenizer, len(mine))])
+    found = tokenizer.decode(mine[copies(pair.mr, f" {pair.sentence}", tokenizer, len(mine))])
     assert found.replace(" ", "") == "BlueSpiceClowns"
+
+
+def test_the_loss_is_evaluate_s_and_its_temperatures_are_those_of_the_logits(base):
+    model, tokenizer = load_pretrained(base)
+    pairs = [Pair(meaning(n), s) for n in NAMES for s in sentences(n)]
+    facts = real_scores.on_pairs(model, tokenizer, pairs, Prompting(), [])
+    rows, weights = zip(*(encode(pair, tokenizer) for pair in pairs), strict=True)
+    assert facts["loss"] == pytest.approx(evaluate(model, RowData(rows, weights)), rel=1e-5)
+    z = np.random.default_rng(0).standard_normal((40, 7))
+    z -= z.max(axis=-1, keepdims=True)
+    found = real_scores._log_normalizers(z, np.array([1.0, 0.8]))
+    assert found == pytest.approx(np.stack([np.log(np.exp(z / T).sum(-1)) for T in (1.0, 0.8)], axis=1), rel=1e-6)
+
+
+def test_a_model_that_is_as_right_as_it_is_sure_is_calibrated():
+    bins = calibration(np.array([0.25, 0.25, 0.25, 0.25, 1.0]), np.array([1, 0, 0, 0, 1]))
+    assert bins[2] == [4, 0.25, 0.25] and bins[9] == [1, 1.0, 1.0] and sum(n for n, _, _ in bins) == 5
 
 
 # ------------------------------------------------------------------------------------------------ one run
