@@ -31,6 +31,10 @@ def add_commands(commands: Commands) -> None:
     p.add_argument("--base", type=Path, metavar="PATH", help=help)
     help = "runs at a time, one process each (default: %(default)s)"
     p.add_argument("--processes", "--workers", dest="processes", type=positive_int, default=2, metavar="N", help=help)
+    help = (
+        "runs on many machines that share --out: mpirun -n 9 python -m mpi4py.futures -m minilora reproduce all --mpi"
+    )
+    p.add_argument("--mpi", action="store_true", help=help)
 
 
 def run_reproduce(a: argparse.Namespace) -> None:
@@ -56,7 +60,9 @@ def run_reproduce(a: argparse.Namespace) -> None:
         scale = replace(scale, seeds=a.seeds)
     words = ["minilora", "reproduce", *a.names, *(["--quick"] if a.quick else [])]
     words += [f"--seeds {a.seeds}"] if a.seeds else []
-    reproduce([EXPERIMENTS[name] for name in names], scale, a.out, a.processes, command=" ".join(words))
+    reproduce(
+        [EXPERIMENTS[name] for name in names], scale, a.out, None if a.mpi else a.processes, command=" ".join(words)
+    )
 
 
 def run_real(a: argparse.Namespace) -> None:
