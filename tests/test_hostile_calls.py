@@ -92,7 +92,7 @@ def right_calls(folder: Path) -> dict[str, tuple[Any, list[Any], dict[str, Any]]
         "LoraConfig": (ml.LoraConfig, [], config),
         **{
             kind.__name__: (kind, [], {"r": 2, "lora_alpha": 4, "target_modules": ("q_proj",)})
-            for kind in (ml.DoraConfig, ml.OloraConfig, ml.PissaConfig, ml.VeraConfig)
+            for kind in (ml.DoraConfig, ml.LoraXsConfig, ml.OloraConfig, ml.PissaConfig, ml.VeraConfig)
         },
         "forward": (lambda model, tokens: model(tokens), [plain, TOKENS], {}),
         "add_lora": (ml.add_lora, [plain, ml.LoraConfig(r=1)], {"seed": 0}),
