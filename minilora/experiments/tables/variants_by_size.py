@@ -11,7 +11,7 @@ from minilora.experiments.engine.experiment import Claim, Experiment, Results, m
 from minilora.experiments.engine.plan import RANKED, Scale, Setting, reference
 from minilora.experiments.tables.variants import LABELS, LORA, TASK, Gain, gain_over
 
-BATCHES = (2, None, 32)  # None: the scale's, 8
+LARGE = 32  # of a batch, where the scale's is 8
 RANKS = (1, 4, 16)
 FULL = "full"
 
@@ -25,7 +25,7 @@ def by_rank(family: str, r: int) -> Setting:
 
 
 def settings(scale: Scale) -> list[Setting]:
-    batches = [by_batch(family, batch_size) for batch_size in BATCHES for family in (*RANKED, FULL)]
+    batches = [by_batch(family, batch_size) for batch_size in (None, LARGE) for family in (*RANKED, FULL)]
     return batches + [by_rank(family, r) for r in RANKS for family in RANKED]
 
 
@@ -33,7 +33,7 @@ def columns(scale: Scale) -> dict[str, dict[str, Setting]]:
     """A column's title -> family -> its setting at that batch size, with r = 4, or at that rank."""
     by_size = {
         f"batch {size or scale.batch_size}": {family: by_batch(family, size) for family in (*RANKED, FULL)}
-        for size in BATCHES
+        for size in (None, LARGE)
     }
     return by_size | {f"r = {r}": {family: by_rank(family, r) for family in RANKED} for r in RANKS if r != 4}
 
@@ -71,12 +71,12 @@ def claims(results: Results) -> list[Claim]:
     text = (
         f"no variant is better than LoRA at its own best rate, in {len(cells)} comparisons over batch sizes and ranks"
     )
-    base, large = found[f"batch {usual}"][FULL], found[f"batch {BATCHES[-1]}"][FULL]
+    base, large = found[f"batch {usual}"][FULL], found[f"batch {LARGE}"][FULL]
     ranks = {r: rate(results, by_rank(LORA, r)) for r in RANKS}
     return [
         Claim(text + (f" (but {'; '.join(better)})" if better else ""), not better),
         Claim(
-            f"full fine-tuning gains on LoRA as the batch grows ({usual}: {base}; {BATCHES[-1]}: {large})",
+            f"full fine-tuning gains on LoRA as the batch grows ({usual}: {base}; {LARGE}: {large})",
             large.mean - base.mean > max(base.half, large.half),
         ),
         Claim(
