@@ -8,13 +8,17 @@ import numpy as np
 import pytest
 
 from minilora.cli.main import main
+from minilora.experiments.engine.experiment import Score
 from minilora.experiments.real import data as real_data
+from minilora.experiments.real import page as real_page
 from minilora.experiments.real import plan as real_plan
 from minilora.experiments.real import run as real_run
+from minilora.experiments.real import scores as real_scores
 from minilora.experiments.real.data import Pair, Prompting, encode
 from minilora.experiments.real.plan import QUICK, Plan, Scale
 from minilora.experiments.real.run import RealConfig, batches
 from minilora.experiments.real.scores import answer, copies, interval, mean, scored
+from minilora.experiments.real.updates import shared
 from minilora.hf import load_pretrained
 from minilora.tasks import load
 from tests.hf_folders import write_tokenizer
@@ -152,7 +156,7 @@ def test_a_run_is_measured_and_resumes_bit_for_bit(folder, base, tested, tmp_pat
     assert again == pytest.approx(whole["test_loss"], abs=1e-3), "rounded to three digits"
     assert not (tmp_path / "state").exists()
 
-    monkeypatch.setattr(real_run, "SAVE_EVERY", 1)
+    monkeypatch.setattr(real_run, "SAVE_EVERY", -1.0)
     steps = real_run.ml.loss_and_grads
     calls = []
 
@@ -180,6 +184,13 @@ def test_a_run_that_diverges_says_so(folder, base, tested, tmp_path):
     assert "step" in result["diverged"] and result["valid_loss"] is None and result["test"] == {}
 
 
+def test_an_adapter_shares_all_directions_with_itself_and_few_with_noise():
+    rng = np.random.default_rng(0)
+    one, other = ({f"blocks.{i}.attn.q_proj": (rng.standard_normal((4, 400)), None) for i in range(9)} for _ in "ab")
+    assert shared(one, one) == {"q_proj": {"top": 1.0, "all": 1.0, "chance": 0.01}}
+    assert shared(one, other)["q_proj"]["all"] == pytest.approx(0.01, abs=0.005)
+
+
 def test_answers_do_not_depend_on_who_else_is_asked(folder, base, tested):
     data, (model, tokenizer) = real_data.load(folder), load_pretrained(base)
     meanings = [meaning(n) for n in NAMES[:3]]
@@ -195,11 +206,69 @@ def test_perfect_answers_score_perfectly_and_the_interval_is_a_point(folder, tes
     assert interval(np.array([[1.0, 1], [3, 1]]), mean) == [1.0, 3.0]
 
 
+# ------------------------------------------------------------------------------------------------ the page
+
+
+@pytest.fixture(scope="module")
+def measured(folder, base, tmp_path_factory):
+    """A run's result, to make up others from."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(real_data, "DEVELOPMENT_TEST", [real_data.digest(meaning(n)) for n in NAMES[4:6]])
+        data = real_data.load(folder)
+        return real_run.run(config_for(data, base), data, base, tmp_path_factory.mktemp("run") / "state")
+
+
+def as_of(measured, config, **changes):
+    """The result, as if it were of this config."""
+    if not config.test:
+        return made_up(config, abs(np.log10(config.lr) + 3)) | {"seconds": 1, "made_by": {"commit": "c0ffee"}}
+    changes |= {"config": json.loads(config.text), "made_by": {"commit": "c0ffee"}, "lora": {}}
+    return measured | changes | ({} if config.train else {"test_loss": None})
+
+
+def test_the_page_names_what_has_not_run_and_shows_what_has(measured, tmp_path, monkeypatch):
+    monkeypatch.setattr(real_scores, "RESAMPLES", 10)
+    plan = Plan(Scale(), "b", "d", "t")
+    assert real_page.section(tmp_path) == ""
+    steps = 0
+    while config := plan.next():
+        plan.results[config.text] = as_of(measured, config)
+        steps += 1
+        if steps in (1, 8, 9, 15, 40):
+            text = real_page.page(plan, tmp_path)
+            assert real_page.NOT_YET in text and "nan" not in text, steps
+    text = real_page.page(plan, tmp_path)
+    missing = [line for line in text.splitlines() if real_page.NOT_YET in line]
+    assert len(missing) == len(real_page.PAIRS) and "nan" not in text, "their matrices are nowhere"
+    bleu = f"{measured['test']['bleu']:.1f}"
+    assert f"| LoRA, r = 4 on q, v | 500 | {measured['trainable']:,} | 0.001 | 3 | {bleu} ± 0.0 [" in text
+    assert "3 of 3 seeds" in text and "c0ffee" in text
+
+
+def test_the_section_is_made_from_the_files_alone(measured, tmp_path):
+    plan, folder = Plan(Scale(), "b", "d", "t"), tmp_path / real_page.FOLDER
+    folder.mkdir(parents=True)
+    for _ in range(9):
+        config = plan.next()
+        plan.results[config.text] = as_of(measured, config)
+        (folder / f"{config.key}.json").write_text(json.dumps(plan.results[config.text], default=str))
+    (folder / "broken-half.json").write_text("{")
+    assert real_page.section(tmp_path) == real_page.page(plan, folder)
+
+
+def test_scores_within_a_deviation_are_not_worse():
+    assert real_page.not_worse(Score(50, 2, 3), Score(51, 1, 3), "bleu")
+    assert not real_page.not_worse(Score(49, 1, 3), Score(51, 1, 3), "bleu")
+    assert real_page.not_worse(Score(1.2, 0, 1), Score(1.3, 0, 1), "loss")
+    assert not real_page.not_worse(Score(1.4, 0.05, 3), Score(1.3, 0.05, 3), "loss")
+
+
 # ------------------------------------------------------------------------------------------------ the plan
 
 
 def made_up(config, loss=2.0):
-    return {"config": json.loads(config.text), "valid_loss": loss, "test_loss": loss, "test": {}}
+    result = {"config": json.loads(config.text), "trainable": 1, "total": 2, "test": {}}
+    return result | {"valid_loss": loss, "test_loss": loss}
 
 
 def test_the_headline_comes_first_and_a_rate_is_searched_beyond_the_ends():
@@ -232,17 +301,15 @@ def test_every_cell_of_every_section_is_planned_once_and_every_method_fits_the_m
         assert way.rates == tuple(sorted(way.rates))
 
 
-def test_the_quick_command_runs_and_a_second_one_finds_everything(folder, base, tested, tmp_path, monkeypatch, capsys):
-    ways = {name: real_plan.WAYS[name] for name in ("lora", "full")}
-    monkeypatch.setattr(real_plan, "WAYS", ways)
-    sections = {"headline": [real_plan.Cell("lora", 4), real_plan.Cell("full", 4)]}
-    monkeypatch.setattr(Plan, "sections", lambda plan: sections)
+def test_the_quick_command_makes_every_run_and_a_second_one_finds_them(folder, base, tested, tmp_path, capsys):
     command = ["reproduce", "real", "--quick", "--data", str(folder), "--base", str(base), "--out", str(tmp_path)]
     assert main(command) == 0
     said = capsys.readouterr().out
-    assert "0 runs are in" in said and "BLEU" in said
-    stored = sorted(path.name for path in (tmp_path / "results" / "real").iterdir())
-    assert sum(name.endswith(".json") for name in stored) == 6, "two searches, two runs, two prompts"
+    stored = list((tmp_path / "results" / "real").glob("*-*.json"))
+    assert "0 runs are in" in said and said.count("valid_loss") + 2 == len(stored), "two prompts have no rate"
+    assert "### Table 3" in said and "CC BY-SA" in (tmp_path / "RESULTS.md").read_text()
+    missing = [line for line in said.splitlines() if real_page.NOT_YET in line]
+    assert missing == [f"| r = 4, two seeds |  | {real_page.NOT_YET} |  |  |"], "there is one seed"
     assert main(command) == 0
     again = capsys.readouterr().out
-    assert "6 runs are in" in again and "BLEU" not in again
+    assert f"{len(stored)} runs are in" in again and "valid_loss" not in again

@@ -28,7 +28,7 @@ from minilora.nn import Decoder
 from minilora.text import Batch, RowData
 
 WINDOW = 8  # batches whose examples are sorted by length together, so that little is padding
-SAVE_EVERY = 50  # steps: what an interruption loses at most
+SAVE_EVERY = 60.0  # seconds of the processor: what an interruption loses at most
 
 
 @dataclass(frozen=True)
@@ -123,13 +123,14 @@ def train(model: Decoder, tokenizer: Any, config: RealConfig, data: RealData, sa
     """Once through the pairs with Adam, continuing from `saved` if it is there.  Returns each step's loss, in nats per
     token of the sentences, and the processor's seconds before an interruption."""
     losses: list[float] = []
-    seconds, started = 0.0, time.process_time()
+    earlier, started = 0.0, time.process_time()
     if not config.train:
-        return losses, seconds
+        return losses, earlier
     optimizer = ml.Adam(model, config.lr, lr_factor=lr_factor(model))
     if saved.exists():
         record, _ = load_training(saved, model, optimizer)
-        losses, seconds = record["losses"], record["seconds"]
+        losses, earlier = record["losses"], record["seconds"]
+    last = started
     for step, batch in enumerate(batches(tokenizer, config, data)):
         if step < len(losses):
             continue
@@ -140,10 +141,11 @@ def train(model: Decoder, tokenizer: Any, config: RealConfig, data: RealData, sa
         optimizer.lr = ml.warmup_cosine(step, config.steps, config.lr, warmup=max(1, config.steps * 6 // 100))
         optimizer.step(grads)
         losses.append(float(loss))
-        if len(losses) % SAVE_EVERY == 0 and len(losses) < config.steps:
-            spent = seconds + time.process_time() - started
-            save_training(saved, model, optimizer, {"losses": losses, "seconds": spent}, {})
-    return losses, seconds
+        now = time.process_time()
+        if now - last > SAVE_EVERY:
+            save_training(saved, model, optimizer, {"losses": losses, "seconds": earlier + now - started}, {})
+            last = time.process_time()
+    return losses, earlier
 
 
 def batches(tokenizer: Any, config: RealConfig, data: RealData) -> Iterator[Batch]:
