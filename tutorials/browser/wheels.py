@@ -37,7 +37,8 @@ def own_wheels() -> dict[str, tuple[str, list[str], dict[str, bytes]]]:
     course = {path.relative_to(HERE).as_posix(): path.read_bytes() for path in _files(HERE / "course")}
     solutions = (HERE.parent / "exercises" / "solutions").glob("ex*.py")
     course |= {f"course/solutions/{path.name}": path.read_bytes() for path in solutions}
-    results = {f"lessons/results/{p.name}": p.read_bytes() for p in _files(HERE.parent / "results")}
+    results = HERE.parent / "results"
+    stored = {f"lessons/results/{p.relative_to(results).as_posix()}": p.read_bytes() for p in _files(results)}
     return {
         "minilora": (
             version,
@@ -45,7 +46,7 @@ def own_wheels() -> dict[str, tuple[str, list[str], dict[str, bytes]]]:
             {p.relative_to(ROOT).as_posix(): p.read_bytes() for p in _files(ROOT / "minilora")},
         ),
         "course": (version, ["minilora"], course),
-        "lessons": (version, ["course"], {"lessons/__init__.py": b"", **results}),
+        "lessons": (version, ["course"], {"lessons/__init__.py": b"", **stored}),
         "python-texts": (platform.python_version(), [], texts),
     }
 
