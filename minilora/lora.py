@@ -28,6 +28,7 @@ from minilora.nn import (
     Rng,
     Wrapper,
     accumulate,
+    accumulate_lookup,
     add_terms,
     generator,
     normal,
@@ -294,7 +295,7 @@ class LoraBranch(Module):
         if self.lora_B.trainable:
             dh = ops.linear(dz, self.lora_A.data)
             dh *= self.scaling
-            accumulate(grads, self.lora_B, ops.embedding_dW(dh, cache.tokens, self.lora_B.shape[0]))
+            accumulate_lookup(grads, self.lora_B, dh, cache.tokens)
 
 
 # ---------------------------------------------------------------------------------------------- the layers
