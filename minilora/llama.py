@@ -272,8 +272,8 @@ class GroupedQueryAttention(Module):
 
 
 class MLPCache(NamedTuple):
-    """What the MLP's backward reads: the projections' own caches, and the derivatives of a = silu(g) * u, (B, T, inner):
-    two arrays, where u, silu(g) and s would be three."""
+    """What the MLP's backward reads: the projections' own caches, and the derivatives of a = silu(g) * u (B, T, inner):
+    two arrays, not u, silu(g) and s."""
 
     gate_proj: Cache
     up_proj: Cache

@@ -481,7 +481,7 @@ def test_a_small_update_is_not_kept_to_be_taken_back(monkeypatch):
         return next(losses) or loss, grads
 
     monkeypatch.setattr(train, "loss_and_grads", broken)
-    with pytest.raises(NonFiniteLossError, match="step 2: .* The model holds the weights of this step"):
+    with pytest.raises(NonFiniteLossError, match=r"step 2: .* The model holds the weights of this step"):
         fit(model, TEXT, steps=9, lr=0.01, batch_size=2, progress=False)
     assert bits(model) == bits(good) and kept == [0, 0]
     large = 10 * Watch({p.name: p.data for p in model.parameters}, [], np).size

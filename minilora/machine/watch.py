@@ -36,8 +36,8 @@ class Watch:
         squares = sum(w.ravel() @ w.ravel() for w in weights.values())
         self.size: Any = (squares / sum(w.size for w in weights.values())) ** 0.5  # their root mean square
         self.kept: dict[str, Array] = {}
-        self.small: Any = xp.asarray(True)  # whether the latest update was
-        self.good: Any = xp.asarray(True)  # whether all steps so far were
+        self.small: Any = self.size >= 0  # whether the latest update was: true, on the weights' device
+        self.good: Any = self.small  # whether all steps so far were
         self.unseen: list[Any] = []  # loss, norm, small, loss, norm, small, ...
 
     def step(self, loss: Scalar, norm: Scalar, reach: float = math.inf) -> None:
