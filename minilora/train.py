@@ -240,8 +240,7 @@ def fit(
         optimizer.lr = lr(done) if callable(lr) else lr
         watch.step(loss, clip_grad_norm(grads, math.inf if clip is None else clip), optimizer.reach(watch.size))
         optimizer.step(grads)
-        del grads  # before the next step's
-        done, tokens_seen = done + 1, tokens_seen + batch.tokens.size
+        done, tokens_seen, grads = done + 1, tokens_seen + batch.tokens.size, {}  # gone before the next step's
         result.seconds = before + time.perf_counter() - started
         bar.update(done, partial(_progress_note, watch, tokens_seen / (result.seconds - before)))
         if validation is not None and done % eval_every == 0:

@@ -83,8 +83,7 @@ def their_step(targets: tuple[str, ...] | None) -> Callable[[], None]:
 
 
 def own_products() -> Callable[[], None]:
-    """Only the products with the base's weights that a LoRA step makes, forward and for dx, as it makes them: in its own
-    pieces, in the form that `linear` has."""
+    """Only the products with the base's weights that a LoRA step makes, forward and for dx, in its pieces and forms."""
     model = load_llama(gguf_folder() / "m.gguf")[0]
     weights = [p.data for p in model.named_parameters().values() if p.data.ndim == 2]
     pieces = [s.stop - s.start for s in piece_slices(B, T, model.width)]
