@@ -135,7 +135,7 @@ def _continue_each(
 
 def _new_pasts(model: Decoder, rows: int, tokens: int, workers: int) -> list[Past]:
     """An empty past for each worker's share of the rows."""
-    return [model.new_past(len(share), tokens) for share in np.array_split(range(rows), min(rows, workers))]
+    return [model.new_past(len(share), tokens) for share in np.array_split(range(rows), max(1, min(rows, workers)))]
 
 
 def _last_logits(model: Decoder, tokens: np.ndarray, pasts: list[Past]) -> np.ndarray:
