@@ -201,7 +201,7 @@ class _Reader(NamedTuple):
 
     def read_all(self) -> BPETokenizer | None:
         """Read every weight, in the order of the file, and beside them the tokenizer."""
-        ours = {self.found.rename(name): name for name in shapes(self.model.config)}
+        ours = {self.found.rename(name): name for name in self.model.named_parameters()}
         names, turn = iter([ours[name] for name in self.found.weights]), threading.Lock()
         tokenizers: list[BPETokenizer | None] = []
 
