@@ -329,8 +329,8 @@ def test_the_headline_comes_first_and_a_rate_is_searched_beyond_the_ends():
     assert [c["method"] for c in made[4:7]] == ["lora", "base", "base"], "a search, a run, and the base beside it"
     searched = {m: sorted(c["lr"] for c in done if c["method"] == m and not c["test"]) for m in best}
     assert searched == {"lora": [3e-4, 1e-3, 3e-3, 1e-2], "full": [3e-5, 1e-4, 3e-4, 1e-3]}
-    tested = [(c["method"], c["seed"]) for c in done if c["test"]]
-    assert tested == [("lora", 0), ("full", 0), ("lora", 1), ("full", 1)]
+    tested = [(c["method"], c["train"], c["seed"]) for c in done if c["test"]]
+    assert tested == [("lora", 200, 0), *((m, 500, seed) for seed in (0, 1) for m in ("lora", "full"))]
     assert all(c["lr"] == best[c["method"]] for c in done if c["test"])
 
 
