@@ -354,9 +354,7 @@ def _gguf_config(file: Gguf, kind: str, dtype: str) -> LlamaConfig:
         return value
 
     if (stretched := setting("rope.scaling.type", "none")) != "none":
-        raise CheckpointError(
-            f"{path} stretches its rotary positions by {stretched!r}: use the folder it was made from"
-        )
+        raise CheckpointError(f"{path} stretches rotary positions by {stretched!r}: use the folder it was made from")
     if "token_embd.weight" not in file.tensors:
         raise CheckpointError(f"{path} lacks the tensor token_embd.weight")
     heads = setting("attention.head_count")

@@ -221,9 +221,7 @@ def check_fits(tokenizer: BPETokenizer | None, vocab_size: int, where: Any) -> N
     added = {token.content for token in tokenizer.tokenizer.get_added_tokens_decoder().values()}
     if not beyond:
         return
-    found = (
-        f"{where}: the model's table of {vocab_size} tokens has no row for {', '.join(map(repr, sorted(beyond)[:5]))}"
-    )
+    found = f"{where}: the table of {vocab_size} tokens has no row for {', '.join(map(repr, sorted(beyond)[:5]))}"
     if beyond - added:
         raise CheckpointError(f"{found} ({len(beyond)} such): the tokenizer belongs to a different model")
     warnings.warn(

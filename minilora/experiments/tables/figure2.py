@@ -69,12 +69,10 @@ def claims(results: Results) -> list[Claim]:
         losses = [score.mean for score in points(results, method, "loss").values()]
         return losses[-1] > min(losses)
 
+    prefixes = ("pre_embed", "pre_layer")
     return [
         Claim(f"LoRA does not get worse as it grows (loss {text('lora')} parameters)", not worsens("lora")),
-        *(
-            Claim(f"{METHODS[m].label} gets worse as it grows (loss {text(m)})", worsens(m))
-            for m in ("pre_embed", "pre_layer")
-        ),
+        *(Claim(f"{METHODS[m].label} gets worse as it grows (loss {text(m)})", worsens(m)) for m in prefixes),
     ]
 
 
@@ -86,6 +84,5 @@ def figure(results: Results, path: Path) -> None:
     scores_by_size(curves, lines, path)
 
 
-EXPERIMENT = Experiment(
-    "figure2", "Figure 2: quality and number of parameters", "section 5.5 and table 15", settings, table, claims, figure
-)
+TITLE = "Figure 2: quality and number of parameters"
+EXPERIMENT = Experiment("figure2", TITLE, "section 5.5 and table 15", settings, table, claims, figure)
