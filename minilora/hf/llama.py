@@ -67,14 +67,7 @@ def hf_name(name: str) -> str:
     return ".".join(HF_NAMES.get(part, part) for part in name.split("."))
 
 
-LLAMA = Layout(
-    "Llama",
-    LlamaConfig,
-    "model.",
-    "embed_tokens",
-    hf_name,
-    is_transposed=lambda name: False,
-)
+LLAMA = Layout("Llama", LlamaConfig, "model.", "embed_tokens", hf_name, is_transposed=lambda name: False)
 
 
 def gguf_name(name: str) -> str:
