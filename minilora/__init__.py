@@ -9,6 +9,7 @@ from minilora.generate import generate
 from minilora.llama import Llama, LlamaConfig
 from minilora.lora import LoraConfig, LoraError, add_lora, lora_layers, merge, remove_lora, trainable_report, unmerge
 from minilora.methods.dora import DoraConfig
+from minilora.methods.lora_xs import LoraXsConfig
 from minilora.methods.pissa import OloraConfig, PissaConfig
 from minilora.methods.vera import VeraConfig
 from minilora.nn import Parameter
@@ -22,7 +23,7 @@ del early
 __version__ = "0.2.0"
 
 __all__ = ["GPT", "GPTConfig", "Llama", "LlamaConfig", "Parameter"]
-__all__ += ["DoraConfig", "LoraConfig", "LoraError", "OloraConfig", "PissaConfig", "VeraConfig"]
+__all__ += ["DoraConfig", "LoraConfig", "LoraError", "LoraXsConfig", "OloraConfig", "PissaConfig", "VeraConfig"]
 __all__ += ["add_lora", "lora_layers", "merge", "remove_lora", "trainable_report", "unmerge"]
 __all__ += ["Adam", "FitResult", "NonFiniteLossError", "clip_grad_norm", "fit", "loss_and_grads", "warmup_cosine"]
 __all__ += ["ByteTokenizer", "TextData", "evaluate", "generate", "python_docs", "python_source"]

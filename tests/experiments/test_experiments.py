@@ -10,8 +10,10 @@ import subprocess
 import sys
 import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,7 +22,7 @@ import minilora as ml
 from minilora import methods
 from minilora.cli import main as cli
 from minilora.cli.main import main
-from minilora.experiments import EXPERIMENTS
+from minilora.experiments import EXPERIMENTS, write_page
 from minilora.experiments.engine import pool, report
 from minilora.experiments.engine.experiment import METRICS, Claim, Results, Score, markdown, verdict
 from minilora.experiments.engine.plan import (
@@ -36,6 +38,7 @@ from minilora.experiments.engine.plan import (
     reference,
 )
 from minilora.experiments.engine.run import RunConfig, Store, run, run_and_keep
+from minilora.experiments.real.page import section
 from minilora.experiments.tables import lr_transfer
 
 ROOT = Path(__file__).parents[2]
@@ -283,6 +286,19 @@ def test_after_a_kill_the_runs_continue_and_end_with_the_same_numbers(tmp_path):
         assert numbers(again) == numbers(results[config.text])
 
 
+def test_mpi_makes_the_same_runs_and_its_absence_names_the_cure(tmp_path, monkeypatch, capsys):
+    """A stand-in for mpi4py's executor, which has the interface of the standard library's."""
+    plan = Plan([Setting("nli", "lora", lora(r), lr=1e-2) for r in (1, 2)], TINY_SCALE)
+    monkeypatch.setitem(sys.modules, "mpi4py.futures", SimpleNamespace(MPIPoolExecutor=ThreadPoolExecutor))
+    pool.execute(plan, Store(tmp_path), None, progress=False, finished=lambda: None)
+    for text, result in plan.results.items():
+        assert numbers(result) == numbers(run(RunConfig(**json.loads(text))))
+    assert len(plan.results) == 2
+    monkeypatch.setitem(sys.modules, "mpi4py.futures", None)
+    assert main(["reproduce", "table5", "--quick", "--mpi", "--out", str(tmp_path)]) == 2
+    assert "install minilora[mpi]" in capsys.readouterr().err
+
+
 def test_a_result_records_its_provenance(tmp_path):
     result = run_and_keep(TINY, tmp_path)
     assert result["made_by"]["numpy"] == np.__version__ and result["made_by"]["minilora"] == ml.__version__
@@ -388,7 +404,7 @@ def test_tell_prints_a_result_or_how_to_get_it(reported, tmp_path, capsys):
 
 def test_the_page_has_every_verdict_and_every_rate_tried(reported):
     out, _ = reported
-    report.write_page(EXPERIMENTS.values(), out)
+    write_page(out)
     page = (out / report.PAGE).read_text(encoding="utf-8")
     for experiment in EXPERIMENTS.values():
         assert f'<a id="{experiment.name}"></a>{experiment.title}' in page and f"(#{experiment.name})" in page
@@ -406,8 +422,8 @@ def test_the_page_has_every_verdict_and_every_rate_tried(reported):
 
 def test_the_committed_page_is_made_from_the_committed_results():
     committed = (ROOT / "tutorials" / report.PAGE).read_text(encoding="utf-8")
-    cure = "run: from minilora.experiments import *; write_page(EXPERIMENTS.values(), Path('tutorials'))"
-    assert committed == report.page(EXPERIMENTS.values(), ROOT / "tutorials"), cure
+    cure = "run: from minilora.experiments import *; write_page(Path('tutorials'))"
+    assert committed == report.page(EXPERIMENTS.values(), ROOT / "tutorials", section(ROOT / "tutorials")), cure
 
 
 def test_a_quick_page_warns_that_its_numbers_mean_nothing(tmp_path):
