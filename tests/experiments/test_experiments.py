@@ -346,7 +346,7 @@ def test_a_table_is_markdown():
 def reported(tmp_path_factory):
     """Every experiment reported on made-up results, with two seeds."""
     out = tmp_path_factory.mktemp("out")
-    store, scale = Store(out / "runs"), Scale(seeds=2, steps=8, train=50, repeats=1)
+    store, scale = Store(out / "runs"), Scale(seeds=2, steps=8, train=50, valid=8, test=8, repeats=1)
     plan = Plan([s for e in EXPERIMENTS.values() for s in e.settings(scale)], scale)
     rng = np.random.default_rng(0)
     for config in finish(plan):
@@ -409,6 +409,13 @@ def test_the_committed_page_is_made_from_the_committed_results():
     committed = (ROOT / "tutorials" / report.PAGE).read_text(encoding="utf-8")
     cure = "run: from minilora.experiments import *; write_page(EXPERIMENTS.values(), Path('tutorials'))"
     assert committed == report.page(EXPERIMENTS.values(), ROOT / "tutorials"), cure
+
+
+def test_every_no_of_the_committed_page_has_its_reason():
+    for experiment in EXPERIMENTS.values():
+        if loaded := report.load(experiment, ROOT / "tutorials"):
+            for claim in experiment.claims(loaded[0]):
+                assert claim.holds or len(claim.why) > 20, claim.text
 
 
 def test_a_quick_page_warns_that_its_numbers_mean_nothing(tmp_path):
