@@ -290,10 +290,10 @@ assert power["none"][0] + 4.3 * power["none"][1] < min(power["alpha/r"][0], powe
 
 # %% [markdown]
 # Without a scale, the best rate falls with $r$, clearly and on every seed; with either scale it changes far less. Set
-# the powers beside the table of section 3. They have standard errors (three seeds: multiply by 4.3 for a 95 % interval),
-# and three ranks are few points for a power law. So read them as "falls" or "about constant"; do not read a second
-# digit. And 24 steps are just the beginning of a run, where the useful part and the length of the first steps still
-# matter. From long runs at high rank, Kalajdzievski (2023) argues that $\alpha/\sqrt{r}$ is the scale at which
+# the powers beside the table of section 3. They have standard errors (three seeds: multiply by 4.3 for a 95 %
+# interval), and three ranks are few points for a power law. So read them as "falls" or "about constant"; do not read a
+# second digit. And 24 steps are just the beginning of a run, where the useful part and the length of the first steps
+# still matter. From long runs at high rank, Kalajdzievski (2023) argues that $\alpha/\sqrt{r}$ is the scale at which
 # learning neither stalls nor explodes, and that $\alpha/r$ makes high ranks learn too slowly.
 #
 # ## 5. The picture
@@ -328,8 +328,6 @@ panels[0].legend()
 show_figure(figure, "06_alpha_over_r.png")
 
 # %% [markdown]
-# ![first steps and best learning rates by rank](figures/06_alpha_over_r.png)
-#
 # Left and middle: mean and standard deviation of three draws of $A$; a scale that keeps the quantity constant gives a
 # flat curve. Right: the median and range of three seeds.
 #

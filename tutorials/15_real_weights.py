@@ -209,8 +209,6 @@ right.set(title=f"|A|, {2 * r} × {C}", xlabel="input dimension")
 show_figure(figure, "15_one_adapter_of_c_attn.png")
 
 # %% [markdown]
-# ![one adapter of c_attn](figures/15_one_adapter_of_c_attn.png)
-#
 # ## 5. Hand it to PEFT
 # **Question.** Does PEFT, on PyTorch, compute what we computed in NumPy?
 #
@@ -272,3 +270,4 @@ assert difference < 1e-5
 #   *parametrization*, which determines what training can change.
 # - Give $W_q$ and $W_v$ different $\alpha/r$ with `alpha_pattern`. One adapter has only one scaling: where did the
 #   other one go?
+# - Exercises 27 (the size of a checkpoint) and 35 (a training loop from end to end), both with GPT-2 in mind.

@@ -230,10 +230,8 @@ left.legend(fontsize=9)
 show_figure(figure, "19_forgetting.png")
 
 # %% [markdown]
-# ![forgetting and intruders against the learning rate](figures/19_forgetting.png)
-#
 # ## What to try next
-# - Exercise 36 (`minilora check 36`): forgetting at equal loss.
+# - Exercise 36: forgetting at equal loss.
 # - Mix a tenth of documentation into the batches of source. How much of the forgetting goes away, and what does it
 #   cost?
 # - Continue the gentlest full fine-tuning for 2,000 steps. Is it still the one that forgets least?

@@ -158,8 +158,6 @@ right.set(xlabel="gain over LoRA, nats per byte (95 % interval)", title="What re
 show_figure(figure, "20_tuned_fairly.png")
 
 # %% [markdown]
-# ![losses by learning rate, and the gains that remain](figures/20_tuned_fairly.png)
-#
 # **How to read it.** A gain whose interval contains 0 is no gain. Three seeds give wide intervals: they exclude large
 # gains, not small ones. And the horizontal distances in the left panel are the trap: at a rate that is right for one
 # curve, another is far from its best.
@@ -218,3 +216,4 @@ for label, milliseconds in times.items():
 # - Give LoRA+ a ratio of 1, 4 and 64, and search the rate again each time.
 # - Run the protocol on `nli`: change `TASK` in `minilora/experiments/tables/variants.py`.
 # - Read `searched`: how large is PiSSA's gain if LoRA must use PiSSA's best rate, and the other way round?
+# - Exercises 33 (DoRA) and 34 (PiSSA's start).

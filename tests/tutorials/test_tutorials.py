@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from minilora.exercises import spec
+from tutorials.notebooks import LARGEST
 
 TUTORIALS = Path(__file__).parents[2] / "tutorials"
 LESSONS = sorted(TUTORIALS.glob("[0-9][0-9]_*.py"))
@@ -52,7 +53,7 @@ def test_the_notebook_is_made_from_the_current_lesson_and_ran_to_its_end(lesson)
     path = lesson.with_suffix(".ipynb")
     cure = f"make it: python -m tutorials.notebooks {lesson.name[:2]}"
     assert path.exists(), cure
-    assert path.stat().st_size <= 400_000
+    assert path.stat().st_size <= LARGEST
     notebook = json.loads(path.read_text(encoding="utf-8"))
     assert notebook_cells(notebook) == percent_cells(lesson.read_text(encoding="utf-8")), cure
     code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
@@ -66,12 +67,21 @@ def test_every_notebook_has_its_lesson():
 
 @every_lesson
 def test_every_file_a_lesson_shows_or_links_to_exists(lesson):
-    """At least one of the figures is drawn by the lesson's own code."""
     text = lesson.read_text(encoding="utf-8")
     links = [link for link in re.findall(r"\]\(([^)#\s]+)\)", text) if not link.startswith("http")]
-    assert [link for link in links if not (TUTORIALS / link).exists()] == []
-    figures = [Path(link).name for link in links if link.endswith(".png")]
-    assert any(name.startswith(lesson.name[:3]) and f'"{name}"' in text for name in figures)
+    drawn = re.findall(r'"(\d\d_\w+\.png)"', text)
+    assert drawn and all(name.startswith(lesson.name[:3]) for name in drawn)
+    assert [path for path in [*links, *(f"figures/{name}" for name in drawn)] if not (TUTORIALS / path).exists()] == []
+
+
+@every_lesson
+def test_every_figure_is_in_the_notebook_and_none_twice(lesson):
+    text = lesson.read_text(encoding="utf-8")
+    notebook = json.loads(lesson.with_suffix(".ipynb").read_text(encoding="utf-8"))
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    shown = [output for cell in code for output in cell["outputs"] if "image/png" in output.get("data", {})]
+    assert len(shown) == len(set(re.findall(r'"(\d\d_\w+\.png)"', text)))
+    assert "](figures/" not in text
 
 
 @pytest.mark.parametrize("name", QUICK)
