@@ -22,26 +22,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minilora import attention, ops
+from minilora import attention, nn, ops
 from minilora.machine.backend import Array, array_module
-from minilora.nn import (
-    Block,
-    Cache,
-    Decoder,
-    Embedding,
-    Gradients,
-    LayerKV,
-    Linear,
-    Module,
-    Parameter,
-    RMSNorm,
-    Rng,
-    Stack,
-    add_terms,
-    check_config,
-    generator,
-    normal,
-)
 
 STD = 0.02  # of a new model's weights
 
@@ -76,10 +58,10 @@ class LlamaConfig:
 
     def __post_init__(self) -> None:
         sizes = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
-        check_config(self, (*sizes, "num_key_value_heads", "max_position_embeddings"))
+        nn.check_config(self, (*sizes, "num_key_value_heads", "max_position_embeddings"))
         if self.head_dim == 0:
             object.__setattr__(self, "head_dim", self.hidden_size // self.num_attention_heads)
-        check_config(self, ("head_dim",))
+        nn.check_config(self, ("head_dim",))
         if self.num_attention_heads % self.num_key_value_heads:
             raise ValueError(
                 f"num_attention_heads={self.num_attention_heads} queries cannot share "
@@ -176,12 +158,12 @@ class AttentionCache(NamedTuple):
     """What attention's backward reads: the projections' own caches and the norms'; q (B, H, T, D), k and v
     (B, K, T, D), turned; y (B, H, T, D); the softmax P in blocks of queries; and the angles' cos and sin (T, D/2)."""
 
-    q_proj: Cache
-    k_proj: Cache
-    v_proj: Cache
-    o_proj: Cache
-    q_norm: Cache
-    k_norm: Cache
+    q_proj: nn.Cache
+    k_proj: nn.Cache
+    v_proj: nn.Cache
+    o_proj: nn.Cache
+    q_norm: nn.Cache
+    k_norm: nn.Cache
     q: Array
     k: Array
     v: Array
@@ -190,7 +172,7 @@ class AttentionCache(NamedTuple):
     angles: tuple[Array, Array]
 
 
-class GroupedQueryAttention(Module):
+class GroupedQueryAttention(nn.Module):
     """y = o_proj(concat over heads of softmax(q k^T / sqrt(D)) v) with q and k turned by their positions; head h reads
     the keys and values of group h K / H."""
 
@@ -202,8 +184,8 @@ class GroupedQueryAttention(Module):
         self.k_proj = _linear(rng, K * D, C, c.qkv_bias, c.dtype)
         self.v_proj = _linear(rng, K * D, C, c.qkv_bias, c.dtype)
         self.o_proj = _linear(rng, C, H * D, c.o_bias, c.dtype)
-        self.q_norm = RMSNorm(D, c.dtype, c.rms_norm_eps) if c.qk_norm else None
-        self.k_norm = RMSNorm(D, c.dtype, c.rms_norm_eps) if c.qk_norm else None
+        self.q_norm = nn.RMSNorm(D, c.dtype, c.rms_norm_eps) if c.qk_norm else None
+        self.k_norm = nn.RMSNorm(D, c.dtype, c.rms_norm_eps) if c.qk_norm else None
 
     def _split_heads(self, x: Array) -> Array:
         """(B, T, heads D) -> (B, heads, T, D), a view."""
@@ -215,7 +197,7 @@ class GroupedQueryAttention(Module):
         B, heads, T, D = x.shape
         return x.transpose(0, 2, 1, 3).reshape(B, T, heads * D)
 
-    def forward(self, x: Array, rng: Rng = None, past: LayerKV | None = None) -> tuple[Array, AttentionCache]:
+    def forward(self, x: Array, rng: nn.Rng = None, past: nn.LayerKV | None = None) -> tuple[Array, AttentionCache]:
         """x (B, T, C) -> y (B, T, C).  With `past`, x holds the steps that follow those already in it."""
         q, q_cache = self.q_proj.forward(x, rng)
         k, k_cache = self.k_proj.forward(x, rng)
@@ -234,7 +216,7 @@ class GroupedQueryAttention(Module):
         out, o_cache = self.o_proj.forward(self._merge_heads(y), rng)
         return out, AttentionCache(q_cache, k_cache, v_cache, o_cache, q_norm, k_norm, q, k, v, y, P, angles)
 
-    def backward(self, dout: Array, cache: AttentionCache, grads: Gradients, need_dx: bool = True) -> Array | None:
+    def backward(self, dout: Array, cache: AttentionCache, grads: nn.Gradients, need_dx: bool = True) -> Array | None:
         """dout (B, T, C) -> dx (B, T, C): the sum of what comes back through q, k and v.
 
         A branch is skipped where neither x nor its projection or norm wants the gradient.
@@ -250,20 +232,22 @@ class GroupedQueryAttention(Module):
         dx = None
         if need_v:
             dv = self._merge_heads(attention.causal_attention_dv(dy, cache.v, cache.P))
-            dx = add_terms(dx, self.v_proj.backward(dv, cache.v_proj, grads, need_dx))
+            dx = nn.add_terms(dx, self.v_proj.backward(dv, cache.v_proj, grads, need_dx))
         if need_q or need_k:
             dS = attention.causal_attention_dscores(dy, cache.v, cache.y, cache.P)
         if need_q:
             dq = attention.causal_attention_dq(dS, cache.q, cache.k)
             dq = self._turned_back(dq, cache.angles, self.q_norm, cache.q_norm, grads)
-            dx = add_terms(dx, self.q_proj.backward(dq, cache.q_proj, grads, need_dx))
+            dx = nn.add_terms(dx, self.q_proj.backward(dq, cache.q_proj, grads, need_dx))
         if need_k:
             dk = attention.causal_attention_dk(dS, cache.q, cache.k)
             dk = self._turned_back(dk, cache.angles, self.k_norm, cache.k_norm, grads)
-            dx = add_terms(dx, self.k_proj.backward(dk, cache.k_proj, grads, need_dx))
+            dx = nn.add_terms(dx, self.k_proj.backward(dk, cache.k_proj, grads, need_dx))
         return dx
 
-    def _turned_back(self, dq: Array, angles: tuple[Array, Array], norm: Any, cache: Cache, grads: Gradients) -> Array:
+    def _turned_back(
+        self, dq: Array, angles: tuple[Array, Array], norm: Any, cache: nn.Cache, grads: nn.Gradients
+    ) -> Array:
         """From dL/dq of the turned q, or k, (B, heads, T, D), back to the projection's result, (B, T, heads D)."""
         dq = ops.rotary_dx(dq, *angles)
         if norm is not None:
@@ -275,15 +259,15 @@ class MLPCache(NamedTuple):
     """What the MLP's backward reads: the projections' own caches; up's output u, silu's output h and its logistic
     function s (B, T, inner)."""
 
-    gate_proj: Cache
-    up_proj: Cache
-    down_proj: Cache
+    gate_proj: nn.Cache
+    up_proj: nn.Cache
+    down_proj: nn.Cache
     u: Array
     h: Array
     s: Array
 
 
-class GatedMLP(Module):
+class GatedMLP(nn.Module):
     """y = down_proj(silu(gate_proj(x)) * up_proj(x)): width C -> inner -> C.  Shazeer 2020, eq. 6."""
 
     def __init__(self, config: LlamaConfig, rng: np.random.Generator | None) -> None:
@@ -292,7 +276,7 @@ class GatedMLP(Module):
         self.up_proj = _linear(rng, inner, C, False, dtype)
         self.down_proj = _linear(rng, C, inner, False, dtype)
 
-    def forward(self, x: Array, rng: Rng = None) -> tuple[Array, MLPCache]:
+    def forward(self, x: Array, rng: nn.Rng = None) -> tuple[Array, MLPCache]:
         """x (B, T, C) -> y (B, T, C)."""
         g, gate_cache = self.gate_proj.forward(x, rng)
         u, up_cache = self.up_proj.forward(x, rng)
@@ -300,7 +284,7 @@ class GatedMLP(Module):
         y, down_cache = self.down_proj.forward(h * u, rng)
         return y, MLPCache(gate_cache, up_cache, down_cache, u, h, s)
 
-    def backward(self, dy: Array, cache: MLPCache, grads: Gradients, need_dx: bool = True) -> Array | None:
+    def backward(self, dy: Array, cache: MLPCache, grads: nn.Gradients, need_dx: bool = True) -> Array | None:
         """dy (B, T, C) -> dx (B, T, C).  For a = h * u: du = da * h and dh = da * u."""
         need_g, need_u = need_dx or self.gate_proj.trainable, need_dx or self.up_proj.trainable
         da = self.down_proj.backward(dy, cache.down_proj, grads, need_dx=need_g or need_u)
@@ -312,16 +296,18 @@ class GatedMLP(Module):
         if need_g:
             da *= cache.u
             dg = ops.silu_dx(da, cache.h, cache.s)
-            dx = add_terms(dx, self.gate_proj.backward(dg, cache.gate_proj, grads, need_dx))
+            dx = nn.add_terms(dx, self.gate_proj.backward(dg, cache.gate_proj, grads, need_dx))
         return dx
 
 
-def _linear(rng: np.random.Generator | None, d: int, k: int, bias: bool, dtype: str) -> Linear:
+def _linear(rng: np.random.Generator | None, d: int, k: int, bias: bool, dtype: str) -> nn.Linear:
     """A Linear from k to d with Gaussian weights of std STD, and no bias or zeros."""
-    return Linear(Parameter(normal(rng, (d, k), STD, dtype)), Parameter(np.zeros(d, dtype)) if bias else None)
+    return nn.Linear(
+        nn.Parameter(nn.normal(rng, (d, k), STD, dtype)), nn.Parameter(np.zeros(d, dtype)) if bias else None
+    )
 
 
-class Llama(Decoder):
+class Llama(nn.Decoder):
     """A model of Llama's family.  `model(tokens)` maps (B, T) int to logits (B, T, V).
 
     Llama(config, seed) draws every matrix from a Gaussian of std 0.02, as transformers does; biases are 0. With seed
@@ -329,28 +315,29 @@ class Llama(Decoder):
     """
 
     def __init__(self, config: LlamaConfig, seed: int | None = 0) -> None:
-        rng = None if seed is None else generator(seed)
+        rng = None if seed is None else nn.generator(seed)
         c = config
         self.config = c
         self.max_tokens, self.kv_heads, self.head_size = c.max_position_embeddings, c.num_key_value_heads, c.head_dim
 
-        def norm() -> RMSNorm:
-            return RMSNorm(c.hidden_size, c.dtype, c.rms_norm_eps)
+        def norm() -> nn.RMSNorm:
+            return nn.RMSNorm(c.hidden_size, c.dtype, c.rms_norm_eps)
 
-        self.wte = Embedding(Parameter(normal(rng, (c.vocab_size, c.hidden_size), STD, c.dtype)))
+        self.wte = nn.Embedding(nn.Parameter(nn.normal(rng, (c.vocab_size, c.hidden_size), STD, c.dtype)))
         self.blocks = [
-            Block(norm(), GroupedQueryAttention(c, rng), norm(), GatedMLP(c, rng)) for _ in range(c.num_hidden_layers)
+            nn.Block(norm(), GroupedQueryAttention(c, rng), norm(), GatedMLP(c, rng))
+            for _ in range(c.num_hidden_layers)
         ]
-        self.stack = Stack()
+        self.stack = nn.Stack()
         self.ln_f = norm()
         self.lm_head = None if c.tie_word_embeddings else _linear(rng, c.vocab_size, c.hidden_size, False, c.dtype)
         self.assign_names()
 
-    def unembed(self, x: Array, rng: Rng) -> tuple[Array, Cache]:
+    def unembed(self, x: Array, rng: nn.Rng) -> tuple[Array, nn.Cache]:
         """x (..., C) -> logits (..., V), by the head where there is one, else by the table of embeddings."""
         return super().unembed(x, rng) if self.lm_head is None else self.lm_head.forward(x, rng)
 
-    def unembed_backward(self, dlogits: Array, cache: Cache, grads: Gradients, need_dx: bool) -> Array | None:
+    def unembed_backward(self, dlogits: Array, cache: nn.Cache, grads: nn.Gradients, need_dx: bool) -> Array | None:
         """dlogits (..., V) -> dx (..., C)."""
         if self.lm_head is None:
             return super().unembed_backward(dlogits, cache, grads, need_dx)

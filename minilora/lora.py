@@ -17,25 +17,10 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 
-from minilora import ops
+from minilora import nn, ops
 from minilora.machine.backend import Array, array_module
-from minilora.nn import (
-    Cache,
-    Embedding,
-    Gradients,
-    Module,
-    Parameter,
-    Rng,
-    Wrapper,
-    accumulate,
-    add_terms,
-    generator,
-    normal,
-    unwrapped,
-    whole_number,
-)
 
-Tree = TypeVar("Tree", bound=Module)  # the verbs return the model they were given
+Tree = TypeVar("Tree", bound=nn.Module)  # the verbs return the model they were given
 
 
 @dataclass(frozen=True)
@@ -82,7 +67,7 @@ class LoraConfig:
         for name in ("rank_pattern", "alpha_pattern"):  # a copy: the caller's dictionary may change later
             object.__setattr__(self, name, _pattern(name, getattr(self, name)))
         for r in (self.r, *self.rank_pattern.values()):
-            whole_number("LoRA's rank r", r)
+            nn.whole_number("LoRA's rank r", r)
         for alpha in (self.lora_alpha, *self.alpha_pattern.values()):
             if not isinstance(alpha, Real) or not math.isfinite(alpha):
                 raise ValueError(f"lora_alpha is {alpha!r}: give a finite number, such as 2 * r")
@@ -125,12 +110,12 @@ class LoraConfig:
     # A variant of LoRA, such as DoRA, is one file: a subclass of LoraLinear with its arithmetic, and a frozen dataclass
     # derived from this one, with a `variant` of its own, that answers the next questions differently.
 
-    def wrap(self, layer: Module, rng: np.random.Generator, path: str) -> LoraLayer:
+    def wrap(self, layer: nn.Module, rng: np.random.Generator, path: str) -> LoraLayer:
         """The layer at this path with its update, whose start is drawn from `rng`."""
-        kind = LoraEmbedding if isinstance(unwrapped(layer), Embedding) else LoraLinear
+        kind = LoraEmbedding if isinstance(nn.unwrapped(layer), nn.Embedding) else LoraLinear
         return kind(layer, self, rng, path)
 
-    def wrap_all(self, layers: Mapping[str, Module], rng: np.random.Generator) -> dict[str, LoraLayer]:
+    def wrap_all(self, layers: Mapping[str, nn.Module], rng: np.random.Generator) -> dict[str, LoraLayer]:
         """`wrap` for each path.  A variant whose layers share something makes that first."""
         return {path: self.wrap(layer, rng, path) for path, layer in layers.items()}
 
@@ -227,13 +212,13 @@ class LookupCache(NamedTuple):
     h: Array  # (..., r) = scaling B[tokens]
 
 
-class LoraBranch(Module):
+class LoraBranch(nn.Module):
     """The low-rank update on its own, without its weight: A (r, k), B (d, r) and their scaling, s = alpha / r.
 
     On vectors x it is s (x A^T) B^T; looked up, as a table of d rows, it is s B[tokens] A.
     """
 
-    def __init__(self, config: LoraConfig, scaling: float, A: Parameter, B: Parameter) -> None:
+    def __init__(self, config: LoraConfig, scaling: float, A: nn.Parameter, B: nn.Parameter) -> None:
         self.config, self.r, self.scaling = config, A.shape[0], scaling
         self.lora_A, self.lora_B = A, B
 
@@ -243,7 +228,7 @@ class LoraBranch(Module):
         dW *= self.scaling
         return dW
 
-    def branch(self, x: Array, rng: Rng) -> tuple[Array, BranchCache]:
+    def branch(self, x: Array, rng: nn.Rng) -> tuple[Array, BranchCache]:
         """z = scaling (x A^T) B^T.  x (..., k) -> z (..., d).
 
         Two thin products cost r (d + k) multiplications per row where dW itself would cost d k. The scaling goes on
@@ -259,7 +244,7 @@ class LoraBranch(Module):
         z = ops.linear(h, self.lora_B.data)
         return z, BranchCache(x if self.lora_A.trainable else None, h if self.lora_B.trainable else None, mask)
 
-    def branch_backward(self, dz: Array, cache: BranchCache, grads: Gradients, need_dx: bool) -> Array | None:
+    def branch_backward(self, dz: Array, cache: BranchCache, grads: nn.Gradients, need_dx: bool) -> Array | None:
         """With h = scaling x A^T and z = h B^T:  dB = dz^T h,  dh = dz B,  dA = scaling dh^T x,
         dx = scaling dh A.  dz (..., d) -> dx (..., k).
 
@@ -267,13 +252,13 @@ class LoraBranch(Module):
         At B = 0, dh = 0: A's gradient is exactly zero on the first step, and B's is not.
         """
         if cache.h is not None:
-            accumulate(grads, self.lora_B, ops.linear_dW(dz, cache.h))
+            nn.accumulate(grads, self.lora_B, ops.linear_dW(dz, cache.h))
         if cache.x is None and not need_dx:
             return None
         dh = ops.linear_dx(dz, self.lora_B.data)
         dh *= self.scaling
         if cache.x is not None:
-            accumulate(grads, self.lora_A, ops.linear_dW(dh, cache.x))
+            nn.accumulate(grads, self.lora_A, ops.linear_dW(dh, cache.x))
         if not need_dx:
             return None
         dx = ops.linear_dx(dh, self.lora_A.data)
@@ -287,20 +272,20 @@ class LoraBranch(Module):
         h *= self.scaling
         return ops.linear(h, self.lora_A.data.T), LookupCache(tokens, h)
 
-    def lookup_backward(self, dz: Array, cache: LookupCache, grads: Gradients) -> None:
+    def lookup_backward(self, dz: Array, cache: LookupCache, grads: nn.Gradients) -> None:
         """dA = h^T dz,  dB[token] += scaling dz A^T.  dz (..., k)."""
         if self.lora_A.trainable:
-            accumulate(grads, self.lora_A, ops.linear_dW(cache.h, dz))
+            nn.accumulate(grads, self.lora_A, ops.linear_dW(cache.h, dz))
         if self.lora_B.trainable:
             dh = ops.linear(dz, self.lora_A.data)
             dh *= self.scaling
-            accumulate(grads, self.lora_B, ops.embedding_dW(dh, cache.tokens, self.lora_B.shape[0]))
+            nn.accumulate(grads, self.lora_B, ops.embedding_dW(dh, cache.tokens, self.lora_B.shape[0]))
 
 
 # ---------------------------------------------------------------------------------------------- the layers
 
 
-class MergeableLayer(Wrapper):
+class MergeableLayer(nn.Wrapper):
     """A layer with an update dW that can be written into its weight and taken out again.
 
     `base_weight` is the array of W0 while the layer is merged and W0 was kept aside; else None.
@@ -310,7 +295,7 @@ class MergeableLayer(Wrapper):
     base_weight: Array | None = None
 
     @property
-    def weight(self) -> Parameter:
+    def weight(self) -> nn.Parameter:
         """W (d, k): W0, or W0 + dW while merged."""
         return self.base.weight
 
@@ -347,21 +332,21 @@ class MergeableLayer(Wrapper):
 class LoraCache(NamedTuple):
     """What a LoRA layer's backward reads: its base's cache and its branch's, which is None while merged."""
 
-    base: Cache
+    base: nn.Cache
     branch: Any
 
 
 class LoraLayer(LoraBranch, MergeableLayer):
     """A layer with a weight W0 (d, k) and, beside it, the branch."""
 
-    def __init__(self, base: Module, config: LoraConfig, rng: np.random.Generator, path: str = "") -> None:
+    def __init__(self, base: nn.Module, config: LoraConfig, rng: np.random.Generator, path: str = "") -> None:
         """Draw A with std 1/sqrt(k), so that x A^T has the scale of x, and set B = 0, so that dW = 0."""
         self.base = base
         d, k = self.weight.shape
         xp, dtype = array_module(self.weight.data), self.weight.data.dtype
         r = config.rank(path)
-        A = Parameter(xp.asarray(normal(rng, (r, k), 1 / math.sqrt(k), dtype.name)))
-        LoraBranch.__init__(self, config, config.scaling(path), A, Parameter(xp.zeros((d, r), dtype)))
+        A = nn.Parameter(xp.asarray(nn.normal(rng, (r, k), 1 / math.sqrt(k), dtype.name)))
+        LoraBranch.__init__(self, config, config.scaling(path), A, nn.Parameter(xp.zeros((d, r), dtype)))
 
     def factors(self) -> tuple[Array, Array]:
         """A (n, k) and B (d, n) with dW = scaling B A.  LoraError if a variant's dW has no such factors."""
@@ -371,7 +356,7 @@ class LoraLayer(LoraBranch, MergeableLayer):
 class LoraLinear(LoraLayer):
     """y = x W0^T + b + scaling (x A^T) B^T, around a Linear."""
 
-    def forward(self, x: Array, rng: Rng = None) -> tuple[Array, LoraCache]:
+    def forward(self, x: Array, rng: nn.Rng = None) -> tuple[Array, LoraCache]:
         """x (..., k) -> y (..., d).  Merged, this is the base layer's forward and nothing else."""
         y, base = self.base.forward(x, rng)
         if self.merged:
@@ -380,10 +365,10 @@ class LoraLinear(LoraLayer):
         y += z
         return y, LoraCache(base, branch)
 
-    def backward(self, dy: Array, cache: LoraCache, grads: Gradients, need_dx: bool = True) -> Array | None:
+    def backward(self, dy: Array, cache: LoraCache, grads: nn.Gradients, need_dx: bool = True) -> Array | None:
         """dy (..., d) -> dx (..., k) = dy W0 + scaling (dy B) A: both terms of the sum get the same dy."""
         dx = self.base.backward(dy, cache.base, grads, need_dx)
-        return add_terms(dx, self.branch_backward(dy, cache.branch, grads, need_dx))
+        return nn.add_terms(dx, self.branch_backward(dy, cache.branch, grads, need_dx))
 
 
 class LoraEmbedding(LoraLayer):
@@ -393,7 +378,7 @@ class LoraEmbedding(LoraLayer):
     W0[t] + scaling B[t] A; compared, x scores x W0^T + scaling (x A^T) B^T. Each gradient is the sum of the two.
     """
 
-    def forward(self, tokens: Array, rng: Rng = None) -> tuple[Array, LoraCache]:
+    def forward(self, tokens: Array, rng: nn.Rng = None) -> tuple[Array, LoraCache]:
         """tokens (...) int -> y (..., d)."""
         y, base = self.base.forward(tokens, rng)
         if self.merged:
@@ -402,12 +387,12 @@ class LoraEmbedding(LoraLayer):
         y += z
         return y, LoraCache(base, branch)
 
-    def backward(self, dy: Array, cache: LoraCache, grads: Gradients) -> None:
+    def backward(self, dy: Array, cache: LoraCache, grads: nn.Gradients) -> None:
         """dy (..., d): the table's term and the branch's get the same dy."""
         self.base.backward(dy, cache.base, grads)
         self.lookup_backward(dy, cache.branch, grads)
 
-    def unembed(self, x: Array, rng: Rng = None) -> tuple[Array, LoraCache]:
+    def unembed(self, x: Array, rng: nn.Rng = None) -> tuple[Array, LoraCache]:
         """x (..., d) -> logits (..., V)."""
         y, base = self.base.unembed(x, rng)
         if self.merged:
@@ -417,16 +402,16 @@ class LoraEmbedding(LoraLayer):
         return y, LoraCache(base, branch)
 
     def unembed_backward(
-        self, dlogits: Array, cache: LoraCache, grads: Gradients, need_dx: bool = True
+        self, dlogits: Array, cache: LoraCache, grads: nn.Gradients, need_dx: bool = True
     ) -> Array | None:
         """dlogits (..., V) -> dx (..., d)."""
         dx = self.base.unembed_backward(dlogits, cache.base, grads, need_dx)
-        return add_terms(dx, self.branch_backward(dlogits, cache.branch, grads, need_dx))
+        return nn.add_terms(dx, self.branch_backward(dlogits, cache.branch, grads, need_dx))
 
 
-def linear_only(layer: Module, config: LoraConfig, path: str) -> Module:
+def linear_only(layer: nn.Module, config: LoraConfig, path: str) -> nn.Module:
     """The layer.  ValueError if it is a table, for variants that have no arithmetic for one."""
-    if isinstance(unwrapped(layer), Embedding):
+    if isinstance(nn.unwrapped(layer), nn.Embedding):
         raise ValueError(f"{path} is a table, and {config.variant} adapts linear layers: take it off target_modules")
     return layer
 
@@ -434,22 +419,22 @@ def linear_only(layer: Module, config: LoraConfig, path: str) -> Module:
 # ---------------------------------------------------------------------------------------------- the verbs
 
 
-def lora_layers(model: Module) -> Iterator[tuple[str, LoraLayer]]:
+def lora_layers(model: nn.Module) -> Iterator[tuple[str, LoraLayer]]:
     """(path, layer) of every layer that has a LoRA."""
     return ((path, module) for path, module in model.named_modules() if isinstance(module, LoraLayer))
 
 
-def mergeable_layers(model: Module) -> Iterator[tuple[str, MergeableLayer]]:
+def mergeable_layers(model: nn.Module) -> Iterator[tuple[str, MergeableLayer]]:
     """(path, layer) of every layer with an update that can be merged: a LoRA's, or a bank's."""
     return ((path, module) for path, module in model.named_modules() if isinstance(module, MergeableLayer))
 
 
-def lora_config(model: Module) -> LoraConfig | None:
+def lora_config(model: nn.Module) -> LoraConfig | None:
     """The config that the model's LoRA was added with; None if the model has no LoRA."""
     return next((layer.config for _, layer in lora_layers(model)), None)
 
 
-def resolved_config(model: Module) -> LoraConfig | None:
+def resolved_config(model: nn.Module) -> LoraConfig | None:
     """`lora_config` with every regular expression replaced by the paths that it matched."""
     config, paths = lora_config(model), [path for path, _ in lora_layers(model)]
     if config is None:
@@ -479,7 +464,7 @@ def add_lora(model: Tree, config: LoraConfig, seed: int = 0) -> Tree:
     shapes = model.shapes()
     adapted, trained = _adapted(shapes, config), lora_shapes(shapes, config)
     layers = dict(model.named_modules())
-    wrapped = config.wrap_all({path: layers[path] for path in adapted}, generator(seed))
+    wrapped = config.wrap_all({path: layers[path] for path in adapted}, nn.generator(seed))
     model.freeze()
     model.replace(wrapped)
     for name, parameter in model.named_parameters().items():
@@ -538,7 +523,7 @@ def _adapted(shapes: Mapping[str, tuple[int, ...]], config: LoraConfig) -> dict[
     return adapted
 
 
-def frozen_parameters(model: Module) -> dict[str, Parameter]:
+def frozen_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     """Name -> parameter of what a variant has added to the model and does not train."""
     config = lora_config(model)
     sizes = {path: layer.weight.shape for path, layer in lora_layers(model)}
@@ -578,7 +563,7 @@ def merge(model: Tree, keep_base: bool = True, dequantize: bool = False) -> Tree
             "call merge(model, dequantize=True), or merge into the base that it was made from"
         )
     for layer in stored:
-        inner: Any = unwrapped(layer)
+        inner: Any = nn.unwrapped(layer)
         inner.weight = layer.weight.as_floats()
     if stored:
         model.assign_names()
@@ -594,7 +579,7 @@ def unmerge(model: Tree) -> Tree:
     return model
 
 
-def _lora_layers_in_state(model: Module, merged: bool, cure: str) -> list[MergeableLayer]:
+def _lora_layers_in_state(model: nn.Module, merged: bool, cure: str) -> list[MergeableLayer]:
     layers = [layer for _, layer in mergeable_layers(model)]
     if not layers:
         raise LoraError("the model has no LoRA: call add_lora(model, config) first")
@@ -603,7 +588,7 @@ def _lora_layers_in_state(model: Module, merged: bool, cure: str) -> list[Mergea
     return layers
 
 
-def is_merged(model: Module) -> bool:
+def is_merged(model: nn.Module) -> bool:
     """Whether a LoRA is merged into the model's weights now."""
     return any(isinstance(module, MergeableLayer) and module.merged for module in model.modules)
 
@@ -621,7 +606,7 @@ def remove_lora(model: Tree) -> Tree:
     return model
 
 
-def trainable_report(model: Module) -> str:
+def trainable_report(model: nn.Module) -> str:
     """One line in PEFT's words: "trainable params: 32,768 || all params: 900,608 || trainable%: 3.6384"."""
     parameters = model.named_parameters().values()
     trainable = sum(p.size for p in parameters if p.trainable)

@@ -116,10 +116,13 @@ def evaluate(
     """
     check_counts(batch_size=batch_size, max_batches=max_batches, workers=workers)
     batches = islice(as_data(data, model).batches(batch_size), max_batches)
-    sums = [_weighted_nll(model, b.tokens, b.targets, b.weights, workers) for b in batches]
-    if not sums:
+    total: Scalar = 0.0
+    weight = 0.0
+    for b in batches:  # not by sum(), which from Python 3.12 on adds floats, but not a GPU's numbers, with a correction
+        batch_total, batch_weight = _weighted_nll(model, b.tokens, b.targets, b.weights, workers)
+        total, weight = total + batch_total, weight + batch_weight
+    if not weight:
         raise ValueError("there is no batch to evaluate: give data that is not empty, and max_batches of at least 1")
-    total, weight = map(sum, zip(*sums, strict=True))
     return float(total / weight)
 
 

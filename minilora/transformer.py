@@ -16,26 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minilora import attention, ops
+from minilora import attention, nn, ops
 from minilora.machine.backend import Array
-from minilora.nn import (
-    Block,
-    Cache,
-    Decoder,
-    Embedding,
-    Gradients,
-    LayerKV,
-    LayerNorm,
-    Module,
-    Parameter,
-    Rng,
-    Stack,
-    add_terms,
-    check_config,
-    gaussian_linear,
-    generator,
-    normal,
-)
 
 
 @dataclass(frozen=True)
@@ -50,7 +32,7 @@ class GPTConfig:
     dtype: str = "float32"
 
     def __post_init__(self) -> None:
-        check_config(self, ("vocab_size", "block_size", "n_layer", "n_head", "n_embd"))
+        nn.check_config(self, ("vocab_size", "block_size", "n_layer", "n_head", "n_embd"))
         if self.n_embd % self.n_head:
             raise ValueError(
                 f"n_embd={self.n_embd} does not divide into n_head={self.n_head} equal heads: "
@@ -104,10 +86,10 @@ class AttentionCache(NamedTuple):
     """What attention's backward reads: the projections' own caches, then q, k, v, y (B, H, T, D) and the softmax P
     in blocks of queries."""
 
-    q_proj: Cache
-    k_proj: Cache
-    v_proj: Cache
-    o_proj: Cache
+    q_proj: nn.Cache
+    k_proj: nn.Cache
+    v_proj: nn.Cache
+    o_proj: nn.Cache
     q: Array
     k: Array
     v: Array
@@ -115,16 +97,16 @@ class AttentionCache(NamedTuple):
     P: list[Array]
 
 
-class CausalSelfAttention(Module):
+class CausalSelfAttention(nn.Module):
     """y = o_proj(concat over heads of softmax(q k^T / sqrt(D)) v), each position seeing itself and the past."""
 
     def __init__(self, config: GPTConfig, rng: np.random.Generator | None) -> None:
         C, dtype = config.n_embd, config.dtype
         self.n_head = config.n_head
-        self.q_proj = gaussian_linear(rng, C, C, 0.02, dtype)
-        self.k_proj = gaussian_linear(rng, C, C, 0.02, dtype)
-        self.v_proj = gaussian_linear(rng, C, C, 0.02, dtype)
-        self.o_proj = gaussian_linear(rng, C, C, residual_std(config), dtype)
+        self.q_proj = nn.gaussian_linear(rng, C, C, 0.02, dtype)
+        self.k_proj = nn.gaussian_linear(rng, C, C, 0.02, dtype)
+        self.v_proj = nn.gaussian_linear(rng, C, C, 0.02, dtype)
+        self.o_proj = nn.gaussian_linear(rng, C, C, residual_std(config), dtype)
 
     def _split_heads(self, x: Array) -> Array:
         """(B, T, C) -> (B, H, T, D), a view."""
@@ -136,7 +118,7 @@ class CausalSelfAttention(Module):
         B, H, T, D = x.shape
         return x.transpose(0, 2, 1, 3).reshape(B, T, H * D)
 
-    def forward(self, x: Array, rng: Rng = None, past: LayerKV | None = None) -> tuple[Array, AttentionCache]:
+    def forward(self, x: Array, rng: nn.Rng = None, past: nn.LayerKV | None = None) -> tuple[Array, AttentionCache]:
         """x (B, T, C) -> y (B, T, C).  With `past`, x holds the steps that follow those already in it."""
         q, q_cache = self.q_proj.forward(x, rng)
         k, k_cache = self.k_proj.forward(x, rng)
@@ -148,7 +130,7 @@ class CausalSelfAttention(Module):
         out, o_cache = self.o_proj.forward(self._merge_heads(y), rng)
         return out, AttentionCache(q_cache, k_cache, v_cache, o_cache, q, k, v, y, P)
 
-    def backward(self, dout: Array, cache: AttentionCache, grads: Gradients, need_dx: bool = True) -> Array | None:
+    def backward(self, dout: Array, cache: AttentionCache, grads: nn.Gradients, need_dx: bool = True) -> Array | None:
         """dout (B, T, C) -> dx (B, T, C): the sum of what comes back through q, k and v.
 
         A branch is skipped where neither x nor its projection wants the gradient.
@@ -161,15 +143,15 @@ class CausalSelfAttention(Module):
         dx = None
         if need_v:
             dv = self._merge_heads(attention.causal_attention_dv(dy, cache.v, cache.P))
-            dx = add_terms(dx, self.v_proj.backward(dv, cache.v_proj, grads, need_dx))
+            dx = nn.add_terms(dx, self.v_proj.backward(dv, cache.v_proj, grads, need_dx))
         if need_q or need_k:
             dS = attention.causal_attention_dscores(dy, cache.v, cache.y, cache.P)
         if need_q:
             dq = self._merge_heads(attention.causal_attention_dq(dS, cache.q, cache.k))
-            dx = add_terms(dx, self.q_proj.backward(dq, cache.q_proj, grads, need_dx))
+            dx = nn.add_terms(dx, self.q_proj.backward(dq, cache.q_proj, grads, need_dx))
         if need_k:
             dk = self._merge_heads(attention.causal_attention_dk(dS, cache.q, cache.k))
-            dx = add_terms(dx, self.k_proj.backward(dk, cache.k_proj, grads, need_dx))
+            dx = nn.add_terms(dx, self.k_proj.backward(dk, cache.k_proj, grads, need_dx))
         return dx
 
 
@@ -177,29 +159,29 @@ class MLPCache(NamedTuple):
     """What the MLP's backward reads: the projections' own caches, the GELU's input h, output a and phi
     (B, T, 4C)."""
 
-    up_proj: Cache
-    down_proj: Cache
+    up_proj: nn.Cache
+    down_proj: nn.Cache
     h: Array
     a: Array
     phi: Array
 
 
-class MLP(Module):
+class MLP(nn.Module):
     """y = down_proj(gelu(up_proj(x))): width C -> 4C -> C."""
 
     def __init__(self, config: GPTConfig, rng: np.random.Generator | None) -> None:
         C, dtype = config.n_embd, config.dtype
-        self.up_proj = gaussian_linear(rng, 4 * C, C, 0.02, dtype)
-        self.down_proj = gaussian_linear(rng, C, 4 * C, residual_std(config), dtype)
+        self.up_proj = nn.gaussian_linear(rng, 4 * C, C, 0.02, dtype)
+        self.down_proj = nn.gaussian_linear(rng, C, 4 * C, residual_std(config), dtype)
 
-    def forward(self, x: Array, rng: Rng = None) -> tuple[Array, MLPCache]:
+    def forward(self, x: Array, rng: nn.Rng = None) -> tuple[Array, MLPCache]:
         """x (B, T, C) -> y (B, T, C)."""
         h, up_cache = self.up_proj.forward(x, rng)
         a, phi = ops.gelu(h)
         y, down_cache = self.down_proj.forward(a, rng)
         return y, MLPCache(up_cache, down_cache, h, a, phi)
 
-    def backward(self, dy: Array, cache: MLPCache, grads: Gradients, need_dx: bool = True) -> Array | None:
+    def backward(self, dy: Array, cache: MLPCache, grads: nn.Gradients, need_dx: bool = True) -> Array | None:
         """dy (B, T, C) -> dx (B, T, C)."""
         need_dh = need_dx or self.up_proj.trainable
         da = self.down_proj.backward(dy, cache.down_proj, grads, need_dx=need_dh)
@@ -208,7 +190,7 @@ class MLP(Module):
         return self.up_proj.backward(ops.gelu_dx(da, cache.h, cache.a, cache.phi), cache.up_proj, grads, need_dx)
 
 
-class GPT(Decoder):
+class GPT(nn.Decoder):
     """GPT-2.  `model(tokens)` maps (B, T) int to logits (B, T, V).
 
     GPT(config, seed) draws its weights as GPT-2 does: Gaussian of std 0.02, biases 0, and 0.02 / sqrt(2 n_layer)
@@ -217,37 +199,33 @@ class GPT(Decoder):
     """
 
     def __init__(self, config: GPTConfig, seed: int | None = 0) -> None:
-        rng = None if seed is None else generator(seed)
+        rng = None if seed is None else nn.generator(seed)
         c = config
         self.config = c
         self.max_tokens, self.kv_heads, self.head_size = c.block_size, c.n_head, c.n_embd // c.n_head
-        self.wte = Embedding(Parameter(normal(rng, (c.vocab_size, c.n_embd), 0.02, c.dtype)))
-        self.wpe = Embedding(Parameter(normal(rng, (c.block_size, c.n_embd), 0.02, c.dtype)))
-        self.blocks = [
-            Block(
-                LayerNorm(c.n_embd, c.dtype),
-                CausalSelfAttention(c, rng),
-                LayerNorm(c.n_embd, c.dtype),
-                MLP(c, rng),
-            )
-            for _ in range(c.n_layer)
-        ]
-        self.stack = Stack()
-        self.ln_f = LayerNorm(c.n_embd, c.dtype)
+
+        def norm() -> nn.LayerNorm:
+            return nn.LayerNorm(c.n_embd, c.dtype)
+
+        self.wte = nn.Embedding(nn.Parameter(nn.normal(rng, (c.vocab_size, c.n_embd), 0.02, c.dtype)))
+        self.wpe = nn.Embedding(nn.Parameter(nn.normal(rng, (c.block_size, c.n_embd), 0.02, c.dtype)))
+        self.blocks = [nn.Block(norm(), CausalSelfAttention(c, rng), norm(), MLP(c, rng)) for _ in range(c.n_layer)]
+        self.stack = nn.Stack()
+        self.ln_f = norm()
         self.assign_names()
 
     @property
-    def embeddings(self) -> tuple[Embedding, ...]:
+    def embeddings(self) -> tuple[nn.Embedding, ...]:
         return self.wte, self.wpe
 
-    def embed(self, tokens: Array, start: int, rng: Rng) -> tuple[Array, tuple[Cache, Cache]]:
+    def embed(self, tokens: Array, start: int, rng: nn.Rng) -> tuple[Array, tuple[nn.Cache, nn.Cache]]:
         """x = wte[tokens] + wpe[start..start+T-1].  tokens (B, T) -> x (B, T, C)."""
         x, wte = self.wte.forward(tokens, rng)
         position, wpe = self.wpe.forward(self.xp.arange(start, start + tokens.shape[1]), rng)
         x += position
         return x, (wte, wpe)
 
-    def embed_backward(self, dx: Array, cache: tuple[Cache, Cache], grads: Gradients) -> None:
+    def embed_backward(self, dx: Array, cache: tuple[nn.Cache, nn.Cache], grads: nn.Gradients) -> None:
         """dx (B, T, C): both terms of the sum get it, wpe once for each row of the batch."""
         wte, wpe = cache
         self.wte.backward(dx, wte, grads)

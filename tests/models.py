@@ -44,9 +44,8 @@ def adapted(model: Model, lora: LoraConfig, seed: int = 0) -> Model:
     """The model with a LoRA as if trained: new numbers for all that trains."""
     add_lora(model, lora)
     rng = np.random.default_rng(seed)
-    for parameter in model.parameters:
-        if parameter.trainable:
-            parameter.data[...] = 0.2 * rng.standard_normal(parameter.shape)
+    for array in trainable(model).values():
+        array[...] = 0.2 * rng.standard_normal(array.shape)
     return model
 
 
@@ -76,6 +75,11 @@ def loss_of(model: GPT, tokens: np.ndarray, targets: np.ndarray, weights: np.nda
     logits, _ = model.forward(tokens, rng)
     nll, _ = ops.cross_entropy(logits.reshape(-1, logits.shape[-1]), targets.ravel())
     return float((weights.ravel() * nll).sum() / weights.sum())
+
+
+def trainable(model: Decoder) -> dict[str, np.ndarray]:
+    """Name -> array of each parameter that trains."""
+    return {name: p.data for name, p in model.named_parameters().items() if p.trainable}
 
 
 def bits(model: Decoder) -> dict[str, bytes]:

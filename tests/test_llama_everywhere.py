@@ -1,5 +1,7 @@
 """Every room works on a Llama as on a GPT: methods and their counts, banks, files, runs that go on, generation."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,19 +9,18 @@ import minilora as ml
 from minilora import methods
 from minilora.adapters import AdapterBank
 from tests.methods.test_methods import OPTIONS, every_method
-from tests.models import LLAMAS, assert_same, batch, bits, llama
+from tests.models import LLAMAS, assert_same, batch, bits, llama, trainable
 
-CONFIG = LLAMAS["all biases"].__class__(**{**vars(LLAMAS["all biases"]), "max_position_embeddings": 12})
+CONFIG = replace(LLAMAS["all biases"], max_position_embeddings=12)
 NOISE = np.random.default_rng(0).integers(7, size=60)
 
 
 @every_method
 def test_a_method_trains_what_it_counts_and_comes_back_from_its_file(name, tmp_path):
     model = methods.apply(llama(CONFIG), name, **OPTIONS[name])
-    trained = {n: p for n, p in model.named_parameters().items() if p.trainable}
-    assert methods.count(name, CONFIG, **OPTIONS[name]) == sum(p.size for p in trained.values())
+    assert methods.count(name, CONFIG, **OPTIONS[name]) == sum(array.size for array in trainable(model).values())
     _, grads = ml.loss_and_grads(model, *batch(T=5))
-    assert grads.keys() == trained.keys()
+    assert grads.keys() == trainable(model).keys()
     ml.fit(model, NOISE, steps=2, batch_size=2, progress=False)
     methods.save_trained(model, tmp_path / "m.npz")
     again = methods.load_trained(llama(CONFIG), tmp_path / "m.npz")

@@ -6,26 +6,14 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from minilora import (
-    CheckpointError,
-    LoraConfig,
-    add_lora,
-    load_adapter,
-    load_model,
-    loss_and_grads,
-    merge,
-    remove_lora,
-    save_adapter,
-    save_model,
-    unmerge,
-)
+import minilora as ml
 from minilora.adapters import AdapterBank
 from minilora.files.adapter import read_adapter
 from minilora.lora import LoraCache, LoraLinear, lora_config
 from minilora.nn import Parameter, accumulate
 from minilora.testing.bounds import gamma
 from tests.finite_differences import assert_gradient
-from tests.models import adapted, batch, bits, gpt, loss_of
+from tests.models import adapted, batch, bits, gpt, loss_of, trainable
 
 
 class GainLinear(LoraLinear):
@@ -54,7 +42,7 @@ class GainLinear(LoraLinear):
 
 
 @dataclass(frozen=True)
-class GainConfig(LoraConfig):
+class GainConfig(ml.LoraConfig):
     variant: ClassVar[str] = "gain"
 
     def wrap(self, layer, rng, path):
@@ -73,43 +61,42 @@ def trained():
 
 def test_its_own_parameters_train_and_its_gradients_are_the_central_differences():
     model, (tokens, targets, weights) = trained(), batch()
-    loss, grads = loss_and_grads(model, tokens, targets, weights)
+    loss, grads = ml.loss_and_grads(model, tokens, targets, weights)
     rounding = gamma(1000, "float64") * loss  # no number in the loss has gone through more operations than that
     paths = [f"blocks.{i}.{layer}" for i in range(2) for layer in ("attn.q_proj", "mlp.down_proj")]
     names = [f"{path}.lora_{kind}" for path in paths for kind in ("A", "B", "gain")]
     assert sorted(grads) == sorted(names)
-    for name, parameter in model.named_parameters().items():
-        if parameter.trainable:
-            assert_gradient(grads[name], lambda: loss_of(model, tokens, targets, weights), parameter.data, rounding)
+    for name, array in trainable(model).items():
+        assert_gradient(grads[name], lambda: loss_of(model, tokens, targets, weights), array, rounding)
 
 
 def test_the_verbs_work_on_it():
     model, tokens = trained(), batch()[0]
     before, logits = bits(model), model(tokens)
-    np.testing.assert_allclose(merge(model)(tokens), logits, rtol=1e-12)
-    assert bits(unmerge(model)) == before
-    assert bits(remove_lora(model)) == bits(gpt())
+    np.testing.assert_allclose(ml.merge(model)(tokens), logits, rtol=1e-12)
+    assert bits(ml.unmerge(model)) == before
+    assert bits(ml.remove_lora(model)) == bits(gpt())
 
 
 def test_files_name_it(tmp_path):
     model = trained()
-    save_adapter(model, tmp_path / "adapter.npz")
-    save_model(model, tmp_path / "model.npz")
-    for again in (load_adapter(gpt(), tmp_path / "adapter.npz"), load_model(tmp_path / "model.npz")):
+    ml.save_adapter(model, tmp_path / "adapter.npz")
+    ml.save_model(model, tmp_path / "model.npz")
+    for again in (ml.load_adapter(gpt(), tmp_path / "adapter.npz"), ml.load_model(tmp_path / "model.npz")):
         assert type(lora_config(again)) is GainConfig
         assert bits(again) == bits(model)
-    with pytest.raises(CheckpointError, match="the model has LoraConfig"):
-        load_adapter(add_lora(gpt(), LoraConfig(r=2)), tmp_path / "adapter.npz")
+    with pytest.raises(ml.CheckpointError, match="the model has LoraConfig"):
+        ml.load_adapter(ml.add_lora(gpt(), ml.LoraConfig(r=2)), tmp_path / "adapter.npz")
 
 
 def test_where_it_is_unknown_it_is_refused_by_name(tmp_path, monkeypatch):
-    save_adapter(trained(), tmp_path / "adapter.npz")
-    monkeypatch.delitem(LoraConfig.variants, "gain")
-    with pytest.raises(CheckpointError, match="variant 'gain': this minilora knows lora"):
-        load_adapter(gpt(), tmp_path / "adapter.npz")
+    ml.save_adapter(trained(), tmp_path / "adapter.npz")
+    monkeypatch.delitem(ml.LoraConfig.variants, "gain")
+    with pytest.raises(ml.CheckpointError, match="variant 'gain': this minilora knows lora"):
+        ml.load_adapter(gpt(), tmp_path / "adapter.npz")
 
 
 def test_a_bank_refuses_it_by_name(tmp_path):
-    save_adapter(trained(), tmp_path / "adapter.npz")
+    ml.save_adapter(trained(), tmp_path / "adapter.npz")
     with pytest.raises(ValueError, match="'a' is of the variant 'gain': a bank holds plain LoRA only"):
         AdapterBank(gpt()).insert("a", read_adapter(tmp_path / "adapter.npz"))

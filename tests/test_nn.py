@@ -7,29 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minilora import GPT, LoraConfig, LoraError, add_lora, loss_and_grads, merge, ops, unmerge
+from minilora import GPT, LoraConfig, LoraError, add_lora, loss_and_grads, merge, nn, ops, unmerge
 from minilora.llama import Llama
-from minilora.nn import (
-    Embedding,
-    LayerNorm,
-    Linear,
-    Module,
-    Parameter,
-    Wrapper,
-    accumulate,
-    cache_bytes,
-    gaussian_linear,
-    normal,
-    unwrapped,
-)
 from tests.models import LLAMAS, TINY, TINY_LLAMA, assert_same, batch, bits, gpt, llama, refused
 
 x = np.random.default_rng(0).standard_normal((2, 3))
 dy = np.random.default_rng(1).standard_normal((2, 4))
 
 
-def linear() -> Linear:
-    layer = gaussian_linear(np.random.default_rng(2), 4, 3, 1.0, "float64")
+def linear() -> nn.Linear:
+    layer = nn.gaussian_linear(np.random.default_rng(2), 4, 3, 1.0, "float64")
     layer.assign_names()
     return layer
 
@@ -51,9 +38,9 @@ def test_parameters_know_their_names_which_are_those_of_the_design_in_the_models
 
 
 def test_a_shared_parameter_is_listed_once():
-    shared = Parameter(x)
-    tree = Module()
-    tree.first, tree.second = Linear(shared), Linear(shared)
+    shared = nn.Parameter(x)
+    tree = nn.Module()
+    tree.first, tree.second = nn.Linear(shared), nn.Linear(shared)
     assert list(tree.named_parameters()) == ["first.weight"]
 
 
@@ -78,11 +65,11 @@ def test_an_unknown_path_is_a_key_error_and_nothing_is_replaced():
 # --------------------------------------------------------------------------------------------- wrappers
 
 
-class Scaled(Wrapper):
+class Scaled(nn.Wrapper):
     """y = factor * the base's y, with a factor that trains: the smallest wrapper with a parameter of its own."""
 
-    def __init__(self, base: Module) -> None:
-        self.base, self.factor = base, Parameter(np.array([0.5]))
+    def __init__(self, base: nn.Module) -> None:
+        self.base, self.factor = base, nn.Parameter(np.array([0.5]))
 
     def forward(self, x, *context, **settings):
         y, cache = self.base.forward(x, *context, **settings)
@@ -90,7 +77,7 @@ class Scaled(Wrapper):
 
     def backward(self, dy, cache, grads, need_dx=True):
         y, base = cache
-        accumulate(grads, self.factor, (dy * y).sum(keepdims=True).reshape(1))
+        nn.accumulate(grads, self.factor, (dy * y).sum(keepdims=True).reshape(1))
         return self.base.backward(self.factor.data * dy, base, grads, need_dx)
 
 
@@ -106,7 +93,7 @@ def test_wrappers_in_wrappers_rename_nothing_and_add_only_their_own(places):
     own = {f"{path}.factor" for path in places}
     assert [name for name in model.named_parameters() if name not in own] == list(plain.named_parameters())
     assert all(parameter.name == name for name, parameter in model.named_parameters().items())
-    assert type(unwrapped(model.get_submodule("blocks.0.attn.q_proj"))) is Linear
+    assert type(nn.unwrapped(model.get_submodule("blocks.0.attn.q_proj"))) is nn.Linear
 
 
 def test_a_wrapper_knows_what_trains_inside_its_base_later():
@@ -189,7 +176,7 @@ def test_a_state_takes_the_models_precision():
 
 
 def test_each_precision_gets_the_same_random_weights():
-    single, double = (normal(np.random.default_rng(0), (9,), 0.02, dtype) for dtype in ("float32", "float64"))
+    single, double = (nn.normal(np.random.default_rng(0), (9,), 0.02, dtype) for dtype in ("float32", "float64"))
     np.testing.assert_array_equal(single, double.astype("float32"))
 
 
@@ -204,11 +191,11 @@ def test_the_host_is_a_device_and_an_unknown_one_is_refused():
 # ---------------------------------------------------------------------------------------------- layers
 
 
-def layers() -> dict[str, tuple[Module, np.ndarray, np.ndarray]]:
+def layers() -> dict[str, tuple[nn.Module, np.ndarray, np.ndarray]]:
     """A layer of each kind, its input and a gradient at its output."""
-    table = Embedding(Parameter(x.copy()))
+    table = nn.Embedding(nn.Parameter(x.copy()))
     table.assign_names()
-    norm = LayerNorm(3, "float64")
+    norm = nn.LayerNorm(3, "float64")
     norm.assign_names()
     return {"Linear": (linear(), x, dy), "LayerNorm": (norm, x, x), "Embedding": (table, np.array([1, 0]), x)}
 
@@ -263,7 +250,7 @@ def test_an_embedding_serves_as_the_head_too_and_its_gradient_is_a_sum():
 def test_accumulating_adds():
     weight, grads = linear().weight, {}
     for _ in range(3):
-        accumulate(grads, weight, np.ones((4, 3)))
+        nn.accumulate(grads, weight, np.ones((4, 3)))
     np.testing.assert_array_equal(grads["weight"], np.full((4, 3), 3.0))
 
 
@@ -273,13 +260,13 @@ def test_accumulating_adds():
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=4))
 def test_a_caches_bytes_are_those_of_its_arrays(sizes):
     cache = [(np.zeros(n), None, [np.zeros(n, "float32")]) for n in sizes]
-    assert cache_bytes(cache) == sum(12 * n for n in sizes)
+    assert nn.cache_bytes(cache) == sum(12 * n for n in sizes)
 
 
 def test_an_array_counts_once_however_often_it_or_a_view_of_it_is_in_a_cache():
     """A view keeps the whole array alive."""
     array = np.zeros((10, 10))
-    assert cache_bytes((array, [array])) == cache_bytes((array[0], array.T[:2])) == 800
+    assert nn.cache_bytes((array, [array])) == nn.cache_bytes((array[0], array.T[:2])) == 800
 
 
 def test_the_weights_of_a_merged_lora_are_not_a_state():

@@ -9,19 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minilora import (
-    GPT,
-    LoraConfig,
-    NonFiniteLossError,
-    TextData,
-    add_lora,
-    attention,
-    evaluate,
-    fit,
-    loss_and_grads,
-    ops,
-    train,
-)
+import minilora as ml
+from minilora import attention, ops, train
 from minilora.files.container import CheckpointError, read_file
 from minilora.machine import pieces
 from minilora.machine.blas import single_threaded_blas
@@ -35,8 +24,8 @@ TEXT = np.array([0, 1, 2, 3, 4, 5] * 10)
 NOISE = np.random.default_rng(0).integers(7, size=60)
 
 
-def adapted(**config) -> GPT:
-    return add_lora(gpt(), LoraConfig(**{"r": 2, "bias": "lora_only", **config}))
+def adapted(**config) -> ml.GPT:
+    return ml.add_lora(gpt(), ml.LoraConfig(**{"r": 2, "bias": "lora_only", **config}))
 
 
 @pytest.fixture
@@ -52,12 +41,12 @@ def many_pieces(monkeypatch):
 def test_the_loss_is_the_weighted_mean_of_minus_the_log_probability(many_pieces, seed, B):
     model, (tokens, targets, weights) = gpt(seed=seed), batch(seed, B)
     expected = reference_loss(model, tokens, targets, weights)
-    assert abs(loss_and_grads(model, tokens, targets, weights)[0] - expected.value) <= 2 * expected.error
+    assert abs(ml.loss_and_grads(model, tokens, targets, weights)[0] - expected.value) <= 2 * expected.error
 
 
 def test_without_weights_every_target_counts_the_same():
     tokens, targets, weights = batch()
-    plain, weighted = (loss_and_grads(gpt(), tokens, targets, w) for w in (None, np.full_like(weights, 4.0)))
+    plain, weighted = (ml.loss_and_grads(gpt(), tokens, targets, w) for w in (None, np.full_like(weights, 4.0)))
     assert plain[0] == weighted[0]
     assert_same(plain[1], weighted[1])
 
@@ -66,8 +55,8 @@ def test_a_target_of_weight_zero_does_not_count():
     tokens, targets, weights = batch()
     other = targets.copy()
     other[0, 0] = (other[0, 0] + 1) % 7  # where the weight is 0
-    loss, grads = loss_and_grads(gpt(), tokens, targets, weights)
-    other_loss, other_grads = loss_and_grads(gpt(), tokens, other, weights)
+    loss, grads = ml.loss_and_grads(gpt(), tokens, targets, weights)
+    other_loss, other_grads = ml.loss_and_grads(gpt(), tokens, other, weights)
     assert loss == other_loss
     assert_same(grads, other_grads)
 
@@ -79,10 +68,10 @@ def test_positions_of_weight_zero_get_no_logits_and_nothing_else_changes(many_pi
     weights[empty] = 0
     rows, cross_entropy = [], ops.cross_entropy
     monkeypatch.setattr(ops, "cross_entropy", lambda z, y: rows.append(z.shape) or cross_entropy(z, y))
-    loss, grads = loss_and_grads(model, tokens, targets, weights)
+    loss, grads = ml.loss_and_grads(model, tokens, targets, weights)
     assert sum(n for n, _ in rows) == np.count_nonzero(weights) < weights.size
     monkeypatch.setattr(train, "_counted", lambda y, w, xp: (None, y.reshape(-1), w.reshape(-1)))
-    all_loss, all_grads = loss_and_grads(model, tokens, targets, weights)
+    all_loss, all_grads = ml.loss_and_grads(model, tokens, targets, weights)
     assert abs(all_loss - loss) <= rounding * loss
     for name, g in all_grads.items():
         assert np.abs(g - grads[name]).max() <= rounding * np.abs(g).max()
@@ -97,13 +86,13 @@ def test_the_number_of_workers_changes_only_the_order_of_addition(many_pieces, s
     model, (tokens, targets, weights) = gpt(seed=seed), batch(seed, B)
     model.wte.freeze()
     with single_threaded_blas():  # which is what several workers use
-        loss, grads = loss_and_grads(model, tokens, targets, weights)
-        other_loss, other_grads = loss_and_grads(model, tokens, targets, weights, workers=workers)
+        loss, grads = ml.loss_and_grads(model, tokens, targets, weights)
+        other_loss, other_grads = ml.loss_and_grads(model, tokens, targets, weights, workers=workers)
         parts = []
         for rows in piece_slices(*tokens.shape, TINY.n_embd):
             own = np.zeros_like(weights)
             own[rows] = weights[rows]
-            parts.append((own.sum() / weights.sum(), *loss_and_grads(model, tokens, targets, own)))
+            parts.append((own.sum() / weights.sum(), *ml.loss_and_grads(model, tokens, targets, own)))
     bound = 2 * gamma(len(parts), "float64")
     assert abs(loss - other_loss) <= bound * sum(share * part_loss for share, part_loss, _ in parts)
     for name, g in grads.items():
@@ -114,7 +103,7 @@ def test_the_number_of_workers_changes_only_the_order_of_addition(many_pieces, s
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_the_same_number_of_workers_gives_the_same_bits(many_pieces, workers):
     runs = [
-        loss_and_grads(adapted(lora_dropout=0.3), *batch(B=7), workers=workers, rng=np.random.default_rng(0))
+        ml.loss_and_grads(adapted(lora_dropout=0.3), *batch(B=7), workers=workers, rng=np.random.default_rng(0))
         for _ in range(2)
     ]
     assert runs[0][0] == runs[1][0]
@@ -127,7 +116,7 @@ def test_dropout_masks_do_not_depend_on_the_number_of_workers(many_pieces):
     for _, parameter in model.named_parameters().items():
         parameter.data += 0.1
     losses = [
-        loss_and_grads(model, *batch(B=7), workers=workers, rng=np.random.default_rng(seed))[0]
+        ml.loss_and_grads(model, *batch(B=7), workers=workers, rng=np.random.default_rng(seed))[0]
         for workers, seed in [(1, 0), (2, 0), (3, 0), (1, 1)]
     ]
     assert losses[0] == pytest.approx(losses[1], rel=gamma(16, "float64"))
@@ -138,10 +127,10 @@ def test_dropout_masks_do_not_depend_on_the_number_of_workers(many_pieces):
 def test_a_model_on_the_plain_attention_has_the_same_loss_and_gradients(monkeypatch):
     """To what some dozens of sums, each of at most 4 C = 24 terms, round."""
     rounding = gamma(64 * 24, "float64")
-    loss, grads = loss_and_grads(gpt(), *batch())
+    loss, grads = ml.loss_and_grads(gpt(), *batch())
     for name in ("", "_dv", "_dscores", "_dq", "_dk"):
         monkeypatch.setattr(attention, f"causal_attention{name}", getattr(ops, f"causal_attention{name}"))
-    plain_loss, plain_grads = loss_and_grads(gpt(), *batch())
+    plain_loss, plain_grads = ml.loss_and_grads(gpt(), *batch())
     assert abs(plain_loss - loss) <= rounding * loss
     for name, g in plain_grads.items():
         # What is added to every key moves no softmax: the gradient of its bias is 0, and only rounding is left of it.
@@ -154,7 +143,7 @@ def test_loss_and_grads_is_pure():
     before = bits(model)
     for array in arrays:
         array.setflags(write=False)
-    first, second = (loss_and_grads(model, *arrays) for _ in range(2))
+    first, second = (ml.loss_and_grads(model, *arrays) for _ in range(2))
     assert bits(model) == before and first[0] == second[0]
     assert_same(*(grads for _, grads in (first, second)))
     assert not any(np.shares_memory(g, second[1][name]) for name, g in first[1].items())
@@ -176,14 +165,14 @@ def test_loss_and_grads_is_pure():
 def test_a_batch_that_makes_no_sense_is_refused(change, message):
     arguments = dict(zip(("tokens", "targets", "weights"), batch(), strict=True)) | change
     with pytest.raises(ValueError, match=message):
-        loss_and_grads(gpt(), **arguments)
+        ml.loss_and_grads(gpt(), **arguments)
 
 
 def test_a_model_in_which_nothing_trains_is_refused():
     model = gpt()
     model.freeze()
     with pytest.raises(ValueError, match=r"model.unfreeze\(\) or add_lora"):
-        loss_and_grads(model, *batch())
+        ml.loss_and_grads(model, *batch())
 
 
 # --------------------------------------------------------------------------------------------- evaluate
@@ -200,45 +189,45 @@ def test_evaluating_a_text_is_the_mean_over_its_every_next_token(length, batch_s
     values, errors = (np.concatenate([getattr(part, field)[0] for part in nll]) for field in ("value", "error"))
     assert len(values) == length - 1
     rounding = errors.mean() + gamma(length + 2, "float64") * np.abs(values).mean()
-    assert abs(evaluate(model, text, batch_size=batch_size) - values.mean()) <= 2 * rounding
+    assert abs(ml.evaluate(model, text, batch_size=batch_size) - values.mean()) <= 2 * rounding
 
 
 def test_evaluating_a_few_batches_is_evaluating_their_text():
-    text = TextData(NOISE, TINY.block_size)
-    first = evaluate(gpt(), NOISE[: 2 * 3 * 5 + 1], batch_size=3)
-    assert evaluate(gpt(), text, batch_size=3, max_batches=2) == first
+    text = ml.TextData(NOISE, TINY.block_size)
+    first = ml.evaluate(gpt(), NOISE[: 2 * 3 * 5 + 1], batch_size=3)
+    assert ml.evaluate(gpt(), text, batch_size=3, max_batches=2) == first
 
 
 @pytest.mark.parametrize("workers", [2, 3])
 def test_workers_evaluate_the_same_up_to_the_order_of_addition(many_pieces, workers):
     """Every term is positive, so the sum of all of them is out by gamma of their number, relatively."""
-    expected = evaluate(gpt(), NOISE, batch_size=7)
-    assert evaluate(gpt(), NOISE, batch_size=7, workers=workers) == pytest.approx(
-        expected, rel=2 * gamma(60, "float64")
-    )
+    expected, found = (ml.evaluate(gpt(), NOISE, batch_size=7, workers=n) for n in (1, workers))
+    assert found == pytest.approx(expected, rel=2 * gamma(60, "float64"))
 
 
 def test_evaluating_nothing_is_refused():
     with pytest.raises(ValueError, match="no batch to evaluate"):
-        evaluate(gpt(), TEXT, max_batches=0)
+        ml.evaluate(gpt(), TEXT, max_batches=0)
 
 
 # -------------------------------------------------------------------------------------------------- fit
 
 
-@pytest.mark.parametrize("make", [lambda: GPT(TINY), lambda: add_lora(GPT(TINY), LoraConfig(r=4, target_modules=".*"))])
+@pytest.mark.parametrize(
+    "make", [lambda: ml.GPT(TINY), lambda: ml.add_lora(ml.GPT(TINY), ml.LoraConfig(r=4, target_modules=".*"))]
+)
 def test_training_lowers_the_loss(make):
     model = make()
-    before = evaluate(model, TEXT)
-    result = fit(model, TEXT, steps=40, lr=0.03, batch_size=4, progress=False)
+    before = ml.evaluate(model, TEXT)
+    result = ml.fit(model, TEXT, steps=40, lr=0.03, batch_size=4, progress=False)
     assert len(result.losses) == 40 and result.seconds > 0
-    assert evaluate(model, TEXT) < before / 2
+    assert ml.evaluate(model, TEXT) < before / 2
 
 
 def test_the_seed_decides_the_whole_run():
     def run(seed: int) -> tuple[dict[str, bytes], list[float]]:
         model = adapted(lora_dropout=0.2)
-        losses = fit(model, NOISE, steps=3, batch_size=2, seed=seed, progress=False).losses
+        losses = ml.fit(model, NOISE, steps=3, batch_size=2, seed=seed, progress=False).losses
         return bits(model), losses
 
     assert run(0) == run(0) and run(0)[1] != run(1)[1]
@@ -246,19 +235,19 @@ def test_the_seed_decides_the_whole_run():
 
 def test_the_learning_rate_may_be_a_function_of_the_step():
     asked = []
-    fit(gpt(), TEXT, steps=3, lr=lambda step: asked.append(step) or 0.0, batch_size=2, progress=False)
+    ml.fit(gpt(), TEXT, steps=3, lr=lambda step: asked.append(step) or 0.0, batch_size=2, progress=False)
     assert asked == [0, 1, 2]
 
 
 def test_at_learning_rate_zero_nothing_moves():
     model = gpt()
     before = bits(model)
-    fit(model, TEXT, steps=2, lr=0.0, batch_size=2, weight_decay=0.1, progress=False)
+    ml.fit(model, TEXT, steps=2, lr=0.0, batch_size=2, weight_decay=0.1, progress=False)
     assert bits(model) == before
 
 
 def test_validation_comes_first_in_between_and_last():
-    result = fit(gpt(), TEXT, steps=5, batch_size=2, validation=NOISE, eval_every=2, progress=False)
+    result = ml.fit(gpt(), TEXT, steps=5, batch_size=2, validation=NOISE, eval_every=2, progress=False)
     assert [step for step, _ in result.val_losses] == [0, 2, 4, 5]
     assert result.best_step is None and not result.stopped_early
 
@@ -279,9 +268,9 @@ def test_any_data_set_with_sample_and_batches_will_do_and_its_weights_count():
     tokens, targets, _ = batch(T=2)
     weights = np.array([[0, 1], [0, 1]])
     data = OneBatch(Batch(tokens, targets, weights))
-    model = GPT(TINY)
-    losses = fit(model, data, steps=30, lr=0.03, validation=data, progress=False).losses
-    assert losses[-1] < 0.1 < loss_and_grads(model, tokens, targets, 1 - weights)[0]
+    model = ml.GPT(TINY)
+    losses = ml.fit(model, data, steps=30, lr=0.03, validation=data, progress=False).losses
+    assert losses[-1] < 0.1 < ml.loss_and_grads(model, tokens, targets, 1 - weights)[0]
 
 
 # --------------------------------------------------------------------------------------- stopping early
@@ -291,25 +280,25 @@ def test_stopping_early_puts_the_best_weights_back():
     """It learns TEXT, and its loss on NOISE rises."""
     model = adapted()
     options = {"lr": 0.05, "batch_size": 4, "validation": NOISE, "eval_every": 2, "progress": False}
-    result = fit(model, TEXT, steps=200, patience=3, **options)
+    result = ml.fit(model, TEXT, steps=200, patience=3, **options)
     losses = [loss for _, loss in result.val_losses]
     best = int(np.argmin(losses))
     assert result.stopped_early and len(result.losses) < 200
     assert len(losses) == best + 1 + 3
     assert result.best_step == result.val_losses[best][0]
-    assert evaluate(model, NOISE, batch_size=4) == losses[best]
+    assert ml.evaluate(model, NOISE, batch_size=4) == losses[best]
 
 
 def test_a_run_that_never_gets_better_stops_after_as_many_evaluations_as_it_has_patience():
-    result = fit(gpt(), TEXT, steps=9, lr=0.0, validation=NOISE, eval_every=1, patience=3, progress=False)
+    result = ml.fit(gpt(), TEXT, steps=9, lr=0.0, validation=NOISE, eval_every=1, patience=3, progress=False)
     assert result.stopped_early and len(result.losses) == 3 and result.best_step == 0
 
 
 def test_a_run_to_the_end_with_patience_keeps_the_best_weights_too():
     model = adapted()
-    result = fit(model, TEXT, steps=6, lr=0.05, validation=NOISE, eval_every=2, patience=9, progress=False)
+    result = ml.fit(model, TEXT, steps=6, lr=0.05, validation=NOISE, eval_every=2, patience=9, progress=False)
     assert not result.stopped_early
-    assert evaluate(model, NOISE) == min(loss for _, loss in result.val_losses)
+    assert ml.evaluate(model, NOISE) == min(loss for _, loss in result.val_losses)
 
 
 # ----------------------------------------------------------------------------------------------- resume
@@ -349,29 +338,28 @@ def test_a_run_that_was_cut_off_goes_on_bit_for_bit(many_pieces, tmp_path, kind,
         return rate(step)
 
     whole = make()
-    expected = fit(whole, TEXT, checkpoint=tmp_path / "whole.npz", **options)
+    expected = ml.fit(whole, TEXT, checkpoint=tmp_path / "whole.npz", **options)
     with pytest.raises(Killed):
-        fit(make(), TEXT, checkpoint=tmp_path / "cut.npz", **{**options, "lr": killing})
+        ml.fit(make(), TEXT, checkpoint=tmp_path / "cut.npz", **{**options, "lr": killing})
     resumed = make()
     saved = killed_at // 2 * 2
-    result = fit(resumed, TEXT, checkpoint=tmp_path / "cut.npz", resume=saved > 0, **{**options, "lr": asking})
+    result = ml.fit(resumed, TEXT, checkpoint=tmp_path / "cut.npz", resume=saved > 0, **{**options, "lr": asking})
 
     assert asked == list(range(saved, len(expected.losses)))
     assert bits(resumed) == bits(whole)
     result.seconds = expected.seconds
     assert result == expected
-    (header, tensors), (other_header, other_tensors) = (
-        read_file(tmp_path / f"{name}.npz") for name in ("whole", "cut")
-    )
+    header, tensors = read_file(tmp_path / "whole.npz")
+    other_header, other_tensors = read_file(tmp_path / "cut.npz")
     assert header["record"]["rng"] == other_header["record"]["rng"]
     assert_same(tensors, other_tensors)
 
 
 def test_a_finished_run_that_is_resumed_is_finished(tmp_path):
     path, model = tmp_path / "run.npz", gpt()
-    result = fit(model, TEXT, steps=3, batch_size=2, checkpoint=path, progress=False)
+    result = ml.fit(model, TEXT, steps=3, batch_size=2, checkpoint=path, progress=False)
     again = gpt()
-    assert fit(again, TEXT, steps=3, batch_size=2, checkpoint=path, resume=True, progress=False) == result
+    assert ml.fit(again, TEXT, steps=3, batch_size=2, checkpoint=path, resume=True, progress=False) == result
     assert bits(again) == bits(model)
 
 
@@ -379,14 +367,14 @@ def test_a_run_that_ended_off_the_grid_of_evaluations_goes_on_as_if_it_had_not(t
     """Its last validation is not in the file: a longer run would not have it, neither as the best nor as a failure."""
     options = {"lr": 0.05, "batch_size": 4, "validation": NOISE, "eval_every": 3, "patience": 2, "progress": False}
     whole = adapted()
-    expected = fit(whole, TEXT, steps=40, **options)
+    expected = ml.fit(whole, TEXT, steps=40, **options)
     for end in (1, 2, 4, 5, 7):
         path, first, again = tmp_path / f"{end}.npz", adapted(), adapted()
-        ended = fit(first, TEXT, steps=end, checkpoint=path, **options)
+        ended = ml.fit(first, TEXT, steps=end, checkpoint=path, **options)
         assert ended.val_losses[-1][0] == end
-        assert fit(again, TEXT, steps=end, checkpoint=path, resume=True, **options) == ended
+        assert ml.fit(again, TEXT, steps=end, checkpoint=path, resume=True, **options) == ended
         assert bits(again) == bits(first)
-        result = fit(again, TEXT, steps=40, checkpoint=path, resume=True, **options)
+        result = ml.fit(again, TEXT, steps=40, checkpoint=path, resume=True, **options)
         assert replace(result, seconds=0.0) == replace(expected, seconds=0.0)
         assert bits(again) == bits(whole)
     assert expected.stopped_early
@@ -397,7 +385,7 @@ OTHER_RUNS = {
     "batch size": ({"batch_size": 3}, TEXT, "batch_size=2, not 3"),
     "weight decay": ({"weight_decay": 0.1}, TEXT, "weight_decay=0.0, not 0.1"),
     "data": ({}, NOISE, "different data"),
-    "block size": ({}, TextData(TEXT, 4), "different data"),
+    "block size": ({}, ml.TextData(TEXT, 4), "different data"),
     "weights of the targets": ({}, OneBatch(Batch(*batch())), "different data"),
 }
 
@@ -405,37 +393,37 @@ OTHER_RUNS = {
 @pytest.mark.parametrize("kind", OTHER_RUNS)
 def test_a_run_is_not_resumed_with_other_settings_or_data(tmp_path, kind):
     path, options = tmp_path / "run.npz", {"seed": 0, "batch_size": 2, "weight_decay": 0, "progress": False}
-    fit(gpt(), TEXT, steps=2, checkpoint=path, **options)
+    ml.fit(gpt(), TEXT, steps=2, checkpoint=path, **options)
     other, data, message = OTHER_RUNS[kind]
     model, before = gpt(seed=1), path.read_bytes()
     with refused(model, f"from a run with {message}: pass the same", CheckpointError):
-        fit(model, data, steps=4, checkpoint=path, resume=True, **{**options, **other})
+        ml.fit(model, data, steps=4, checkpoint=path, resume=True, **{**options, **other})
     assert path.read_bytes() == before
 
 
 def test_a_run_may_be_resumed_with_another_rate_clip_end_and_validation(tmp_path):
     path = tmp_path / "run.npz"
-    fit(gpt(), TEXT, steps=2, batch_size=2, checkpoint=path, progress=False)
+    ml.fit(gpt(), TEXT, steps=2, batch_size=2, checkpoint=path, progress=False)
     options = {"lr": 1e-4, "clip": None, "validation": NOISE, "eval_every": 3, "patience": 3, "workers": 2}
-    result = fit(gpt(), TEXT, steps=4, batch_size=2, checkpoint=path, resume=True, progress=False, **options)
+    result = ml.fit(gpt(), TEXT, steps=4, batch_size=2, checkpoint=path, resume=True, progress=False, **options)
     assert len(result.losses) == 4
 
 
 def test_there_must_be_a_file_to_resume(tmp_path):
     model = gpt()
     with refused(model, "pass its path as `checkpoint`"):
-        fit(model, TEXT, steps=1, resume=True, progress=False)
+        ml.fit(model, TEXT, steps=1, resume=True, progress=False)
     with refused(model, "check the path, or pass resume=False", FileNotFoundError):
-        fit(model, TEXT, steps=1, checkpoint=tmp_path / "misspelt.npz", resume=True, progress=False)
+        ml.fit(model, TEXT, steps=1, checkpoint=tmp_path / "misspelt.npz", resume=True, progress=False)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_checkpoint_is_not_overwritten_unasked(tmp_path):
     path = tmp_path / "run.npz"
-    fit(gpt(), TEXT, steps=1, checkpoint=path, progress=False)
+    ml.fit(gpt(), TEXT, steps=1, checkpoint=path, progress=False)
     before = path.read_bytes()
     with pytest.raises(FileExistsError, match="pass resume=True"):
-        fit(gpt(), TEXT, steps=2, checkpoint=path, progress=False)
+        ml.fit(gpt(), TEXT, steps=2, checkpoint=path, progress=False)
     assert path.read_bytes() == before
 
 
@@ -445,12 +433,12 @@ def test_a_checkpoint_is_not_overwritten_unasked(tmp_path):
 def test_a_loss_that_is_not_finite_names_its_step_and_leaves_the_last_good_weights():
     """Step 2 takes the weights to infinity, which step 3 finds out; the weights of step 2 had a finite loss."""
     good, model = gpt(), gpt()
-    fit(good, TEXT, steps=2, lr=0.01, batch_size=2, progress=False)
+    ml.fit(good, TEXT, steps=2, lr=0.01, batch_size=2, progress=False)
     with (
-        pytest.raises(NonFiniteLossError, match=r"step 3: the loss is .* Try a lower learning rate"),
+        pytest.raises(ml.NonFiniteLossError, match=r"step 3: the loss is .* Try a lower learning rate"),
         np.errstate(all="ignore"),
     ):
-        fit(model, TEXT, steps=9, lr=lambda step: 0.01 if step < 2 else 1e300, batch_size=2, progress=False)
+        ml.fit(model, TEXT, steps=9, lr=lambda step: 0.01 if step < 2 else 1e300, batch_size=2, progress=False)
     assert bits(model) == bits(good)
 
 
@@ -458,13 +446,13 @@ def test_a_gradient_that_is_not_finite_is_found_too(monkeypatch):
     model = gpt()
 
     def broken(model, *args, **options):
-        loss, grads = loss_and_grads(model, *args, **options)
+        loss, grads = ml.loss_and_grads(model, *args, **options)
         grads["ln_f.bias"][0] = math.inf
         return loss, grads
 
     monkeypatch.setattr(train, "loss_and_grads", broken)
-    with refused(model, r"step 0: .* gradients' norm", NonFiniteLossError), np.errstate(all="ignore"):
-        fit(model, TEXT, steps=1, progress=False)
+    with refused(model, r"step 0: .* gradients' norm", ml.NonFiniteLossError), np.errstate(all="ignore"):
+        ml.fit(model, TEXT, steps=1, progress=False)
 
 
 DIVERGING = {
@@ -478,9 +466,9 @@ FLOAT32 = replace(TINY, dtype="float32")
 @diverging
 def test_the_last_update_is_looked_at_too(lr):
     good, model = gpt(FLOAT32), gpt(FLOAT32)
-    fit(good, TEXT, steps=3, lr=lr, batch_size=2, progress=False)
-    with pytest.raises(NonFiniteLossError, match="step 3: its update leads to a loss of"), np.errstate(all="ignore"):
-        fit(model, TEXT, steps=4, lr=lr, batch_size=2, progress=False)
+    ml.fit(good, TEXT, steps=3, lr=lr, batch_size=2, progress=False)
+    with pytest.raises(ml.NonFiniteLossError, match="step 3: its update leads to a loss of"), np.errstate(all="ignore"):
+        ml.fit(model, TEXT, steps=4, lr=lr, batch_size=2, progress=False)
     assert bits(model) == bits(good)
 
 
@@ -488,11 +476,11 @@ def test_the_last_update_is_looked_at_too(lr):
 def test_a_run_that_diverges_does_not_overwrite_its_last_good_checkpoint(tmp_path, lr):
     path, options = tmp_path / "run.npz", {"batch_size": 2, "progress": False, "checkpoint_every": 2}
     good = gpt(FLOAT32)
-    fit(good, TEXT, steps=2, lr=lr, **options)
-    with pytest.raises(NonFiniteLossError), np.errstate(all="ignore"):
-        fit(gpt(FLOAT32), TEXT, steps=8, lr=lr, checkpoint=path, **options)
+    ml.fit(good, TEXT, steps=2, lr=lr, **options)
+    with pytest.raises(ml.NonFiniteLossError), np.errstate(all="ignore"):
+        ml.fit(gpt(FLOAT32), TEXT, steps=8, lr=lr, checkpoint=path, **options)
     resumed = gpt(FLOAT32)
-    assert len(fit(resumed, TEXT, steps=2, lr=lr, checkpoint=path, resume=True, **options).losses) == 2
+    assert len(ml.fit(resumed, TEXT, steps=2, lr=lr, checkpoint=path, resume=True, **options).losses) == 2
     assert bits(resumed) == bits(good)
 
 
@@ -501,18 +489,12 @@ def test_a_run_that_diverges_does_not_overwrite_its_last_good_checkpoint(tmp_pat
 
 COUNTS = ["steps", "batch_size", "eval_every", "eval_batches", "patience", "checkpoint_every", "workers"]
 NO_COUNTS = [-3, 2.5, math.nan, "2", True, (2,)]
+NO_RATES = [-1, math.nan, math.inf, "0.1"]
 NO_SETTINGS = [
     *((name, value, "a whole number of at least") for name in COUNTS for value in NO_COUNTS),
     *((name, 0, "a whole number of at least 1") for name in COUNTS[1:]),
-    *(
-        (n, value, "a finite number of at least 0")
-        for n in ("lr", "weight_decay")
-        for value in (-1, math.nan, math.inf, "0.1")
-    ),
-    *(
-        ("lr", lambda step, value=value: value, "a finite number of at least 0")
-        for value in (-1, math.nan, math.inf, "0.1")
-    ),
+    *((name, value, "a finite number of at least 0") for name in ("lr", "weight_decay") for value in NO_RATES),
+    *(("lr", lambda step, value=value: value, "a finite number of at least 0") for value in NO_RATES),
     *(("clip", value, "a number above 0") for value in (-1, 0, math.nan, "1")),
 ]
 
@@ -521,12 +503,12 @@ NO_SETTINGS = [
 def test_a_setting_that_makes_no_sense_is_refused_and_nothing_moves(name, value, cure):
     model = gpt()
     with refused(model, rf"{name}( to)? is .*: give {cure}"):
-        fit(model, TEXT, **{"steps": 2, "validation": NOISE, "progress": False, name: value})
+        ml.fit(model, TEXT, **{"steps": 2, "validation": NOISE, "progress": False, name: value})
 
 
 def test_patience_needs_validation():
     with pytest.raises(ValueError, match="give validation data"):
-        fit(gpt(), TEXT, steps=2, patience=1, progress=False)
+        ml.fit(gpt(), TEXT, steps=2, patience=1, progress=False)
 
 
 @pytest.mark.parametrize(
@@ -536,17 +518,17 @@ def test_patience_needs_validation():
 def test_evaluating_with_counts_that_make_no_sense_is_refused(name, value):
     refusal = pytest.raises(ValueError, match=f"{name} is .*: give a whole number of at least")
     with refusal:
-        evaluate(gpt(), TEXT, **{name: value})
+        ml.evaluate(gpt(), TEXT, **{name: value})
     if name == "workers":
         with refusal:
-            loss_and_grads(gpt(), *batch(), workers=value)
+            ml.loss_and_grads(gpt(), *batch(), workers=value)
 
 
 # --------------------------------------------------------------------------------------------- progress
 
 
 def test_progress_goes_to_stderr_and_says_loss_speed_and_time(capsys):
-    fit(gpt(), TEXT, steps=2, batch_size=2, label="training")
+    ml.fit(gpt(), TEXT, steps=2, batch_size=2, label="training")
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.startswith("training 2/2  loss ")
@@ -554,5 +536,5 @@ def test_progress_goes_to_stderr_and_says_loss_speed_and_time(capsys):
 
 
 def test_without_progress_nothing_is_said(capsys):
-    fit(gpt(), TEXT, steps=1, progress=False)
+    ml.fit(gpt(), TEXT, steps=1, progress=False)
     assert capsys.readouterr() == ("", "")

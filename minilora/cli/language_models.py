@@ -93,7 +93,7 @@ def run_fetch(a: argparse.Namespace) -> None:
 def run_chat(a: argparse.Namespace) -> None:
     from minilora.hf.conversation import Conversation
 
-    model, tokenizer = load_base(a.base or _fetched(), a.quantized)
+    model, tokenizer = load_base(a.base or fetched(), a.quantized)
     if a.adapter is not None:
         ml.load_adapter(model, a.adapter)
     if getattr(tokenizer, "chat", None) is None:
@@ -109,7 +109,8 @@ def run_chat(a: argparse.Namespace) -> None:
             print("\n", flush=True)
 
 
-def _fetched() -> Path:
+def fetched() -> Path:
+    """The model that `minilora fetch` keeps.  ValueError if there is none yet."""
     from minilora.hf.fetch import MODELS, cache_folder
 
     path = cache_folder() / MODELS["smollm2"].wheel

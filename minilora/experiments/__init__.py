@@ -9,12 +9,13 @@ In reading order:
     engine/figures.py     its figures
     engine/report.py      one JSON file per experiment, and the report: the page with every verdict
     tables/               one module per table or figure
+    real/                 the same on a real language model and real data
     reproduce.py          all of it
 """
 
 from minilora.experiments.engine.plan import QUICK, Scale
-from minilora.experiments.engine.report import tell, write_page
-from minilora.experiments.reproduce import reproduce
+from minilora.experiments.engine.report import tell
+from minilora.experiments.reproduce import reproduce, write_page
 from minilora.experiments.tables import EXPERIMENTS
 
 __all__ = ["EXPERIMENTS", "QUICK", "Scale", "reproduce", "tell", "write_page"]

@@ -8,8 +8,9 @@ from pathlib import Path
 from minilora.experiments.engine.experiment import Experiment, Results, verdict
 from minilora.experiments.engine.plan import Plan, Scale
 from minilora.experiments.engine.pool import execute
-from minilora.experiments.engine.report import PAGE, save, write_page
-from minilora.experiments.engine.run import Store
+from minilora.experiments.engine.report import PAGE, page, save
+from minilora.experiments.engine.run import Store, write_text
+from minilora.experiments.real.page import section
 from minilora.experiments.tables import EXPERIMENTS
 
 
@@ -31,10 +32,15 @@ def reproduce(
             if idle or (settings and results.complete(settings)):
                 waiting.remove(experiment)
                 save(experiment, results, store, out, command)
-                write_page(EXPERIMENTS.values(), out)
+                write_page(out)
                 print(f"{experiment.title}: {verdict(experiment.claims(results))}", flush=True)
 
     print(f"{len(plan.jobs)} runs, {processes} at a time; results in {out / 'results'}", flush=True)
     execute(plan, store, processes, progress, report_complete)
     report_complete(idle=True)
     print(f"wrote {out / PAGE}")
+
+
+def write_page(out: Path) -> None:
+    """Write OUT/RESULTS.md from the JSON files in OUT/results."""
+    write_text(out / PAGE, page(EXPERIMENTS.values(), out, section(out)))

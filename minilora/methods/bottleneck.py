@@ -27,44 +27,29 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minilora import ops
+from minilora import nn, ops
 from minilora.machine.backend import Array
 from minilora.methods.method import Method
-from minilora.nn import (
-    Cache,
-    Config,
-    Decoder,
-    Gradients,
-    LayerNorm,
-    Linear,
-    Module,
-    Parameter,
-    Rng,
-    Wrapper,
-    generator,
-    normal,
-    whole_number,
-)
 
 
 class BottleneckCache(NamedTuple):
     """What the bottleneck's backward reads: its layers' own caches, the GELU's input h, output a and phi (..., m)."""
 
-    ln: Cache
-    down: Cache
-    up: Cache
+    ln: nn.Cache
+    down: nn.Cache
+    up: nn.Cache
     h: Array
     a: Array
     phi: Array
 
 
-class Bottleneck(Module):
+class Bottleneck(nn.Module):
     """y = z + up(gelu(down(n))) with n = ln(z), or n = z where `ln` is None."""
 
-    def __init__(self, down: Linear, up: Linear, ln: LayerNorm | None = None) -> None:
+    def __init__(self, down: nn.Linear, up: nn.Linear, ln: nn.LayerNorm | None = None) -> None:
         self.ln, self.down, self.up = ln, down, up
 
-    def forward(self, z: Array, rng: Rng = None) -> tuple[Array, BottleneckCache]:
+    def forward(self, z: Array, rng: nn.Rng = None) -> tuple[Array, BottleneckCache]:
         """z (..., d) -> y (..., d)."""
         n, ln = (z, None) if self.ln is None else self.ln.forward(z, rng)
         h, down = self.down.forward(n, rng)
@@ -73,7 +58,7 @@ class Bottleneck(Module):
         y += z
         return y, BottleneckCache(ln, down, up, h, a, phi)
 
-    def backward(self, dy: Array, cache: BottleneckCache, grads: Gradients, need_dx: bool = True) -> Array | None:
+    def backward(self, dy: Array, cache: BottleneckCache, grads: nn.Gradients, need_dx: bool = True) -> Array | None:
         """dy (..., d) -> dz (..., d): what comes back through the bottleneck, and dy itself past it."""
         need_dz = need_dx or (self.ln is not None and self.ln.trainable)
         da = self.up.backward(dy, cache.up, grads, need_dx=need_dz or self.down.trainable)
@@ -88,21 +73,21 @@ class Bottleneck(Module):
         return dz
 
 
-class BottleneckAfter(Wrapper):
+class BottleneckAfter(nn.Wrapper):
     """A layer (attention, the MLP or a whole block) with a bottleneck on its output."""
 
-    def __init__(self, base: Module, bottleneck: Bottleneck) -> None:
+    def __init__(self, base: nn.Module, bottleneck: Bottleneck) -> None:
         self.base = base
         self.adapter = bottleneck  # named as the paper names it, and as files do
 
-    def forward(self, x: Array, *context: Any, **settings: Any) -> tuple[Array, tuple[Cache, BottleneckCache]]:
+    def forward(self, x: Array, *context: Any, **settings: Any) -> tuple[Array, tuple[nn.Cache, BottleneckCache]]:
         """The base's own forward, whatever it takes besides x (..., d), and then the bottleneck's."""
         z, base = self.base.forward(x, *context, **settings)
         y, bottleneck = self.adapter.forward(z)
         return y, (base, bottleneck)
 
     def backward(
-        self, dy: Array, cache: tuple[Cache, BottleneckCache], grads: Gradients, need_dx: bool = True
+        self, dy: Array, cache: tuple[nn.Cache, BottleneckCache], grads: nn.Gradients, need_dx: bool = True
     ) -> Array | None:
         """dy (..., d) -> dx (..., d).  The base is entered only if it, or something below it, trains."""
         base, bottleneck = cache
@@ -111,12 +96,12 @@ class BottleneckAfter(Wrapper):
         return None if dz is None or not enter else self.base.backward(dz, base, grads, need_dx)
 
 
-def _new(model: Decoder, rng: np.random.Generator, m: int, layer_norm: bool) -> Bottleneck:
+def _new(model: nn.Decoder, rng: np.random.Generator, m: int, layer_norm: bool) -> Bottleneck:
     """down drawn with std 1/sqrt(d), so that down(z) has the scale of z; up zero, so that it starts as y = z."""
     d, dtype = model.width, model.dtype
-    down = Linear(Parameter(normal(rng, (m, d), 1 / math.sqrt(d), dtype)), Parameter(np.zeros(m, dtype)))
-    up = Linear(Parameter(np.zeros((d, m), dtype)), Parameter(np.zeros(d, dtype)))
-    return Bottleneck(down, up, LayerNorm(d, dtype) if layer_norm else None).to(model.xp.__name__)
+    down = nn.Linear(nn.Parameter(nn.normal(rng, (m, d), 1 / math.sqrt(d), dtype)), nn.Parameter(np.zeros(m, dtype)))
+    up = nn.Linear(nn.Parameter(np.zeros((d, m), dtype)), nn.Parameter(np.zeros(d, dtype)))
+    return Bottleneck(down, up, nn.LayerNorm(d, dtype) if layer_norm else None).to(model.xp.__name__)
 
 
 def _method(name: str, label: str, source: str, parts: tuple[str, ...], drop: int | None = None) -> Method:
@@ -125,17 +110,17 @@ def _method(name: str, label: str, source: str, parts: tuple[str, ...], drop: in
     layer_norm = parts == ("",)
 
     def places(layers: int, drop: int) -> list[str]:
-        drop = whole_number("drop, the blocks without a bottleneck,", drop, 0, layers - 1)
+        drop = nn.whole_number("drop, the blocks without a bottleneck,", drop, 0, layers - 1)
         return [f"blocks.{i}{part}" for i in range(drop, layers) for part in parts]
 
-    def change(model: Decoder, seed: int, m: int, drop: int = 0) -> None:
+    def change(model: nn.Decoder, seed: int, m: int, drop: int = 0) -> None:
         model.freeze()
-        rng, layers = generator(seed), dict(model.named_modules())
+        rng, layers = nn.generator(seed), dict(model.named_modules())
         paths = places(model.layers, drop)
         model.replace({path: BottleneckAfter(layers[path], _new(model, rng, m, layer_norm)) for path in paths})
 
-    def count(config: Config, m: int, drop: int = 0) -> int:
-        m, d = whole_number("m, the bottleneck's width,", m, 1), config.width
+    def count(config: nn.Config, m: int, drop: int = 0) -> int:
+        m, d = nn.whole_number("m, the bottleneck's width,", m, 1), config.width
         return len(places(config.layers, drop)) * (2 * d * m + m + d + (2 * d if layer_norm else 0))
 
     return Method(name, label, source, change, count, {"m": 8} if drop is None else {"m": 8, "drop": drop})

@@ -24,7 +24,11 @@ from minilora.tasks.task import MAX_BYTES, PROMPT_END, SPLITS, Example, Scores, 
 
 Meaning = dict[str, str]  # slot -> value
 
-FILES = {"train": ("train.csv", "trainset.csv"), "valid": ("valid.csv", "devset.csv"), "test": ("test.csv",)}
+FILES = {
+    "train": ("train.csv", "trainset.csv"),
+    "valid": ("valid.csv", "devset.csv"),
+    "test": ("test.csv", "testset_w_refs.csv"),
+}
 
 FIRST = """Amber Blue Copper Crooked Golden Green Hidden Ivory Jolly Little Merry Old Quiet Red Silver
 Twisted"""
@@ -43,15 +47,15 @@ def load(seed: int, train: int, valid: int, test: int, folder: str | Path | None
     """`train` pairs of a meaning and one sentence; `valid` and `test` meanings, each with all its sentences."""
     meanings = _invented(seed, train, valid, test) if folder is None else _read_all(Path(folder))
     rng = np.random.default_rng(seed)
-    pairs = [_example(mr, [ref]) for mr, refs in meanings[0] for ref in refs]
-    splits = [pairs, *([_example(mr, refs) for mr, refs in part] for part in meanings[1:])]
+    pairs = [example(mr, [ref]) for mr, refs in meanings[0] for ref in refs]
+    splits = [pairs, *([example(mr, refs) for mr, refs in part] for part in meanings[1:])]
     kept = []
     for name, wanted, split in zip(SPLITS, (train, valid, test), splits, strict=True):
         fitting = [example for example in split if len(example) <= MAX_BYTES]
         if not fitting:
             raise ValueError(f"{folder}: no {name} example fits into {MAX_BYTES} bytes")
         kept.append([fitting[i] for i in rng.permutation(len(fitting))[:wanted]])
-    values = _values(example.meta["meaning"] for split in kept for example in split)
+    values = slot_values(example.meta["meaning"] for split in kept for example in split)
     return Task(
         "e2e",
         **dict(zip(SPLITS, kept, strict=True)),
@@ -61,7 +65,7 @@ def load(seed: int, train: int, valid: int, test: int, folder: str | Path | None
     )
 
 
-def _example(mr: str, references: list[str]) -> Example:
+def example(mr: str, references: list[str]) -> Example:
     return Example(f"{mr}\n{PROMPT_END}", references[0], tuple(references), {"meaning": parse(mr)})
 
 
@@ -75,19 +79,22 @@ def parse(mr: str) -> Meaning:
 
 def _read_all(folder: Path) -> list[list[tuple[str, list[str]]]]:
     """Train, valid and test; without a test file, every other meaning of valid is for testing."""
-    found = {}
-    for split, names in FILES.items():
-        paths = [folder / name for name in names if (folder / name).is_file()]
-        if not paths and split != "test":
-            raise ValueError(f"{folder} has no {' or '.join(names)}: give the folder with the E2E csv files")
-        found[split] = _read(paths[0]) if paths else []
+    found = {split: read_split(folder, split) for split in FILES}
     if not found["test"]:
         found["valid"], found["test"] = found["valid"][::2], found["valid"][1::2]
     return list(found.values())
 
 
-def _read(path: Path) -> list[tuple[str, list[str]]]:
-    """Each meaning with all its sentences.  ValueError if the column `mr` or `ref` is missing."""
+def read_split(folder: Path, split: str) -> list[tuple[str, list[str]]]:
+    """The meanings of one of FILES, [] for a missing test file.  ValueError if another one is missing."""
+    paths = [folder / name for name in FILES[split] if (folder / name).is_file()]
+    if not paths and split != "test":
+        raise ValueError(f"{folder} has no {' or '.join(FILES[split])}: give the folder with the E2E csv files")
+    return read(paths[0]) if paths else []
+
+
+def read(path: Path) -> list[tuple[str, list[str]]]:
+    """Each meaning in an E2E csv file with all its sentences.  ValueError if the column `mr` or `ref` is missing."""
     references = defaultdict(list)
     with path.open(encoding="utf-8-sig", newline="") as file:
         rows = csv.DictReader(file)
@@ -224,7 +231,8 @@ def slot_errors(meaning: Meaning, text: str, values: dict[str, set[str]]) -> int
     return missing + sum(any(expresses(rest, slot, value) for value in values[slot]) for slot in unasked)
 
 
-def _values(meanings: Iterable[Meaning]) -> dict[str, set[str]]:
+def slot_values(meanings: Iterable[Meaning]) -> dict[str, set[str]]:
+    """Slot -> the values it takes in these meanings."""
     values: dict[str, set[str]] = {}
     for meaning in meanings:
         for slot, value in meaning.items():

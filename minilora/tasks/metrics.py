@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 Words = list[str]
 
@@ -45,19 +45,30 @@ def bleu(candidates: Sequence[Words], references: Sequence[list[Words]], max_n: 
 
     No smoothing: if no n-gram of some length matches, the score is 0.
     """
-    log_precision = 0.0
-    for n in range(1, max_n + 1):
-        matches = total = 0
-        for candidate, refs in zip(candidates, references, strict=True):
-            counts = ngrams(candidate, n)
-            matches += (counts & most_in_any(refs, n)).total()
-            total += counts.total()
-        if not matches:
-            return 0.0
-        log_precision += math.log(matches / total) / max_n
-    c = sum(map(len, candidates))
-    r = sum(_closest(len(words), map(len, refs)) for words, refs in zip(candidates, references, strict=True))
+    return bleu_of(_sums(bleu_counts(words, refs, max_n) for words, refs in zip(candidates, references, strict=True)))
+
+
+def bleu_counts(candidate: Words, references: list[Words], max_n: int = 4) -> list[float]:
+    """One case's part in a corpus's BLEU, to be summed over cases: n-gram matches for n = 1 to `max_n`, n-grams in the
+    answer, c and r."""
+    found = [ngrams(candidate, n) for n in range(1, max_n + 1)]
+    matches = [(counts & most_in_any(references, n)).total() for n, counts in enumerate(found, start=1)]
+    r = _closest(len(candidate), map(len, references))
+    return [*matches, *(counts.total() for counts in found), len(candidate), r]
+
+
+def bleu_of(counts: Sequence[float]) -> float:
+    """BLEU of a corpus from the sums of its `bleu_counts`."""
+    *grams, c, r = counts
+    matches, totals = grams[: len(grams) // 2], grams[len(grams) // 2 :]
+    if not all(matches):
+        return 0.0
+    log_precision = sum(math.log(m / t) for m, t in zip(matches, totals, strict=True)) / len(matches)
     return math.exp(min(0.0, 1 - r / c) + log_precision)
+
+
+def _sums(rows: Iterable[Sequence[float]]) -> list[float]:
+    return [sum(column) for column in zip(*rows, strict=True)]
 
 
 def _closest(length: int, lengths: Iterable[int]) -> int:
@@ -73,26 +84,37 @@ def nist(candidates: Sequence[Words], references: Sequence[list[Words]], max_n: 
     times exp(-beta log(min(1, c / r))^2), where r is the references' mean length and beta makes c / r = 2/3 halve the
     score. Matches are clipped as in BLEU.
     """
+    return nist_of(_sums(nist_counts(candidates, references, max_n)))
+
+
+def nist_counts(
+    candidates: Sequence[Words], references: Sequence[list[Words]], max_n: int = 5
+) -> Iterator[list[float]]:
+    """Each case's part in a corpus's NIST, to be summed over cases: the information of its matches for n = 1 to
+    `max_n`, n-grams in the answer, c and r.  The information itself comes from all references together."""
     counts: Counter[tuple[str, ...]] = Counter()
     for refs in references:
         for ref in refs:
             counts[()] += len(ref)
             for n in range(1, max_n + 1):
                 counts.update(ngrams(ref, n))
-    score = 0.0
-    for n in range(1, max_n + 1):
-        told, total = 0.0, 0
-        for candidate, refs in zip(candidates, references, strict=True):
-            found = ngrams(candidate, n)
-            total += found.total()
-            for gram, matches in (found & most_in_any(refs, n)).items():
-                told += matches * math.log2(counts[gram[:-1]] / counts[gram])
-        score += told / total if total else 0.0
-    c = sum(map(len, candidates))
-    r = sum(sum(map(len, refs)) / len(refs) for refs in references)
+    for candidate, refs in zip(candidates, references, strict=True):
+        found = [ngrams(candidate, n) for n in range(1, max_n + 1)]
+        told = [
+            sum(m * math.log2(counts[gram[:-1]] / counts[gram]) for gram, m in (grams & most_in_any(refs, n)).items())
+            for n, grams in enumerate(found, start=1)
+        ]
+        yield [*told, *(grams.total() for grams in found), len(candidate), sum(map(len, refs)) / len(refs)]
+
+
+def nist_of(counts: Sequence[float]) -> float:
+    """NIST of a corpus from the sums of its `nist_counts`."""
+    *grams, c, r = counts
+    told, totals = grams[: len(grams) // 2], grams[len(grams) // 2 :]
     if not c:
         return 0.0
     beta = math.log(2) / math.log(1.5) ** 2
+    score = sum(t / total for t, total in zip(told, totals, strict=True) if total)
     return score * math.exp(-beta * math.log(min(1.0, c / r)) ** 2)
 
 
@@ -139,15 +161,20 @@ def cider(candidates: Sequence[Words], references: Sequence[list[Words]], max_n:
     reference's, times exp(-(difference in length)^2 / (2 SIGMA^2)). It is averaged over references, n = 1 to `max_n`,
     and test cases, and multiplied by 10. With a single test case every weight is log 1 = 0, and so is the score.
     """
-    score = 0.0
+    return sum(cider_each(candidates, references, max_n)) / len(candidates)
+
+
+def cider_each(candidates: Sequence[Words], references: Sequence[list[Words]], max_n: int = 4) -> list[float]:
+    """Each case's CIDEr-D; the weights come from all cases together."""
+    scores = [0.0] * len(candidates)
     for n in range(1, max_n + 1):
         cases = Counter(gram for refs in references for gram in {gram for ref in refs for gram in ngrams(ref, n)})
-        for candidate, refs in zip(candidates, references, strict=True):
+        for i, (candidate, refs) in enumerate(zip(candidates, references, strict=True)):
             ours = _weighted(candidate, n, cases, len(references))
             for ref in refs:
                 similarity = _clipped_cosine(ours, _weighted(ref, n, cases, len(references)))
-                score += similarity * math.exp(-((len(candidate) - len(ref)) ** 2) / (2 * SIGMA**2)) / len(refs)
-    return 10 * score / (max_n * len(candidates))
+                scores[i] += similarity * math.exp(-((len(candidate) - len(ref)) ** 2) / (2 * SIGMA**2)) / len(refs)
+    return [10 * score / max_n for score in scores]
 
 
 def _weighted(words: Words, n: int, cases: Mapping[tuple[str, ...], int], N: int) -> Vector:

@@ -12,18 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from minilora import (
-    GPT,
-    Adam,
-    CheckpointError,
-    LoraConfig,
-    LoraError,
-    add_lora,
-    generate,
-    loss_and_grads,
-    merge,
-    methods,
-)
+import minilora as ml
+from minilora import methods
 from minilora.adapters.bank import AdapterBank
 from minilora.adapters.folder import AdapterFolder
 from minilora.files.adapter import load_adapter, read_adapter, save_adapter, write_adapter
@@ -33,10 +23,10 @@ from tests.reference import Bounded, gpt2_logits
 
 NAMES = ("a", "b", "c", "d")
 CONFIGS = (
-    LoraConfig(r=1, lora_alpha=3, target_modules=("q_proj", "v_proj")),
-    LoraConfig(r=2, lora_alpha=2, target_modules=r".*\.(k|o|up)_proj|wte", use_rslora=True),
-    LoraConfig(r=3, lora_alpha=-1, target_modules=("down_proj", "0.attn.q_proj", "wpe"), rank_pattern={"wpe": 1}),
-    LoraConfig(r=2, target_modules=("q_proj", "wte"), alpha_pattern={"q_proj": 0.5}),
+    ml.LoraConfig(r=1, lora_alpha=3, target_modules=("q_proj", "v_proj")),
+    ml.LoraConfig(r=2, lora_alpha=2, target_modules=r".*\.(k|o|up)_proj|wte", use_rslora=True),
+    ml.LoraConfig(r=3, lora_alpha=-1, target_modules=("down_proj", "0.attn.q_proj", "wpe"), rank_pattern={"wpe": 1}),
+    ml.LoraConfig(r=2, target_modules=("q_proj", "wte"), alpha_pattern={"q_proj": 0.5}),
 )
 
 
@@ -59,10 +49,10 @@ def full_bank() -> AdapterBank:
     return bank
 
 
-Parts = list[tuple[LoraConfig, dict[str, np.ndarray]]]  # of a sum: each adapter's config and tensors
+Parts = list[tuple[ml.LoraConfig, dict[str, np.ndarray]]]  # of a sum: each adapter's config and tensors
 
 
-def logits_of_sum(base: GPT, parts: Parts, tokens: np.ndarray) -> Bounded:
+def logits_of_sum(base: ml.GPT, parts: Parts, tokens: np.ndarray) -> Bounded:
     """GPT-2's logits with W0 + the sum of these adapters, each layer's as one update of rank r1 + r2 + ..."""
     state, scaling = base.state_dict(), {}
     for path in {name.rpartition(".")[0] for _, tensors in parts for name in tensors}:
@@ -98,8 +88,8 @@ class BankMachine(RuleBasedStateMachine):
         self.bank = AdapterBank(self.model)
         self.tensors: dict[str, dict[str, np.ndarray]] = {}  # what each adapter must hold
         self.parents: dict[str, str | None] = {}
-        self.configs: dict[str, LoraConfig] = {}
-        self.optimizers: dict[str, Adam] = {}
+        self.configs: dict[str, ml.LoraConfig] = {}
+        self.optimizers: dict[str, ml.Adam] = {}
         self.active: tuple[str, ...] = ()
         self.merged: dict[str, dict[str, np.ndarray]] | None = None  # the adapters as they were merged, if they are
 
@@ -129,10 +119,10 @@ class BankMachine(RuleBasedStateMachine):
                 self.bank.add_adapter(name, config, seed, parent)
             return
         self.bank.add_adapter(name, config, seed, parent)
-        alone = add_lora(gpt(seed=7), config, seed)  # B = 0, and the very A that a plain LoRA would have
+        alone = ml.add_lora(gpt(seed=7), config, seed)  # B = 0, and the very A that a plain LoRA would have
         self.tensors[name] = {n: p.data for n, p in alone.named_parameters().items() if ".lora_" in n}
         self.parents[name], self.configs[name] = parent, config
-        self.optimizers[name] = Adam(self.bank.view(name), lr=0.05)
+        self.optimizers[name] = ml.Adam(self.bank.view(name), lr=0.05)
 
     @precondition(lambda self: self.tensors)
     @rule(data=st.data())
@@ -150,7 +140,7 @@ class BankMachine(RuleBasedStateMachine):
     @rule()
     def merge(self):
         if not self.active or self.merged is not None:
-            with pytest.raises(LoraError, match=r"no adapter is active|merged already"):
+            with pytest.raises(ml.LoraError, match=r"no adapter is active|merged already"):
                 self.bank.merge()
             return
         self.bank.merge()
@@ -159,7 +149,7 @@ class BankMachine(RuleBasedStateMachine):
     @rule()
     def unmerge(self):
         if self.merged is None:
-            with pytest.raises(LoraError, match="no adapter is merged"):
+            with pytest.raises(ml.LoraError, match="no adapter is merged"):
                 self.bank.unmerge()
             return
         self.bank.unmerge()
@@ -170,7 +160,7 @@ class BankMachine(RuleBasedStateMachine):
     def delete(self, data):
         name = data.draw(st.sampled_from([*self.tensors]))
         if name in self.used() or self.has_children(name):
-            with pytest.raises(LoraError, match=r"is active|on top of"):
+            with pytest.raises(ml.LoraError, match=r"is active|on top of"):
                 self.bank.delete_adapter(name)
             return
         self.bank.delete_adapter(name)
@@ -196,9 +186,9 @@ class BankMachine(RuleBasedStateMachine):
         view = self.bank.view(name)
         if self.has_children(name):
             with pytest.raises(ValueError, match="no parameter trains"):
-                loss_and_grads(view, *batch())
+                ml.loss_and_grads(view, *batch())
             return
-        _, grads = loss_and_grads(view, *batch())
+        _, grads = ml.loss_and_grads(view, *batch())
         assert all(f".adapters.{name}." in parameter for parameter in grads) and grads
         self.optimizers[name].step(grads)
         trained = self.bank.adapter(name).tensors
@@ -208,8 +198,8 @@ class BankMachine(RuleBasedStateMachine):
     @rule()
     def train_while_merged(self):
         if self.merged is not None:
-            with pytest.raises(LoraError, match="merged"):
-                loss_and_grads(self.bank.model, *batch())
+            with pytest.raises(ml.LoraError, match="merged"):
+                ml.loss_and_grads(self.bank.model, *batch())
 
     # ---------------------------------------------------------------------------- what always holds
 
@@ -245,7 +235,7 @@ def test_a_view_is_the_base_plus_the_sum_merged_or_not(names):
     bank, tokens = full_bank(), batch()[0]
     expected = logits_of_sum(bank.base, parts_of(bank, *names), tokens)
     assert_within(bank.view(*names)(tokens), expected)
-    assert_within(merge(bank.view(*names))(tokens), expected)
+    assert_within(ml.merge(bank.view(*names))(tokens), expected)
     assert_within(bank.merged_copy(*names)(tokens), expected)
 
 
@@ -272,10 +262,10 @@ def test_each_row_of_a_mixed_batch_is_what_its_adapter_alone_computes(names):
 def test_a_mixed_batch_generates_what_each_row_would_alone():
     """With a key/value cache, token by token, the likeliest each time."""
     bank, names, prompts = full_bank(), ("b", None, "a", "b"), batch(B=4, T=2)[0]
-    together = generate(bank.mixed(names), prompts, temperature=0)
+    together = ml.generate(bank.mixed(names), prompts, temperature=0)
     for name, prompt, text in zip(names, prompts, together, strict=True):
         alone = bank.view(name) if name else bank.base
-        np.testing.assert_array_equal(text, generate(alone, prompt, temperature=0))
+        np.testing.assert_array_equal(text, ml.generate(alone, prompt, temperature=0))
 
 
 def test_rows_of_whole_numbers_are_equal_to_the_bit():
@@ -285,7 +275,7 @@ def test_rows_of_whole_numbers_are_equal_to_the_bit():
         parameter.data[...] = np.random.default_rng(len(name)).integers(-3, 4, parameter.shape)
     bank = AdapterBank(model)
     for seed, name in enumerate("ab"):
-        bank.add_adapter(name, LoraConfig(r=2, lora_alpha=4), seed)
+        bank.add_adapter(name, ml.LoraConfig(r=2, lora_alpha=4), seed)
         for array in bank.adapter(name).tensors.values():
             array[...] = np.random.default_rng(seed).integers(-3, 4, array.shape)
     x = np.random.default_rng(0).integers(-3, 4, (5, 3, TINY.n_embd)).astype(float)
@@ -305,8 +295,8 @@ def test_a_mixed_model_is_for_its_own_number_of_rows():
     bank = full_bank()
     with pytest.raises(ValueError, match="routes 3 rows to their adapters, the batch has 2"):
         bank.mixed(["a", "b", None])(batch()[0])
-    with pytest.raises(LoraError, match="rows of this model use different adapters"):
-        merge(bank.mixed(["a", "b", None]))
+    with pytest.raises(ml.LoraError, match="rows of this model use different adapters"):
+        ml.merge(bank.mixed(["a", "b", None]))
     with pytest.raises(ValueError, match="wpe cannot be in a mixed batch"):
         bank.mixed(["a", "c"])(batch()[0])
 
@@ -366,21 +356,21 @@ def test_a_merged_switch_is_exact_after_any_number():
 
 
 def test_what_a_bank_cannot_hold_is_refused(tmp_path):
-    with pytest.raises(LoraError, match="starts from a plain base"):
-        AdapterBank(add_lora(gpt(), CONFIGS[0]))
+    with pytest.raises(ml.LoraError, match="starts from a plain base"):
+        AdapterBank(ml.add_lora(gpt(), CONFIGS[0]))
     bank = full_bank()
     for name in ("", "a/b", "../a", "a.b", "a b"):
         with pytest.raises(ValueError, match="cannot name an adapter"):
             bank.add_adapter(name, CONFIGS[0])
     with pytest.raises(ValueError, match=r'bias="none"'):
-        bank.add_adapter("x", LoraConfig(bias="all"))
+        bank.add_adapter("x", ml.LoraConfig(bias="all"))
     with pytest.raises(ValueError, match="no adapter 'x': it holds a, b, c, d, e"):
         bank.add_adapter("y", CONFIGS[0], parent="x")
     with pytest.raises(ValueError, match="no layer matches"):
-        bank.add_adapter("y", LoraConfig(target_modules=("nothing",)))
+        bank.add_adapter("y", ml.LoraConfig(target_modules=("nothing",)))
     with pytest.raises(ValueError, match="disable_adapter"):
         bank.set_adapter()
-    with pytest.raises(LoraError, match="'d' was trained on top of 'b'"):
+    with pytest.raises(ml.LoraError, match="'d' was trained on top of 'b'"):
         bank.delete_adapter("b")
 
 
@@ -388,7 +378,7 @@ def test_an_adapter_file_belongs_to_its_base_and_its_parent(tmp_path):
     bank = full_bank()
     for name in "abd":
         bank.save_adapter(name, tmp_path / f"{name}.npz")
-    with pytest.raises(CheckpointError, match="trained on a different base"):
+    with pytest.raises(ml.CheckpointError, match="trained on a different base"):
         AdapterBank(gpt(seed=1)).load_adapter("a", tmp_path / "a.npz")
     other = AdapterBank(gpt())
     with pytest.raises(ValueError, match="no adapter 'b'"):
@@ -399,9 +389,9 @@ def test_an_adapter_file_belongs_to_its_base_and_its_parent(tmp_path):
     moved = AdapterBank(gpt())
     moved.load_adapter("b", tmp_path / "b.npz")
     moved.adapter("b").tensors["wte.lora_A"][0, 0] += 1
-    with pytest.raises(CheckpointError, match="a different version of its parent 'b'"):
+    with pytest.raises(ml.CheckpointError, match="a different version of its parent 'b'"):
         moved.load_adapter("d", tmp_path / "d.npz")
-    with pytest.raises(CheckpointError, match="on top of the adapter 'b'"):
+    with pytest.raises(ml.CheckpointError, match="on top of the adapter 'b'"):
         load_adapter(gpt(), tmp_path / "d.npz")
 
 
@@ -470,7 +460,7 @@ def test_a_folder_refuses_what_exceeds_its_budget_and_goes_on(folder):
 
 def test_a_folder_refuses_adapters_that_are_their_own_ancestors(folder):
     write_adapter(replace(read_adapter(folder / "b.npz"), parent="e"), folder / "b.npz")
-    with pytest.raises(CheckpointError, match="among its own ancestors"):
+    with pytest.raises(ml.CheckpointError, match="among its own ancestors"):
         AdapterFolder(gpt(), folder, max_bytes=10**6).view("e")
 
 
@@ -480,14 +470,14 @@ def test_a_folder_refuses_adapters_that_are_their_own_ancestors(folder):
 def test_a_view_takes_no_lora_and_no_method():
     base = gpt()
     bank = AdapterBank(base)
-    bank.add_adapter("a", LoraConfig(r=2))
+    bank.add_adapter("a", ml.LoraConfig(r=2))
     before = bits(bank.base)
     for view in (bank.view("a"), bank.mixed(["a", None])):
-        with pytest.raises(LoraError, match="add_adapter"):
-            add_lora(view, LoraConfig(r=2))
+        with pytest.raises(ml.LoraError, match="add_adapter"):
+            ml.add_lora(view, ml.LoraConfig(r=2))
         with pytest.raises(ValueError, match="fresh base"):
             methods.apply(view, "bitfit")
-    add_lora(bank.model, LoraConfig(r=2))  # of the base by itself: a model of its own over shared arrays
+    ml.add_lora(bank.model, ml.LoraConfig(r=2))  # of the base by itself: a model of its own over shared arrays
     bank.model.unfreeze()
     assert bits(bank.base) == before and not any(p.trainable for p in bank.base.parameters)
     assert not any("lora" in name for name in bank.view().named_parameters())
@@ -496,10 +486,10 @@ def test_a_view_takes_no_lora_and_no_method():
 def test_a_bank_whose_base_was_trained_on_writes_no_adapter(tmp_path):
     base = gpt()
     bank = AdapterBank(base)
-    bank.add_adapter("a", LoraConfig(r=2))
+    bank.add_adapter("a", ml.LoraConfig(r=2))
     bank.save_adapter("a", tmp_path / "a.npz")
     before = (tmp_path / "a.npz").read_bytes()
     base.ln_f.bias.data += 1
-    with pytest.raises(LoraError, match="make an AdapterBank from a copy"):
+    with pytest.raises(ml.LoraError, match="make an AdapterBank from a copy"):
         bank.save_adapter("a", tmp_path / "a.npz")
     assert (tmp_path / "a.npz").read_bytes() == before

@@ -20,7 +20,7 @@ import minilora as ml
 from minilora import methods
 from minilora.cli import main as cli
 from minilora.cli.main import main
-from minilora.experiments import EXPERIMENTS
+from minilora.experiments import EXPERIMENTS, write_page
 from minilora.experiments.engine import pool, report
 from minilora.experiments.engine.experiment import METRICS, Claim, Results, Score, markdown, verdict
 from minilora.experiments.engine.plan import (
@@ -36,6 +36,7 @@ from minilora.experiments.engine.plan import (
     reference,
 )
 from minilora.experiments.engine.run import RunConfig, Store, run, run_and_keep
+from minilora.experiments.real.page import section
 from minilora.experiments.tables import lr_transfer
 
 ROOT = Path(__file__).parents[2]
@@ -389,7 +390,7 @@ def test_tell_prints_a_result_or_how_to_get_it(reported, tmp_path, capsys):
 
 def test_the_page_has_every_verdict_and_every_rate_tried(reported):
     out, _ = reported
-    report.write_page(EXPERIMENTS.values(), out)
+    write_page(out)
     page = (out / report.PAGE).read_text(encoding="utf-8")
     for experiment in EXPERIMENTS.values():
         assert f'<a id="{experiment.name}"></a>{experiment.title}' in page and f"(#{experiment.name})" in page
@@ -407,8 +408,8 @@ def test_the_page_has_every_verdict_and_every_rate_tried(reported):
 
 def test_the_committed_page_is_made_from_the_committed_results():
     committed = (ROOT / "tutorials" / report.PAGE).read_text(encoding="utf-8")
-    cure = "run: from minilora.experiments import *; write_page(EXPERIMENTS.values(), Path('tutorials'))"
-    assert committed == report.page(EXPERIMENTS.values(), ROOT / "tutorials"), cure
+    cure = "run: from minilora.experiments import *; write_page(Path('tutorials'))"
+    assert committed == report.page(EXPERIMENTS.values(), ROOT / "tutorials", section(ROOT / "tutorials")), cure
 
 
 def test_every_no_of_the_committed_page_has_its_reason():

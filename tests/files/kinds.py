@@ -11,35 +11,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minilora import (
-    GPT,
-    Adam,
-    CheckpointError,
-    GPTConfig,
-    LoraConfig,
-    add_lora,
-    load_adapter,
-    load_model,
-    lora_layers,
-    save_adapter,
-    save_model,
-)
+import minilora as ml
 from minilora.files.training import load_training, save_training
 from tests.models import bits, scramble
 
-SMALL = GPTConfig(vocab_size=3, block_size=2, n_layer=1, n_head=1, n_embd=2)
-LORA = LoraConfig(r=1, bias="lora_only")
+SMALL = ml.GPTConfig(vocab_size=3, block_size=2, n_layer=1, n_head=1, n_embd=2)
+LORA = ml.LoraConfig(r=1, bias="lora_only")
 ROOM = 16384  # bytes: smaller files count as this large, because Python's own objects do not shrink with them
 SECONDS = 20  # no file takes a hundredth of it; a loader that hangs takes more
 KINDS = ("model", "adapter", "training")
 
 
-def small(seed: int = 0, lora: LoraConfig | None = None) -> GPT:
+def small(seed: int = 0, lora: ml.LoraConfig | None = None) -> ml.GPT:
     """A model of a few bytes; its LoRA, if asked for, is trained, and its base is that of the same seed."""
-    model = scramble(GPT(SMALL), seed)
+    model = scramble(ml.GPT(SMALL), seed)
     if lora is not None:
-        add_lora(model, lora)
-        for _, layer in lora_layers(model):
+        ml.add_lora(model, lora)
+        for _, layer in ml.lora_layers(model):
             layer.lora_B.data += 0.5
     return model
 
@@ -50,11 +38,11 @@ def write(kind: str, path: Path, change: float = 0.0) -> Path:
     for parameter in model.named_parameters().values():
         parameter.data += parameter.data.dtype.type(change) if parameter.trainable else 0
     if kind == "model":
-        save_model(model, path)
+        ml.save_model(model, path)
     elif kind == "adapter":
-        save_adapter(model, path)
+        ml.save_adapter(model, path)
     else:
-        optimizer = Adam(model)
+        optimizer = ml.Adam(model)
         optimizer.step({"blocks.0.attn.q_proj.lora_B": np.ones((2, 1), "float32")})
         save_training(path, model, optimizer, {"step": 1}, best={})
     return path
@@ -73,7 +61,7 @@ class Reader:
 
     def reset(self) -> None:
         self.model = small(lora=LORA if self.kind == "training" else None)
-        self.optimizer = Adam(self.model)
+        self.optimizer = ml.Adam(self.model)
         self.before = self.state()
 
     def state(self) -> dict[str, bytes]:
@@ -95,7 +83,7 @@ class Reader:
         try:
             with no_hang():
                 found = self._load()
-        except CheckpointError as error:
+        except ml.CheckpointError as error:
             assert str(self.path) in str(error) and str(error).isprintable() and len(str(error)) <= 600
         finally:
             peak = tracemalloc.get_traced_memory()[1]
@@ -108,15 +96,15 @@ class Reader:
 
     def _load(self) -> dict[str, bytes]:
         if self.kind == "model":
-            return bits(load_model(self.path))
+            return bits(ml.load_model(self.path))
         if self.kind == "adapter":
-            return bits(load_adapter(self.model, self.path))
+            return bits(ml.load_adapter(self.model, self.path))
         load_training(self.path, self.model, self.optimizer)
         return self.state()
 
     def assert_refuses(self, file: bytes, message: str) -> None:
         self.path.write_bytes(file)
-        with pytest.raises(CheckpointError, match=message):
+        with pytest.raises(ml.CheckpointError, match=message):
             self._load()
         assert self.state() == self.before
 

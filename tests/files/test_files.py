@@ -7,38 +7,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minilora import (
-    GPT,
-    CheckpointError,
-    LoraConfig,
-    LoraError,
-    add_lora,
-    evaluate,
-    fit,
-    load_adapter,
-    load_base,
-    load_model,
-    lora_layers,
-    merge,
-    python_docs,
-    save_adapter,
-    save_model,
-    unmerge,
-)
+import minilora as ml
 from minilora.files.container import read_file
 from minilora.text import split
 from tests.files.damage import forge
 from tests.files.kinds import LORA, Reader, file_of, small, write
-from tests.models import adapted, batch, bits, configs, gpt, refused, scramble, seeds
+from tests.models import adapted, batch, bits, configs, gpt, refused, scramble, seeds, trainable
 
 
 @st.composite
-def models(draw) -> GPT:
-    return scramble(GPT(draw(configs())), seed=draw(seeds))
+def models(draw) -> ml.GPT:
+    return scramble(ml.GPT(draw(configs())), seed=draw(seeds))
 
 
 lora_configs = st.builds(
-    LoraConfig,
+    ml.LoraConfig,
     r=st.integers(1, 5) | st.integers(1, 5).map(np.int64),
     lora_alpha=st.floats(-8, 8) | st.integers(1, 9) | st.integers(1, 9).map(np.float32),
     target_modules=st.sampled_from((("q_proj", "v_proj"), ("wte", "0.mlp.up_proj"), r".*\.attn\.[ko]_proj")),
@@ -56,9 +39,9 @@ lora_configs = st.builds(
 @given(model=models(), lora=st.none() | lora_configs)
 def test_a_model_comes_back_to_the_bit(tmp_path, model, lora):
     if lora is not None:
-        scramble(add_lora(model, lora))
-    save_model(model, tmp_path / "model.npz")
-    loaded = load_model(tmp_path / "model.npz")
+        scramble(ml.add_lora(model, lora))
+    ml.save_model(model, tmp_path / "model.npz")
+    loaded = ml.load_model(tmp_path / "model.npz")
     assert loaded.config == model.config and bits(loaded) == bits(model)
     assert [(n, p.data.dtype, p.trainable) for n, p in loaded.named_parameters().items()] == [
         (n, p.data.dtype, p.trainable) for n, p in model.named_parameters().items()
@@ -66,61 +49,58 @@ def test_a_model_comes_back_to_the_bit(tmp_path, model, lora):
     assert says(loaded) == says(model)
 
 
-def says(model: GPT) -> list[tuple]:
+def says(model: ml.GPT) -> list[tuple]:
     """Each layer's settings in the LoRA's config; a file lists the layers that a regular expression chose."""
     return [
         (path, layer.r, layer.scaling, layer.config.lora_dropout, layer.config.bias)
-        for path, layer in lora_layers(model)
+        for path, layer in ml.lora_layers(model)
     ]
 
 
 @given(model=models(), lora=lora_configs, lora_first=st.booleans())
 def test_an_adapter_comes_back_to_the_bit_on_its_base(tmp_path, model, lora, lora_first):
-    base = GPT(model.config)
+    base = ml.GPT(model.config)
     base.load_state_dict(model.state_dict())
     adapted(model, lora)
-    save_adapter(model, tmp_path / "adapter.npz")
+    ml.save_adapter(model, tmp_path / "adapter.npz")
     if lora_first:
-        add_lora(base, lora, seed=1)
-    load_adapter(base, tmp_path / "adapter.npz")
-    assert bits(base) == bits(model)
-    assert [p.trainable for p in base.named_parameters().values()] == [
-        p.trainable for p in model.named_parameters().values()
-    ]
+        ml.add_lora(base, lora, seed=1)
+    ml.load_adapter(base, tmp_path / "adapter.npz")
+    assert bits(base) == bits(model) and trainable(base).keys() == trainable(model).keys()
 
 
 def test_an_adapter_holds_what_trains_and_nothing_else(tmp_path):
     model = small(lora=LORA)
-    save_adapter(model, tmp_path / "adapter.npz")
+    ml.save_adapter(model, tmp_path / "adapter.npz")
     _, tensors = read_file(tmp_path / "adapter.npz", "adapter")
-    assert tensors.keys() == {name for name, p in model.named_parameters().items() if p.trainable}
+    assert tensors.keys() == trainable(model).keys()
 
 
 @pytest.mark.parametrize("targets", [r"blocks\.[0-9]\.attn\.[qv]_proj", r".*up_proj|wte"])
 def test_a_regular_expression_is_saved_as_the_layers_that_it_chose(targets, tmp_path):
     """It loads into a model that was set up with the expression, and into a plain one."""
-    config = LoraConfig(r=2, target_modules=targets, rank_pattern={".*v_proj": 3}, alpha_pattern={".*q_proj": 5})
+    config = ml.LoraConfig(r=2, target_modules=targets, rank_pattern={".*v_proj": 3}, alpha_pattern={".*q_proj": 5})
     model = small(lora=config)
-    save_adapter(model, tmp_path / "file")
+    ml.save_adapter(model, tmp_path / "file")
     header, _ = read_file(tmp_path / "file")
     assert all("*" not in name and "[" not in name for name in header["lora"]["target_modules"])
     for other in (small(), small(lora=config)):
-        loaded = load_adapter(other, tmp_path / "file")
+        loaded = ml.load_adapter(other, tmp_path / "file")
         assert bits(loaded) == bits(model) and says(loaded) == says(model)
 
 
 def test_an_adapter_can_be_saved_while_it_is_merged(tmp_path):
     model = small(lora=LORA)
-    save_adapter(model, tmp_path / "before.npz")
-    save_adapter(merge(model), tmp_path / "merged.npz")
+    ml.save_adapter(model, tmp_path / "before.npz")
+    ml.save_adapter(ml.merge(model), tmp_path / "merged.npz")
     assert (tmp_path / "merged.npz").read_bytes() == (tmp_path / "before.npz").read_bytes()
 
 
 def test_the_shipped_base_knows_the_documentation():
     """An untrained model has log 256 = 5.5 nats per byte, the trained one 1.2; a few held-out lines tell them apart."""
-    model, tokenizer = load_base()
-    _, held_out = split(tokenizer.encode(python_docs()))
-    assert evaluate(model, held_out[:1000]) < 2
+    model, tokenizer = ml.load_base()
+    _, held_out = split(tokenizer.encode(ml.python_docs()))
+    assert ml.evaluate(model, held_out[:1000]) < 2
 
 
 # ------------------------------------------------------------------------------------- what a header must describe
@@ -174,56 +154,57 @@ def test_a_file_that_describes_something_else_than_it_holds_is_refused(tmp_path,
 
 def test_an_adapter_of_another_base_is_refused_unless_that_is_meant(tmp_path):
     path, other = write("adapter", tmp_path / "adapter.npz"), small(seed=1)
-    with refused(other, "trained on a different base", CheckpointError):
-        load_adapter(other, path)
-    assert not any(lora_layers(other))
-    load_adapter(other, path, check_base=False)
+    with refused(other, "trained on a different base", ml.CheckpointError):
+        ml.load_adapter(other, path)
+    assert not any(ml.lora_layers(other))
+    ml.load_adapter(other, path, check_base=False)
     assert bits(other)[A] == bits(small(lora=LORA))[A]
 
 
 def test_an_adapter_does_not_care_how_biases_that_it_holds_were_before(tmp_path):
     path, base = write("adapter", tmp_path / "adapter.npz"), small()
     base.blocks[0].attn.q_proj.bias.data += 1
-    assert bits(load_adapter(base, path)) == bits(small(lora=LORA))
+    assert bits(ml.load_adapter(base, path)) == bits(small(lora=LORA))
 
 
 def test_an_adapter_is_not_loaded_into_another_lora(tmp_path):
     path = write("adapter", tmp_path / "adapter.npz")
-    model = small(lora=LoraConfig(r=1, lora_alpha=1, bias="lora_only"))
-    with refused(model, "give the model the same LoRA first", CheckpointError):
-        load_adapter(model, path)
+    model = small(lora=ml.LoraConfig(r=1, lora_alpha=1, bias="lora_only"))
+    with refused(model, "give the model the same LoRA first", ml.CheckpointError):
+        ml.load_adapter(model, path)
 
 
 def test_a_run_is_not_resumed_with_another_base_or_lora(tmp_path):
     path = tmp_path / "run.npz"
-    fit(add_lora(gpt(), LoraConfig(r=2)), batch()[0].ravel(), steps=1, checkpoint=path, progress=False)
-    for model in (add_lora(gpt(seed=1), LoraConfig(r=2)), add_lora(gpt(), LoraConfig(r=3)), gpt()):
-        with refused(model, r"different base|belongs to the LoRA", CheckpointError):
-            fit(model, batch()[0].ravel(), steps=2, checkpoint=path, resume=True, progress=False)
+    ml.fit(ml.add_lora(gpt(), ml.LoraConfig(r=2)), batch()[0].ravel(), steps=1, checkpoint=path, progress=False)
+    for model in (ml.add_lora(gpt(seed=1), ml.LoraConfig(r=2)), ml.add_lora(gpt(), ml.LoraConfig(r=3)), gpt()):
+        with refused(model, r"different base|belongs to the LoRA", ml.CheckpointError):
+            ml.fit(model, batch()[0].ravel(), steps=2, checkpoint=path, resume=True, progress=False)
 
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (lambda path: save_model(merge(small(lora=LORA)), path), "remove_lora.* to save only W, or unmerge"),
-        (lambda path: save_adapter(small(), path), "no LoRA to save: call add_lora"),
-        (lambda path: save_adapter(merge(small(lora=LORA), keep_base=False), path), "without keeping W0: call unmerge"),
-        (lambda path: load_adapter(merge(small(lora=LORA)), write("adapter", path)), "call unmerge"),
+        (lambda path: ml.save_model(ml.merge(small(lora=LORA)), path), "remove_lora.* to save only W, or unmerge"),
+        (lambda path: ml.save_adapter(small(), path), "no LoRA to save: call add_lora"),
+        (
+            lambda path: ml.save_adapter(ml.merge(small(lora=LORA), keep_base=False), path),
+            "without keeping W0: call unmerge",
+        ),
+        (lambda path: ml.load_adapter(ml.merge(small(lora=LORA)), write("adapter", path)), "call unmerge"),
     ],
 )
 def test_a_lora_in_the_wrong_state_is_refused(tmp_path, wrong, message):
-    with pytest.raises(LoraError, match=message):
+    with pytest.raises(ml.LoraError, match=message):
         wrong(tmp_path / "file.npz")
 
 
 def test_an_adapter_goes_on_training_after_a_round_trip(tmp_path):
-    model = load_adapter(small(), write("adapter", tmp_path / "adapter.npz"))
+    model = ml.load_adapter(small(), write("adapter", tmp_path / "adapter.npz"))
     before = bits(model)
-    fit(model, np.array([0, 1, 2] * 5), steps=1, progress=False)
-    assert {name for name, now in bits(model).items() if now != before[name]} == {
-        name for name, p in model.named_parameters().items() if p.trainable
-    }
-    assert bits(unmerge(merge(model))) == bits(model)
+    ml.fit(model, np.array([0, 1, 2] * 5), steps=1, progress=False)
+    assert {name for name, now in bits(model).items() if now != before[name]} == trainable(model).keys()
+    assert bits(ml.unmerge(ml.merge(model))) == bits(model)
 
 
 # ------------------------------------------------------------------------------ what is written can be read again
@@ -232,19 +213,19 @@ def test_an_adapter_goes_on_training_after_a_round_trip(tmp_path):
 @pytest.mark.parametrize("dtype", ["<f2", "<f4", ">f8"])
 def test_an_array_of_another_type_than_the_config_names_is_not_written(tmp_path, dtype):
     model = gpt()
-    save_model(model, tmp_path / "m.npz")
+    ml.save_model(model, tmp_path / "m.npz")
     before = (tmp_path / "m.npz").read_bytes()
     model.ln_f.weight.data = model.ln_f.weight.data.astype(dtype)
-    with pytest.raises(CheckpointError, match=r"m\.npz was not written"):
-        save_model(model, tmp_path / "m.npz")
+    with pytest.raises(ml.CheckpointError, match=r"m\.npz was not written"):
+        ml.save_model(model, tmp_path / "m.npz")
     assert (tmp_path / "m.npz").read_bytes() == before and len(list(tmp_path.iterdir())) == 1
 
 
 def test_the_same_layers_are_the_same_lora_however_they_are_named(tmp_path):
     same = [("q_proj", "v_proj"), ("v_proj", "q_proj"), {"v_proj", "q_proj"}, r"blocks\.\d+\.attn\.[qv]_proj"]
     for one in same:
-        save_adapter(add_lora(gpt(), LoraConfig(r=2, target_modules=one)), tmp_path / "a.npz")
+        ml.save_adapter(ml.add_lora(gpt(), ml.LoraConfig(r=2, target_modules=one)), tmp_path / "a.npz")
         for other in same:
-            load_adapter(add_lora(gpt(), LoraConfig(r=2, target_modules=other)), tmp_path / "a.npz")
-    with pytest.raises(CheckpointError, match="belongs to the LoRA"):
-        load_adapter(add_lora(gpt(), LoraConfig(r=2, target_modules=("q_proj", "k_proj"))), tmp_path / "a.npz")
+            ml.load_adapter(ml.add_lora(gpt(), ml.LoraConfig(r=2, target_modules=other)), tmp_path / "a.npz")
+    with pytest.raises(ml.CheckpointError, match="belongs to the LoRA"):
+        ml.load_adapter(ml.add_lora(gpt(), ml.LoraConfig(r=2, target_modules=("q_proj", "k_proj"))), tmp_path / "a.npz")

@@ -12,19 +12,8 @@ pytest.importorskip("tokenizers", reason='needs tokenizers: pip install "minilor
 import safetensors.numpy
 
 import minilora as ml
-from minilora import CheckpointError, LoraConfig
+from minilora import CheckpointError, LoraConfig, hf
 from minilora.cli import main as cli
-from minilora.hf import (
-    load_gpt2,
-    load_llama,
-    load_peft_adapter,
-    load_pretrained,
-    load_tokenizer,
-    save_gpt2,
-    save_llama,
-    save_peft_adapter,
-    save_pretrained,
-)
 from minilora.lora import lora_layers
 from tests import llama_files
 from tests.hf_folders import SIZES, gpt2_tensors, write_adapter, write_gpt2, write_tokenizer
@@ -81,9 +70,9 @@ def refused(load, words, *arguments):
 def test_all_but_weights_and_sizes_goes_along(tmp_path, make, way):
     base, out = make(tmp_path / "base", **CONFIG), tmp_path / "out"
     (base / "chat_template.jinja").write_text(TEMPLATE)
-    model, tokenizer = load_pretrained(base)
+    model, tokenizer = hf.load_pretrained(base)
     if way == "save":
-        save_pretrained(model, out, tokenizer)
+        hf.save_pretrained(model, out, tokenizer)
     else:
         ml.save_adapter(ml.add_lora(model, LoraConfig(r=2)), tmp_path / "a.npz")
         adapter = [str(tmp_path / "a.npz")] if way == "adapters merge" else ["--adapter", str(tmp_path / "a.npz")]
@@ -92,7 +81,7 @@ def test_all_but_weights_and_sizes_goes_along(tmp_path, make, way):
         assert (out / name).read_bytes() == (base / name).read_bytes()
     before, after = (json.loads((folder / "config.json").read_text()) for folder in (base, out))
     assert {name: after[name] for name in before} == before
-    _, again = load_pretrained(out)
+    _, again = hf.load_pretrained(out)
     assert (again.stop, again.end_of_text, again.chat) == (tokenizer.stop, tokenizer.end_of_text, tokenizer.chat)
     text = "the best<stop> <user>worst"
     assert again.encode(text).tolist() == tokenizer.encode(text).tolist()
@@ -102,9 +91,9 @@ def test_a_gguf_file_says_the_same_as_a_folder(tmp_path):
     """What llama.cpp keeps in one file's settings becomes a folder's files."""
     chat = {"tokenizer.chat_template": llama_files.CHATML, "tokenizer.ggml.add_bos_token": True}
     llama_files.write_gguf(tmp_path / "m.gguf", **chat, **{"tokenizer.ggml.bos_token_id": 1})
-    model, tokenizer = load_llama(tmp_path / "m.gguf")
-    save_llama(model, tmp_path / "out", tokenizer)
-    again = load_tokenizer(tmp_path / "out")
+    model, tokenizer = hf.load_llama(tmp_path / "m.gguf")
+    hf.save_llama(model, tmp_path / "out", tokenizer)
+    again = hf.load_tokenizer(tmp_path / "out")
     assert tokenizer.chat is not None and tokenizer.begin == 1 and tokenizer.stop
     for name in ("stop", "end_of_text", "chat", "begin"):
         assert getattr(again, name) == getattr(tokenizer, name)
@@ -129,7 +118,7 @@ def test_a_gguf_file_says_the_same_as_a_folder(tmp_path):
 )
 def test_the_folder_says_what_ends_a_text(tmp_path, make, settings, config, stop):
     """The tokenizer has "<|endoftext|>" as token 0 each time: its spelling decides only where the folder is silent."""
-    tokenizer = load_tokenizer(make(tmp_path / "base", settings, **config))
+    tokenizer = hf.load_tokenizer(make(tmp_path / "base", settings, **config))
     assert tokenizer.stop == (tuple(tokenizer.encode(stop)) if isinstance(stop, str) else stop)
 
 
@@ -144,9 +133,9 @@ def test_the_folder_says_what_ends_a_text(tmp_path, make, settings, config, stop
 def test_added_tokens_are_tokens(tmp_path, settings, whole):
     base = gpt2_folder(tmp_path / "base", {})
     if whole:
-        load_tokenizer(base).tokenizer.save(str(base / "tokenizer.json"))
+        hf.load_tokenizer(base).tokenizer.save(str(base / "tokenizer.json"))
     write_settings(base, settings)
-    tokenizer = load_tokenizer(base)
+    tokenizer = hf.load_tokenizer(base)
     assert tokenizer.vocab_size == 303
     tokens = tokenizer.encode("best<user>of<stop>")
     assert tokens[-1] == 301 and 302 in tokens and tokenizer.decode(tokens) == "best<user>of<stop>"
@@ -165,22 +154,22 @@ def test_added_tokens_are_tokens(tmp_path, settings, whole):
     ],
 )
 def test_settings_of_tokens_that_make_no_sense_are_refused(tmp_path, settings):
-    refused(load_gpt2, "the settings of its tokenizer are damaged", gpt2_folder(tmp_path / "base", settings))
+    refused(hf.load_gpt2, "the settings of its tokenizer are damaged", gpt2_folder(tmp_path / "base", settings))
 
 
 @FOLDERS
 def test_a_tokenizer_larger_than_the_table_is_named_at_load(tmp_path, make):
     more = {"added_tokens.json": ADDED | {"<late>": 303}}
     with pytest.warns(UserWarning, match=r"table of 303 tokens has no row for '<late>': .*resize_token_embeddings"):
-        load_pretrained(make(tmp_path / "added", more))
+        hf.load_pretrained(make(tmp_path / "added", more))
     base = make(tmp_path / "own", {})
     vocabulary = json.loads((base / "vocab.json").read_text())
     vocabulary |= {f"<{i}>": i for i in range(300, 304)}
     (base / "vocab.json").write_text(json.dumps(vocabulary))
-    refused(load_pretrained, r"no row for '<303>' \(1 such\): the tokenizer belongs to a different model", base)
+    refused(hf.load_pretrained, r"no row for '<303>' \(1 such\): the tokenizer belongs to a different model", base)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        load_pretrained(make(tmp_path / "fits"))
+        hf.load_pretrained(make(tmp_path / "fits"))
 
 
 # -------------------------------------------------------------------------------------- odd configs
@@ -188,26 +177,26 @@ def test_a_tokenizer_larger_than_the_table_is_named_at_load(tmp_path, make):
 
 @pytest.mark.parametrize("name", ["gelu_new", "gelu_fast", "gelu_accurate", "gelu_pytorch_tanh", "gelu_python_tanh"])
 def test_one_gelu_has_several_names(tmp_path, name):
-    load_gpt2(write_gpt2(tmp_path / "base", activation_function=name))
+    hf.load_gpt2(write_gpt2(tmp_path / "base", activation_function=name))
 
 
 @pytest.mark.parametrize("name", ["gelu", "gelu_python", "quick_gelu", "gelu_10"])
 def test_another_gelu_is_refused(tmp_path, name):
-    refused(load_gpt2, "activation_function", write_gpt2(tmp_path / "base", activation_function=name))
+    refused(hf.load_gpt2, "activation_function", write_gpt2(tmp_path / "base", activation_function=name))
 
 
 @FOLDERS
 def test_a_config_may_lack_its_model_type(tmp_path, make):
     base = make(tmp_path / "base")
-    model, _ = load_pretrained(base)
+    model, _ = hf.load_pretrained(base)
     config = json.loads((base / "config.json").read_text())
     del config["model_type"]
     (base / "config.json").write_text(json.dumps(config))
-    assert bits(load_pretrained(base)[0]) == bits(model)
+    assert bits(hf.load_pretrained(base)[0]) == bits(model)
 
 
 def test_the_silu_is_also_called_swish(tmp_path):
-    load_llama(llama_files.write_folder(tmp_path / "base", hidden_act="swish"))
+    hf.load_llama(llama_files.write_folder(tmp_path / "base", hidden_act="swish"))
 
 
 @FOLDERS
@@ -216,8 +205,10 @@ def test_a_classifier_and_a_resized_table_get_advice_that_leads_somewhere(tmp_pa
     arrays = safetensors.numpy.load_file(base / "model.safetensors")
     head = {"score.weight": np.ones((2, SIZES["n_embd"]), np.float32)}
     safetensors.numpy.save_file(arrays | head, base / "model.safetensors")
-    refused(load_pretrained, r"score\.weight: this is the head of a classifier, .*label as the answer's text", base)
-    refused(load_pretrained, r"if the table was resized, set vocab_size to 303", make(tmp_path / "b", vocab_size=300))
+    refused(hf.load_pretrained, r"score\.weight: this is the head of a classifier, .*label as the answer's text", base)
+    refused(
+        hf.load_pretrained, r"if the table was resized, set vocab_size to 303", make(tmp_path / "b", vocab_size=300)
+    )
 
 
 # ----------------------------------------------------------------------- what is not the file it should be
@@ -230,18 +221,18 @@ POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 548
 def test_a_pointer_of_git_lfs_is_named(tmp_path, name):
     base = gpt2_folder(tmp_path / "base")
     (base / name).write_text(POINTER)
-    refused(load_gpt2, rf"{name} is a pointer of git-lfs, not the file itself: run `git lfs pull`", base)
+    refused(hf.load_gpt2, rf"{name} is a pointer of git-lfs, not the file itself: run `git lfs pull`", base)
 
 
 def test_pointers_in_place_of_adapters_and_single_files(tmp_path):
-    model, _ = load_gpt2(write_gpt2(tmp_path / "base"))
+    model, _ = hf.load_gpt2(write_gpt2(tmp_path / "base"))
     for name in ("a.npz", "m.gguf", "adapter_model.safetensors"):
         (tmp_path / name).write_text(POINTER)
     (tmp_path / "adapter_config.json").write_text('{"peft_type": "LORA"}')
     refused(ml.load_adapter, "git lfs pull", model, tmp_path / "a.npz")
     refused(ml.load_model, "git lfs pull", tmp_path / "a.npz")
-    refused(load_llama, "git lfs pull", tmp_path / "m.gguf")
-    refused(load_peft_adapter, "git lfs pull", model, tmp_path)
+    refused(hf.load_llama, "git lfs pull", tmp_path / "m.gguf")
+    refused(hf.load_peft_adapter, "git lfs pull", model, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -264,24 +255,24 @@ def test_weights_in_other_files_are_named(tmp_path, files, words):
     for file in (*files, "README.md"):
         (base / file).write_bytes(b"x")
     (base / "pytorch_model.bin.index.json").write_text('{"weight_map": {}}')
-    refused(load_gpt2, words, base)
+    refused(hf.load_gpt2, words, base)
 
 
 def test_a_folder_for_a_file_and_a_file_for_a_folder(tmp_path):
     base = gpt2_folder(tmp_path / "base")
-    model, tokenizer = load_gpt2(base)
+    model, tokenizer = hf.load_gpt2(base)
     file = base / "model.safetensors"
-    for load in (load_gpt2, load_pretrained, load_llama):
+    for load in (hf.load_gpt2, hf.load_pretrained, hf.load_llama):
         refused(load, "give.* the folder", file)
-    refused(load_peft_adapter, "is a file: name the folder", model, file)
+    refused(hf.load_peft_adapter, "is a file: name the folder", model, file)
     for load in (ml.load_model, lambda path: ml.load_adapter(model, path)):
         refused(load, "is a folder, where a file was expected: .*load_peft_adapter", base)
     with pytest.raises(IsADirectoryError, match="is a folder: name a file in it"):
         ml.save_model(model, tmp_path)
     with pytest.raises(FileExistsError, match="is a file: name a new folder"):
-        save_gpt2(model, file, tokenizer)
+        hf.save_gpt2(model, file, tokenizer)
     with pytest.raises(FileExistsError, match="is a file: name a new folder"):
-        save_peft_adapter(ml.add_lora(model, LoraConfig()), file)
+        hf.save_peft_adapter(ml.add_lora(model, LoraConfig()), file)
 
 
 # ---------------------------------------------------------------------------------------- PEFT's adapters
@@ -302,8 +293,8 @@ def saved_adapter(folder):
     """A model with a LoRA, its base's folder, and what PEFT would save of it."""
     base = write_gpt2(folder / "base")
     config = LoraConfig(r=2, lora_alpha=6, target_modules=("o_proj", "up_proj"))
-    model = trained(ml.add_lora(load_gpt2(base)[0], config))
-    save_peft_adapter(model, folder / "adapter")
+    model = trained(ml.add_lora(hf.load_gpt2(base)[0], config))
+    hf.save_peft_adapter(model, folder / "adapter")
     return model, base, folder / "adapter"
 
 
@@ -329,7 +320,7 @@ FOREVER = r"(([a-z.]+)+)+\d\d\d!"  # a day's work for `re` on a path of thirty l
 def test_a_pattern_from_a_file_is_never_run(tmp_path, settings):
     """The tensors' names say which layers, their shapes which ranks."""
     model, base, adapter = saved_adapter(tmp_path)
-    again = load_peft_adapter(load_gpt2(base)[0], with_settings(adapter, **settings))
+    again = hf.load_peft_adapter(hf.load_gpt2(base)[0], with_settings(adapter, **settings))
     assert bits(again) == bits(model)
     assert {p: layer.scaling for p, layer in lora_layers(again)} == {
         p: layer.scaling for p, layer in lora_layers(model)
@@ -339,7 +330,7 @@ def test_a_pattern_from_a_file_is_never_run(tmp_path, settings):
 def test_alphas_are_for_plain_endings_of_paths(tmp_path):
     _, base, adapter = saved_adapter(tmp_path)
     plain = with_settings(adapter, alpha_pattern={"h.0.attn.c_proj": 1, "mlp.c_fc": 2, "nothing": 3})
-    assert scalings(load_peft_adapter(load_gpt2(base)[0], plain)) == {
+    assert scalings(hf.load_peft_adapter(hf.load_gpt2(base)[0], plain)) == {
         "blocks.0.attn.o_proj": 0.5,
         "blocks.1.attn.o_proj": 3,
         "blocks.0.mlp.up_proj": 1,
@@ -347,9 +338,9 @@ def test_alphas_are_for_plain_endings_of_paths(tmp_path):
     }
     for key in (FOREVER, r"h\.0\.attn.*", "c_fc|c_proj", "(", "^transformer.h.0.attn.c_proj"):
         refused(
-            load_peft_adapter,
+            hf.load_peft_adapter,
             "in alpha_pattern, and no regular expression from a file is run: name the layers",
-            load_gpt2(base)[0],
+            hf.load_gpt2(base)[0],
             with_settings(adapter, alpha_pattern={key: 1}),
         )
 
@@ -357,17 +348,17 @@ def test_alphas_are_for_plain_endings_of_paths(tmp_path):
 @pytest.mark.parametrize("blocks", [[1], 1])
 def test_blocks_are_counted_in_llama_too(tmp_path, blocks):
     base = llama_files.write_folder(tmp_path / "base")
-    model = ml.add_lora(load_llama(base)[0], LoraConfig(r=2, layers_to_transform=(1,)))
-    save_peft_adapter(trained(model), tmp_path / "a")
+    model = ml.add_lora(hf.load_llama(base)[0], LoraConfig(r=2, layers_to_transform=(1,)))
+    hf.save_peft_adapter(trained(model), tmp_path / "a")
     named = with_settings(tmp_path / "a", target_modules=["q_proj", "v_proj"], layers_to_transform=blocks)
-    assert bits(load_peft_adapter(load_llama(base)[0], named)) == bits(model)
+    assert bits(hf.load_peft_adapter(hf.load_llama(base)[0], named)) == bits(model)
 
 
 def test_notes_of_others_are_accepted_with_a_warning(tmp_path):
     model, base, adapter = saved_adapter(tmp_path)
     notes = {"label": "formal letters", "trainer": {"name": "x", "steps": 3}, "_commit": None, "a_new_one": True}
     with pytest.warns(UserWarning, match="does not know a_new_one, label, trainer and ignores"):
-        again = load_peft_adapter(load_gpt2(base)[0], with_settings(adapter, **notes))
+        again = hf.load_peft_adapter(hf.load_gpt2(base)[0], with_settings(adapter, **notes))
     assert bits(again) == bits(model)
 
 
@@ -388,7 +379,7 @@ def test_notes_of_others_are_accepted_with_a_warning(tmp_path):
 )
 def test_what_changes_the_function_is_refused_with_advice_that_leads_somewhere(tmp_path, settings, cure):
     _, base, adapter = saved_adapter(tmp_path)
-    refused(load_peft_adapter, cure, load_gpt2(base)[0], with_settings(adapter, **settings))
+    refused(hf.load_peft_adapter, cure, hf.load_gpt2(base)[0], with_settings(adapter, **settings))
 
 
 def test_an_adapter_of_a_resized_table_or_a_classifier(tmp_path):
@@ -398,16 +389,16 @@ def test_an_adapter_of_a_resized_table_or_a_classifier(tmp_path):
     table = {"base_model.model.transformer.wte.weight": np.ones((13, SIZES["n_embd"]), np.float32)}
     safetensors.numpy.save_file(whole | table, path)
     words = r"of 13 tokens, this model has 11: .*resize_token_embeddings\(13\), then merge"
-    refused(load_peft_adapter, words, load_gpt2(base)[0], adapter)
+    refused(hf.load_peft_adapter, words, hf.load_gpt2(base)[0], adapter)
     head = {"base_model.model.score.weight": np.ones((2, SIZES["n_embd"]), np.float32)}
     safetensors.numpy.save_file(whole | head, path)
-    refused(load_peft_adapter, r"score\.weight: this is the head of a classifier", load_gpt2(base)[0], adapter)
+    refused(hf.load_peft_adapter, r"score\.weight: this is the head of a classifier", hf.load_gpt2(base)[0], adapter)
 
 
 def test_ranks_that_are_not_the_tensors_are_refused(tmp_path):
     _, base, adapter = saved_adapter(tmp_path)
-    model = load_gpt2(base)[0]
+    model = hf.load_gpt2(base)[0]
     for settings in ({"r": 3}, {"r": 2, "rank_pattern": {"c_fc": 5}}):
-        refused(load_peft_adapter, "they are not of one adapter", model, with_settings(adapter, **settings))
+        refused(hf.load_peft_adapter, "they are not of one adapter", model, with_settings(adapter, **settings))
     empty = {"h.0.attn.c_proj.lora_A.weight": np.zeros((0, 6), np.float32)}
-    refused(load_peft_adapter, "another kind of model", model, write_adapter(tmp_path / "e", empty, r=2))
+    refused(hf.load_peft_adapter, "another kind of model", model, write_adapter(tmp_path / "e", empty, r=2))

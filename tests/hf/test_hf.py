@@ -20,7 +20,7 @@ from minilora.hf.peft import Update, joined, split
 from minilora.lora import lora_config, lora_layers
 from minilora.nn import Linear, Parameter
 from tests.hf_folders import SIZES, gpt2_tensors, write_adapter, write_bfloat16, write_gpt2, write_tokenizer
-from tests.models import bits
+from tests.models import bits, trainable
 
 C, LAYERS = SIZES["n_embd"], SIZES["n_layer"]
 ALL_SIX = ("q_proj", "k_proj", "v_proj", "o_proj", "up_proj", "down_proj")
@@ -407,9 +407,8 @@ def test_train_and_generate_in_words(tmp_path):
 def randomized(model, seed=0):
     """Whole numbers of -3 to 3 for everything that trains: their products are exact in float32."""
     rng = np.random.default_rng(seed)
-    for parameter in model.named_parameters().values():
-        if parameter.trainable:
-            parameter.data[...] = rng.integers(-3, 4, parameter.shape)
+    for array in trainable(model).values():
+        array[...] = rng.integers(-3, 4, array.shape)
     return model
 
 
@@ -459,10 +458,7 @@ def test_out_and_in_again_is_the_same_lora(tmp_path, gpt2, r, targets, use_rslor
     model = with_lora(gpt2, r=r, lora_alpha=3, target_modules=targets, use_rslora=use_rslora)
     save_peft_adapter(model, tmp_path / "adapter")
     again = load_peft_adapter(load_gpt2(gpt2)[0], tmp_path / "adapter")
-    assert bits(again) == bits(model)
-    assert {n for n, p in again.named_parameters().items() if p.trainable} == {
-        n for n, p in model.named_parameters().items() if p.trainable
-    }
+    assert bits(again) == bits(model) and trainable(again).keys() == trainable(model).keys()
     assert {path: layer.r for path, layer in lora_layers(again)} == {path: r for path, _ in lora_layers(model)}
     for (_, a), (_, b) in zip(lora_layers(again), lora_layers(model), strict=True):
         # alpha returns through s r, R / r and a root or two: 8 roundings in float64.

@@ -7,31 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minilora import (
-    GPT,
-    CheckpointError,
-    GPTConfig,
-    LoraConfig,
-    LoraError,
-    TextData,
-    add_lora,
-    fit,
-    generate,
-    load_adapter,
-    loss_and_grads,
-    merge,
-    methods,
-    remove_lora,
-    save_adapter,
-    save_model,
-    tasks,
-)
+import minilora as ml
+from minilora import methods, tasks
 from minilora.cli.main import main
 from minilora.files.container import read_file, write_file
 from minilora.methods.method import method_of
 from tests.finite_differences import assert_gradient
 from tests.methods.reference_methods import method_logits
-from tests.models import TINY, batch, bits, configs, gpt, loss_of, refused, scramble, seeds
+from tests.models import TINY, batch, bits, configs, gpt, loss_of, refused, scramble, seeds, trainable
 from tests.reference import weighted_loss
 
 CONFIG = replace(TINY, block_size=12)
@@ -59,12 +42,12 @@ every_method = pytest.mark.parametrize("name", OPTIONS)
 WITH_SPECIALS = [name for name in OPTIONS if "pre_" in name]
 
 
-def fresh(name: str, config: GPTConfig = CONFIG, seed: int = 0, **options) -> GPT:
+def fresh(name: str, config: ml.GPTConfig = CONFIG, seed: int = 0, **options) -> ml.GPT:
     """A scrambled base with the method just applied."""
     return methods.apply(gpt(config, seed), name, **{**OPTIONS[name], **options})
 
 
-def trained(name: str, config: GPTConfig = CONFIG, seed: int = 0, **options) -> GPT:
+def trained(name: str, config: ml.GPTConfig = CONFIG, seed: int = 0, **options) -> ml.GPT:
     """The same, its own parameters scrambled too: as if trained."""
     model = fresh(name, config, seed, **options)
     scramble(model, seed + 1)
@@ -74,14 +57,10 @@ def trained(name: str, config: GPTConfig = CONFIG, seed: int = 0, **options) -> 
     return model
 
 
-def untouched(base: GPT, model: GPT) -> dict[str, np.ndarray]:
+def untouched(base: ml.GPT, model: ml.GPT) -> dict[str, np.ndarray]:
     """The base's arrays that the model's method freezes."""
     parameters = model.named_parameters()
     return {name: array for name, array in base.state_dict().items() if not parameters[name].trainable}
-
-
-def trainable(model: GPT) -> dict[str, np.ndarray]:
-    return {name: p.data for name, p in model.named_parameters().items() if p.trainable}
 
 
 def test_the_methods_are_the_papers_in_its_order():
@@ -115,8 +94,8 @@ def shapes_and_options(draw, name: str):
     return config, options
 
 
-def assert_counts(name: str, config: GPTConfig, **options) -> None:
-    model = methods.apply(GPT(config), name, **options)
+def assert_counts(name: str, config: ml.GPTConfig, **options) -> None:
+    model = methods.apply(ml.GPT(config), name, **options)
     assert methods.count(name, config, **options) == sum(array.size for array in trainable(model).values())
 
 
@@ -129,12 +108,12 @@ def test_the_formula_counts_what_trains(name, data):
 
 @every_method
 def test_the_defaults_fit_the_shape_of_the_shipped_base(name):
-    assert_counts(name, GPTConfig(block_size=320))
+    assert_counts(name, ml.GPTConfig(block_size=320))
 
 
 def test_the_formulas_are_those_of_section_5_1():
     """Worked by hand for d = 128, L = 4."""
-    config = GPTConfig(n_layer=4, n_embd=128)
+    config = ml.GPTConfig(n_layer=4, n_embd=128)
     assert methods.count("bitfit", config) == 4 * (3 * 128 + 128 + 512 + 128 + 2 * 128) + 128
     assert methods.count("adapter_h", config, m=8) == 8 * (2 * 128 * 8 + 8 + 128)
     assert methods.count("adapter_p", config, m=8) == 4 * (2 * 128 * 8 + 8 + 128)
@@ -205,7 +184,7 @@ def test_every_gradient_is_the_central_difference(name):
     expected = weighted_loss(logits, targets, weights, CONFIG.dtype)
     rounding = float(expected.error)
     assert logits.error.max() < 1e-8 * np.abs(logits.value).max()
-    loss, grads = loss_and_grads(model, *data, workers=2)
+    loss, grads = ml.loss_and_grads(model, *data, workers=2)
     assert abs(loss - expected.value) <= 2 * rounding
     assert grads.keys() == trainable(model).keys()
     for parameter, array in trainable(model).items():
@@ -218,7 +197,7 @@ def test_every_gradient_is_the_central_difference(name):
 def test_only_what_the_method_trains_moves_and_the_loss_falls(name):
     model, text = fresh(name), np.array([1, 5, BOUNDARY, 2, 0, 6])
     before = bits(model)
-    result = fit(model, TextData(text, 5), steps=20, lr=1e-2, batch_size=2, workers=2, progress=False)
+    result = ml.fit(model, ml.TextData(text, 5), steps=20, lr=1e-2, batch_size=2, workers=2, progress=False)
     assert min(result.losses[-3:]) < result.losses[0]
     after = bits(model)
     moved = {key for key in before if before[key] != after[key]}
@@ -228,7 +207,7 @@ def test_only_what_the_method_trains_moves_and_the_loss_falls(name):
 
 def test_the_bias_of_keys_has_no_gradient_but_rounding():
     """A bias of k adds the same to all scores of a query, which the softmax cancels: its gradient is rounding."""
-    _, grads = loss_and_grads(fresh("bitfit"), *batch())
+    _, grads = ml.loss_and_grads(fresh("bitfit"), *batch())
     for i in range(CONFIG.n_layer):
         assert np.abs(grads[f"blocks.{i}.attn.k_proj.bias"]).max() < 1e-12
 
@@ -240,7 +219,7 @@ def test_a_run_goes_on_where_it_stopped(name, tmp_path):
         model, path = fresh(name), tmp_path / f"{len(stops)}.npz"
         for steps in stops:
             model = fresh(name)
-            fit(model, NOISE, steps=steps, batch_size=2, checkpoint=path, resume=path.exists(), progress=False)
+            ml.fit(model, NOISE, steps=steps, batch_size=2, checkpoint=path, resume=path.exists(), progress=False)
         runs.append(bits(model))
     assert runs[0] == runs[1]
 
@@ -284,7 +263,7 @@ def test_the_activations_of_pre_layer_start_as_the_layers_own():
 
 
 def test_top2_trains_the_last_two_blocks():
-    model = methods.apply(GPT(replace(CONFIG, n_layer=4)), "top2")
+    model = methods.apply(ml.GPT(replace(CONFIG, n_layer=4)), "top2")
     assert {name.split(".")[1] for name in trainable(model)} == {"2", "3"}
     assert all(name.startswith("blocks.") for name in trainable(model))
 
@@ -320,7 +299,7 @@ def test_backward_enters_no_frozen_layer_below_the_lowest_bottleneck(name, monke
     original = Linear.backward
     monkeypatch.setattr(Linear, "backward", lambda self, *a, **k: (entered.append(self), original(self, *a, **k))[1])
     model = fresh(name)
-    loss_and_grads(model, *batch())
+    ml.loss_and_grads(model, *batch())
     lowest = model.get_submodule(f"blocks.0.{'attn.o_proj' if name == 'adapter_h' else 'mlp.down_proj'}")
     assert lowest not in entered and model.get_submodule("blocks.1.attn.q_proj") in entered
 
@@ -332,9 +311,9 @@ def test_special_tokens_use_up_context(name):
     model(np.zeros((1, model.max_tokens), int))
     with pytest.raises(ValueError, match="8 tokens do not fit: give 1 to 7, the model's max_tokens"):
         model(np.zeros((1, 8), int))
-    assert len(generate(model, [1, 2])) == model.max_tokens
+    assert len(ml.generate(model, [1, 2])) == model.max_tokens
     with pytest.raises(ValueError, match="the prompt has 7 tokens: give 1 to 6"):
-        generate(model, [0] * 7)
+        ml.generate(model, [0] * 7)
 
 
 @pytest.mark.parametrize("name", WITH_SPECIALS)
@@ -351,14 +330,14 @@ def test_a_prompt_before_the_boundary_sees_no_infix(name):
 def test_rows_of_unequal_prompts_are_continued_as_if_alone(name):
     model = trained(name)
     prompts = np.array([[1, BOUNDARY, 2], [BOUNDARY, 0, 1], [5, 6, 2], [4, 4, BOUNDARY]])
-    together = generate(model, prompts, temperature=0)
+    together = ml.generate(model, prompts, temperature=0)
     for prompt, text in zip(prompts, together, strict=True):
-        np.testing.assert_array_equal(generate(model, prompt, temperature=0), text)
+        np.testing.assert_array_equal(ml.generate(model, prompt, temperature=0), text)
 
 
 def test_prompts_of_unequal_length_are_answered_as_if_alone():
     """In the tasks' own decoding, where rows meet their boundaries, the 2nd newline, at different steps."""
-    config = GPTConfig(vocab_size=256, block_size=30, n_layer=2, n_head=2, n_embd=8, dtype="float64")
+    config = ml.GPTConfig(vocab_size=256, block_size=30, n_layer=2, n_head=2, n_embd=8, dtype="float64")
     model = trained("pre_embed", config, boundary=10, occurrence=2)
     examples = [tasks.Example(prompt, "") for prompt in ("a\nb\n", "abcdef\nx\n", "\n\n", "abc\nde\n", "no end")]
     together = tasks.answer(model, examples)
@@ -369,7 +348,7 @@ def test_prompts_of_unequal_length_are_answered_as_if_alone():
 def test_a_lora_with_special_tokens_merges():
     model, tokens = trained("lora_pre_layer"), batch()[0]
     expected = method_logits(model, tokens, BOUNDARY)
-    assert (np.abs(merge(model)(tokens) - expected.value) <= 2 * expected.error).all()
+    assert (np.abs(ml.merge(model)(tokens) - expected.value) <= 2 * expected.error).all()
 
 
 # ------------------------------------------------------------------------------------------------- files
@@ -410,25 +389,25 @@ def test_another_base_is_refused_before_any_change(name, tmp_path):
     if name == "full":  # which leaves no base
         assert bits(methods.load_trained(other, tmp_path / "a.npz")) == bits(trained(name))
         return
-    with refused(other, "trained on a different base", CheckpointError):
+    with refused(other, "trained on a different base", ml.CheckpointError):
         methods.load_trained(other, tmp_path / "a.npz")
     assert methods.method_of(other) is None
-    with pytest.raises(CheckpointError, match="is for a base of"):
+    with pytest.raises(ml.CheckpointError, match="is for a base of"):
         methods.load_trained(gpt(TINY), tmp_path / "a.npz")
 
 
 def test_foreign_files_are_refused(tmp_path):
-    save_model(gpt(CONFIG), tmp_path / "model.npz")
-    save_adapter(add_lora(gpt(CONFIG), LoraConfig(r=1)), tmp_path / "adapter.npz")
+    ml.save_model(gpt(CONFIG), tmp_path / "model.npz")
+    ml.save_adapter(ml.add_lora(gpt(CONFIG), ml.LoraConfig(r=1)), tmp_path / "adapter.npz")
     for kind in ("model", "adapter"):
-        with pytest.raises(CheckpointError, match=f"of the kind '{kind}', where 'method' was expected"):
+        with pytest.raises(ml.CheckpointError, match=f"of the kind '{kind}', where 'method' was expected"):
             methods.load_trained(gpt(CONFIG), tmp_path / f"{kind}.npz")
     methods.save_trained(fresh("adapter_h"), tmp_path / "h.npz")
-    with pytest.raises(CheckpointError, match="of the kind 'method', where 'adapter' was expected"):
-        load_adapter(gpt(CONFIG), tmp_path / "h.npz")
-    with pytest.raises(CheckpointError, match="the model has"):
+    with pytest.raises(ml.CheckpointError, match="of the kind 'method', where 'adapter' was expected"):
+        ml.load_adapter(gpt(CONFIG), tmp_path / "h.npz")
+    with pytest.raises(ml.CheckpointError, match="the model has"):
         methods.load_trained(fresh("adapter_p"), tmp_path / "h.npz")
-    with pytest.raises(CheckpointError, match="the model has"):
+    with pytest.raises(ml.CheckpointError, match="the model has"):
         methods.load_trained(fresh("adapter_h", m=4), tmp_path / "h.npz")
 
 
@@ -454,7 +433,7 @@ def test_a_forged_header_is_refused_before_any_change(change, message, tmp_path)
     header, tensors = read_file(tmp_path / "a.npz")
     kept = {key: header[key] for key in ("config", "method", "options", "base_sha256")}
     write_file(tmp_path / "b.npz", "method", {**kept, **change}, tensors)
-    with refused(model := gpt(CONFIG), message, CheckpointError):
+    with refused(model := gpt(CONFIG), message, ml.CheckpointError):
         methods.load_trained(model, tmp_path / "b.npz")
     assert methods.method_of(model) is None
 
@@ -470,13 +449,13 @@ def test_what_cannot_be_saved_or_loaded_now_is_refused(tmp_path):
     with pytest.raises(ValueError, match="the model has no method"):
         methods.save_trained(gpt(CONFIG), path)
     methods.save_trained(fresh("lora"), path)
-    merged = merge(fresh("lora"))
-    with pytest.raises(LoraError, match="is merged"):
+    merged = ml.merge(fresh("lora"))
+    with pytest.raises(ml.LoraError, match="is merged"):
         methods.save_trained(merged, path)
-    with pytest.raises(LoraError, match="is merged"):
+    with pytest.raises(ml.LoraError, match="is merged"):
         methods.load_trained(merged, path)
     with pytest.raises(ValueError, match=r"save them with methods\.save_trained"):
-        save_model(fresh("adapter_h"), path)
+        ml.save_model(fresh("adapter_h"), path)
 
 
 # ------------------------------------------------------------------------------------------------ errors
@@ -517,7 +496,7 @@ def test_a_second_method_is_refused():
     with pytest.raises(ValueError, match="the model has the method 'bitfit' already: apply 'lora' to a fresh base"):
         methods.apply(fresh("bitfit"), "lora")
     with pytest.raises(ValueError, match="the model has a LoRA already: apply 'full' to a fresh base"):
-        methods.apply(add_lora(gpt(CONFIG), LoraConfig(r=1)), "full")
+        methods.apply(ml.add_lora(gpt(CONFIG), ml.LoraConfig(r=1)), "full")
 
 
 # ------------------------------------------------------------------------------ a method and a LoRA beside it
@@ -525,13 +504,13 @@ def test_a_second_method_is_refused():
 
 def test_a_model_with_two_methods_at_once_writes_no_file(tmp_path):
     model = methods.apply(gpt(), "bitfit")
-    add_lora(model, LoraConfig(r=2))  # trains A and B in place of the biases that the file would promise
-    with pytest.raises(CheckpointError, match="was not written"):
+    ml.add_lora(model, ml.LoraConfig(r=2))  # trains A and B in place of the biases that the file would promise
+    with pytest.raises(ml.CheckpointError, match="was not written"):
         methods.save_trained(model, tmp_path / "t.npz")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_method_ends_with_its_lora():
-    model = remove_lora(methods.apply(gpt(), "lora"))
+    model = ml.remove_lora(methods.apply(gpt(), "lora"))
     assert method_of(model) is None
     assert method_of(methods.apply(model, "bitfit"))[0] == "bitfit"

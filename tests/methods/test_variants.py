@@ -21,7 +21,7 @@ from minilora.quantized import quantize
 from minilora.testing import check_lora
 from minilora.testing.bounds import gamma
 from tests.finite_differences import assert_gradient
-from tests.models import TINY, TINY_LLAMA, batch, bits, configs, gpt, llama, loss_of
+from tests.models import TINY, TINY_LLAMA, batch, bits, configs, gpt, llama, loss_of, trainable
 
 TARGETS = ("q_proj", "down_proj")
 SETTINGS = {"r": 2, "lora_alpha": 3, "target_modules": TARGETS}
@@ -44,9 +44,8 @@ both = pytest.mark.parametrize("make", MODELS.values(), ids=MODELS)
 def trained(config: LoraConfig, make=gpt, seed: int = 3):
     """A model with the variant, as if trained."""
     model, rng = ml.add_lora(make(), config), np.random.default_rng(seed)
-    for parameter in model.named_parameters().values():
-        if parameter.trainable:
-            parameter.data += 0.1 * rng.standard_normal(parameter.shape)
+    for array in trainable(model).values():
+        array += 0.1 * rng.standard_normal(array.shape)
     return model
 
 
@@ -63,8 +62,26 @@ def for_differences(config: LoraConfig, make):
     return trained(config, longer if isinstance(config, ml.DoraConfig) else make)
 
 
-def trainable(model) -> dict[str, np.ndarray]:
-    return {name: p.data for name, p in model.named_parameters().items() if p.trainable}
+def backward_with_dropout(model) -> tuple[float, dict[str, np.ndarray]]:
+    """The loss of a batch, with the masks of seed 1, and its gradients."""
+    (tokens, targets, weights), grads = batch(), {}
+    logits, cache = model.forward(tokens, np.random.default_rng(1))
+    w = (weights / weights.sum()).ravel()
+    nll, p = ops.cross_entropy(logits.reshape(-1, logits.shape[-1]), targets.ravel())
+    model.backward(ops.cross_entropy_dlogits(p, targets.ravel(), w).reshape(logits.shape), cache, grads)
+    return float(w @ nll), grads
+
+
+def assert_gradients(model, loss: float, grads: dict[str, np.ndarray], seed: int | None = None) -> None:
+    """Each is the central difference, with the dropout masks of this seed."""
+    rounding = gamma(2000, "float64") * loss  # no number in the loss has gone through more operations than that
+
+    def again() -> float:
+        return loss_of(model, *batch(), rng=None if seed is None else np.random.default_rng(seed))
+
+    assert grads.keys() == trainable(model).keys()
+    for name, array in trainable(model).items():
+        assert_gradient(grads[name], again, array, rounding)
 
 
 # ------------------------------------------------------------------------------------------------ every variant
@@ -102,37 +119,16 @@ def test_the_verbs_undo_each_other(config, make):
 @both
 @every_derivative
 def test_every_gradient_is_the_central_difference(config, make):
-    model, (tokens, targets, weights) = for_differences(config, make), batch()
-    loss, grads = ml.loss_and_grads(model, tokens, targets, weights, workers=2)
-    rounding = gamma(2000, "float64") * loss  # no number in the loss has gone through more operations than that
-    assert grads.keys() == trainable(model).keys()
-    for name, array in trainable(model).items():
-        assert_gradient(grads[name], lambda: loss_of(model, tokens, targets, weights), array, rounding)
+    model = for_differences(config, make)
+    assert_gradients(model, *ml.loss_and_grads(model, *batch(), workers=2))
 
 
 @both
 @pytest.mark.parametrize("settings", [{"bias": "lora_only"}, {"lora_dropout": 0.4}], ids=str)
 @every_derivative
 def test_biases_and_dropout(config, settings, make):
-    """With the same dropout mask each time, drawn from the same seed."""
-    model, (tokens, targets, weights) = for_differences(replace(config, **settings), make), batch()
-    logits, cache = model.forward(tokens, np.random.default_rng(1))
-    loss, dlogits = loss_and_dlogits(logits, targets, weights)
-    grads: dict = {}
-    model.backward(dlogits, cache, grads)
-
-    def again() -> float:
-        return loss_of(model, tokens, targets, weights, np.random.default_rng(1))
-
-    assert grads.keys() == trainable(model).keys()
-    for name, array in trainable(model).items():
-        assert_gradient(grads[name], again, array, gamma(2000, "float64") * loss)
-
-
-def loss_and_dlogits(logits, targets, weights):
-    w = (weights / weights.sum()).ravel()
-    nll, p = ops.cross_entropy(logits.reshape(-1, logits.shape[-1]), targets.ravel())
-    return float(w @ nll), ops.cross_entropy_dlogits(p, targets.ravel(), w).reshape(logits.shape)
+    model = for_differences(replace(config, **settings), make)
+    assert_gradients(model, *backward_with_dropout(model), seed=1)
 
 
 @both
@@ -237,11 +233,8 @@ def test_on_a_quantized_base(config, tmp_path):
 @pytest.mark.parametrize("settings", [{}, {"bias": "all"}, {"lora_dropout": 0.4}], ids=str)
 def test_doras_gradient_with_the_lengths_held(make, settings, monkeypatch):
     """The paper's gradient is the derivative of a loss in which n is frozen at its present value."""
-    model, (tokens, targets, weights) = for_differences(replace(VARIANTS["dora"], **settings), make), batch()
-    logits, cache = model.forward(tokens, np.random.default_rng(1))
-    loss, dlogits = loss_and_dlogits(logits, targets, weights)
-    grads: dict = {}
-    model.backward(dlogits, cache, grads)
+    model = for_differences(replace(VARIANTS["dora"], **settings), make)
+    loss, grads = backward_with_dropout(model)
     kept = {id(layer): layer._direction()[1] for _, layer in lora_layers(model)}
 
     def held(self):
@@ -249,12 +242,7 @@ def test_doras_gradient_with_the_lengths_held(make, settings, monkeypatch):
         return V, kept[id(self)], self.lora_magnitude_vector.data / kept[id(self)]
 
     monkeypatch.setattr("minilora.methods.dora.DoraLinear._direction", held)
-
-    def again() -> float:
-        return loss_of(model, tokens, targets, weights, np.random.default_rng(1))
-
-    for name, array in trainable(model).items():
-        assert_gradient(grads[name], again, array, gamma(2000, "float64") * loss)
+    assert_gradients(model, loss, grads, seed=1)
 
 
 def test_the_rows_of_doras_weight_are_as_long_as_its_magnitudes():
@@ -436,8 +424,8 @@ def layer_of(config: LoraConfig, W0, A, B, b=None, **own):
 RNG = np.random.default_rng(0)
 
 
-def dora_layer(W0, A, B, scaling, m, b=None):
-    config = ml.DoraConfig(len(A), scaling * len(A), ("q",))
+def dora_layer(W0, A, B, scaling, m, b=None, **settings):
+    config = ml.DoraConfig(len(A), scaling * len(A), ("q",), **settings)
     layer = layer_of(config, W0, A, B, b, lora_magnitude_vector=m)
     layer.scaling = scaling
     return layer
@@ -447,21 +435,21 @@ class Dora:
     """Our layer as the functions that `check_lora` takes."""
 
     @staticmethod
-    def forward(x, W0, A, B, scaling, m, b=None):
-        return dora_layer(W0, A, B, scaling, m, b).forward(x)[0]
+    def forward(x, *arrays):
+        return dora_layer(*arrays).forward(x)[0]
 
     @staticmethod
-    def backward(dy, x, W0, A, B, scaling, m, b=None):
-        layer, grads = dora_layer(W0, A, B, scaling, m, b), {}
+    def backward(dy, x, *arrays, **settings):
+        layer, grads = dora_layer(*arrays, **settings), {}
         dx = layer.backward(dy, layer.forward(x)[1], grads)
         return dx, grads["lora_A"], grads["lora_B"], grads["lora_magnitude_vector"]
 
-    def merge(self, W0, A, B, scaling, m):
-        self.layer = dora_layer(W0, A, B, scaling, m)
+    def merge(self, *arrays):
+        self.layer = dora_layer(*arrays)
         self.layer.merge(keep_base=True)
         return self.layer.weight.data
 
-    def unmerge(self, W, A, B, scaling, m):
+    def unmerge(self, W, *_):
         self.layer.unmerge()
         return self.layer.weight.data
 
@@ -484,57 +472,42 @@ def test_dora_breaks_the_law_of_rank_and_has_another():
         check_lora(forward=lambda x, W0, A, B, s: x @ W0.T + s * (x @ A.T) @ B.T, merge=merge, max_examples=60)
 
 
-def wrong(name):
-    """A mistake in one function, and the law that it breaks."""
+def by_columns(x, W0, A, B, scaling, m, b):
+    V = W0 + scaling * B @ A
+    return x @ (V * m[:, None] / np.linalg.norm(V)).T + b
+
+
+def bias_inside(x, W0, A, B, scaling, m, b):
+    V = W0 + scaling * B @ A
+    return m / np.linalg.norm(V, axis=1) * (x @ V.T + b)
+
+
+def through_the_norm(*arguments):
+    return Dora.backward(*arguments, norm_gradient=True)
+
+
+def plain_gradient(*arguments):
+    dx, dA, dB, dm = Dora.backward(*arguments)
+    return dx, dA, dB, dm * arguments[-2]
+
+
+# A mistake in one function, and the law that it breaks.
+MISTAKES = {
+    "one norm for all": ("forward", by_columns, "zero-init identity"),
+    "bias inside the gain": ("forward", bias_inside, "forward is equation 5"),
+    "merge without magnitude": ("merge", lambda W0, A, B, s, m: W0 + s * B @ A, "merge is equation 5"),
+    "unmerge subtracts": ("unmerge", lambda W, A, B, s, m: W - s * B @ A, "unmerge restores"),
+    "gradient through the norm": ("backward", through_the_norm, "gradients match equation 5"),
+    "dg for dm": ("backward", plain_gradient, "gradients match equation 5"),
+}
+
+
+@pytest.mark.parametrize(("role", "function", "law"), MISTAKES.values(), ids=MISTAKES)
+def test_a_wrong_dora_is_found(role, function, law):
     ours = Dora()
     functions = {"forward": ours.forward, "merge": ours.merge, "unmerge": ours.unmerge, "backward": ours.backward}
-
-    def by_columns(x, W0, A, B, scaling, m, b=None):
-        V = W0 + scaling * B @ A
-        return x @ (V * m[:, None] / np.linalg.norm(V)).T + (0 if b is None else b)
-
-    def bias_inside(x, W0, A, B, scaling, m, b=None):
-        V = W0 + scaling * B @ A
-        g = m / np.linalg.norm(V, axis=1)
-        return g * (x @ V.T + (0 if b is None else b))
-
-    def through_the_norm(dy, x, W0, A, B, scaling, m, b=None):
-        layer, grads = dora_layer(W0, A, B, scaling, m, b), {}
-        layer.config = replace(layer.config, norm_gradient=True)
-        dx = layer.backward(dy, layer.forward(x)[1], grads)
-        return dx, grads["lora_A"], grads["lora_B"], grads["lora_magnitude_vector"]
-
-    def plain_gradient(dy, x, W0, A, B, scaling, m, b=None):
-        dx, dA, dB, dm = ours.backward(dy, x, W0, A, B, scaling, m, b)
-        return dx, dA, dB, dm * m
-
-    mistakes = {
-        "one norm for all": ("forward", by_columns, "zero-init identity"),
-        "bias inside the gain": ("forward", bias_inside, "forward is equation 5"),
-        "merge without magnitude": ("merge", lambda W0, A, B, s, m: W0 + s * B @ A, "merge is equation 5"),
-        "unmerge subtracts": ("unmerge", lambda W, A, B, s, m: W - s * B @ A, "unmerge restores"),
-        "gradient through the norm": ("backward", through_the_norm, "gradients match equation 5"),
-        "dg for dm": ("backward", plain_gradient, "gradients match equation 5"),
-    }
-    role, function, law = mistakes[name]
-    return functions | {role: function}, law
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "one norm for all",
-        "bias inside the gain",
-        "merge without magnitude",
-        "unmerge subtracts",
-        "gradient through the norm",
-        "dg for dm",
-    ],
-)
-def test_a_wrong_dora_is_found(name):
-    functions, law = wrong(name)
     with pytest.raises(AssertionError, match=f"law '{law}' is broken"):
-        check_lora(**functions, variant="dora", bias=True, max_examples=60)
+        check_lora(**functions | {role: function}, variant="dora", bias=True, max_examples=60)
 
 
 def test_pissa_and_vera_keep_loras_laws():

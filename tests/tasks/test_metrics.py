@@ -9,17 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minilora.tasks.metrics import (
-    bleu,
-    cider,
-    longest_common_subsequence,
-    most_in_any,
-    ngrams,
-    nist,
-    rouge_l,
-    rouge_n,
-    tokenize,
-)
+from minilora.tasks import metrics
 
 words = st.lists(st.sampled_from("abcd"), min_size=1, max_size=8)
 cases = st.lists(st.tuples(words, st.lists(words, min_size=1, max_size=3)), min_size=1, max_size=4)
@@ -39,16 +29,16 @@ some_case = st.integers(0, 3)
     ],
 )
 def test_words_are_cut_as_mteval_cuts_them(text, expected):
-    assert tokenize(text) == expected.split()
+    assert metrics.tokenize(text) == expected.split()
 
 
 @given(words, st.integers(1, 4))
 def test_there_is_one_ngram_per_position(text, n):
-    assert ngrams(text, n).total() == max(0, len(text) - n + 1)
+    assert metrics.ngrams(text, n).total() == max(0, len(text) - n + 1)
 
 
 def test_a_count_is_clipped_to_the_reference_that_has_most():
-    assert most_in_any([["a", "a", "b"], ["a", "b", "b"]], 1) == {("a",): 2, ("b",): 2}
+    assert metrics.most_in_any([["a", "a", "b"], ["a", "b", "b"]], 1) == {("a",): 2, ("b",): 2}
 
 
 # -------------------------------------------------------------------------------------------------- BLEU
@@ -76,28 +66,28 @@ INSURE = "It is to insure the troops forever hearing the activity guidebook that
     ],
 )
 def test_clipped_precisions_of_the_paper(candidate, references, n, expected):
-    counts = ngrams(candidate.split(), n)
-    matches = (counts & most_in_any([text.split() for text in references], n)).total()
+    counts = metrics.ngrams(candidate.split(), n)
+    matches = (counts & metrics.most_in_any([text.split() for text in references], n)).total()
     assert Fraction(matches, counts.total()) == expected
 
 
 def test_bleu_is_the_geometric_mean_of_the_paper_s_precisions():
     """18 words, and a reference of 18: no penalty. 17/18 and 10/17 as above; 7/16 and 4/15 counted by hand."""
     expected = (Fraction(17, 18) * Fraction(10, 17) * Fraction(7, 16) * Fraction(4, 15)) ** 0.25
-    assert bleu([GUIDE.split()], [[text.split() for text in PARTY]]) == pytest.approx(expected)
+    assert metrics.bleu([GUIDE.split()], [[text.split() for text in PARTY]]) == pytest.approx(expected)
 
 
 def test_a_short_answer_is_penalized():
     """5 of 6 words: every precision is 1 and exp(1 - 6/5) is left."""
     reference = ["a", "b", "c", "d", "e", "f"]
-    assert bleu([reference[:5]], [[reference]]) == pytest.approx(math.exp(1 - 6 / 5))
+    assert metrics.bleu([reference[:5]], [[reference]]) == pytest.approx(math.exp(1 - 6 / 5))
     closer = [reference, ["a", "b", "c", "d"]]  # 5 is as close to 4 as to 6: the shorter counts
-    assert bleu([reference[:5]], [closer]) == 1
+    assert metrics.bleu([reference[:5]], [closer]) == 1
 
 
 def test_bleu_sums_counts_over_the_corpus_before_it_divides():
     """Unigrams (2 + 1) of (2 + 2), not the mean of 1 and 1/2; lengths 4 and 4."""
-    assert bleu([["a", "b"], ["c", "x"]], [[["a", "b"]], [["c", "d"]]], max_n=1) == pytest.approx(3 / 4)
+    assert metrics.bleu([["a", "b"], ["c", "x"]], [[["a", "b"]], [["c", "d"]]], max_n=1) == pytest.approx(3 / 4)
 
 
 # -------------------------------------------------------------------------------------------------- NIST
@@ -110,15 +100,15 @@ def test_nist_by_hand():
     The answer "a b": unigrams (1 + 2) / 2, bigrams 1/1.
     """
     references = [[["a", "b"], ["a", "c"]]]
-    assert nist([["a", "b"]], references, max_n=2) == pytest.approx(2.5)
-    assert nist([["a"]], references, max_n=1) == pytest.approx(
+    assert metrics.nist([["a", "b"]], references, max_n=2) == pytest.approx(2.5)
+    assert metrics.nist([["a"]], references, max_n=1) == pytest.approx(
         1 * math.exp(-math.log(2) / math.log(1.5) ** 2 * math.log(0.5) ** 2)
     )
 
 
 def test_two_thirds_of_the_length_halves_nist():
     """Counts a 1, b 1, c 1 of 3: both words have log2(3) bits."""
-    assert nist([["a", "b"]], [[["a", "b", "c"]]], max_n=1) == pytest.approx(math.log2(3) / 2)
+    assert metrics.nist([["a", "b"]], [[["a", "b", "c"]]], max_n=1) == pytest.approx(math.log2(3) / 2)
 
 
 # ------------------------------------------------------------------------------------------------- ROUGE
@@ -129,19 +119,19 @@ def test_rouge_of_lin_s_examples():
     subsequences of 3 and of 2 words."""
     reference = ["police", "killed", "the", "gunman"]
     kill, gunman = ["police", "kill", "the", "gunman"], ["the", "gunman", "kill", "police"]
-    assert rouge_n(kill, reference, 2) == rouge_n(gunman, reference, 2) == pytest.approx(1 / 3)
-    assert rouge_l(kill, [reference]) == pytest.approx(3 / 4)
-    assert rouge_l(gunman, [reference]) == pytest.approx(2 / 4)
+    assert metrics.rouge_n(kill, reference, 2) == metrics.rouge_n(gunman, reference, 2) == pytest.approx(1 / 3)
+    assert metrics.rouge_l(kill, [reference]) == pytest.approx(3 / 4)
+    assert metrics.rouge_l(gunman, [reference]) == pytest.approx(2 / 4)
 
 
 def test_beta_weighs_recall():
     """P = 1, R = 1/2, beta = 1.2: 2.44 * 0.5 / (0.5 + 1.44)."""
-    assert rouge_l(["a"], [["a", "b"]], beta=1.2) == pytest.approx(2.44 * 0.5 / 1.94)
+    assert metrics.rouge_l(["a"], [["a", "b"]], beta=1.2) == pytest.approx(2.44 * 0.5 / 1.94)
 
 
 def test_precision_and_recall_may_come_from_different_references():
     """ "a b": P = 2/2 from "a b c d", R = 1/1 from "a"."""
-    assert rouge_l(["a", "b"], [["a", "b", "c", "d"], ["a"]], beta=1.2) == 1
+    assert metrics.rouge_l(["a", "b"], [["a", "b", "c", "d"], ["a"]], beta=1.2) == 1
 
 
 @given(words, words)
@@ -151,7 +141,7 @@ def test_the_longest_common_subsequence_is_the_longest_of_all(a, b):
             tuple(text[i] for i in chosen) for n in range(len(text) + 1) for chosen in combinations(range(len(text)), n)
         }
 
-    assert longest_common_subsequence(a, b) == max(map(len, subsequences(a) & subsequences(b)))
+    assert metrics.longest_common_subsequence(a, b) == max(map(len, subsequences(a) & subsequences(b)))
 
 
 # ------------------------------------------------------------------------------------------------- CIDEr
@@ -164,19 +154,19 @@ def test_cider_by_hand():
     log 2, yet the reference lacks it, cosine 0. The mean over n = 1, 2 and the two cases is 1/2, times 10.
     """
     references = [[["a", "b"]], [["a", "c"]]]
-    assert cider([["a", "b"], ["a", "b"]], references, max_n=2) == pytest.approx(5)
-    assert cider([["a", "b"], ["a", "c"]], references, max_n=2) == pytest.approx(10)
+    assert metrics.cider([["a", "b"], ["a", "b"]], references, max_n=2) == pytest.approx(5)
+    assert metrics.cider([["a", "b"], ["a", "c"]], references, max_n=2) == pytest.approx(10)
 
 
 def test_cider_clips_repetition_and_punishes_length():
     """ "b b" for "b" (in one of two cases): min(2, 1) * 1 / (2 * 1) = 1/2, one word too long: exp(-1 / 72)."""
-    assert cider([["b", "b"], ["c"]], [[["b"]], [["c"]]], max_n=1) == pytest.approx(
+    assert metrics.cider([["b", "b"], ["c"]], [[["b"]], [["c"]]], max_n=1) == pytest.approx(
         10 * (math.exp(-1 / 72) / 2 + 1) / 2
     )
 
 
 def test_cider_averages_over_references():
-    assert cider([["b"], ["c"]], [[["b"], ["d"]], [["c"], ["e"]]], max_n=1) == pytest.approx(5)
+    assert metrics.cider([["b"], ["c"]], [[["b"], ["d"]], [["c"], ["e"]]], max_n=1) == pytest.approx(5)
 
 
 # --------------------------------------------------------------------------------------------- their laws
@@ -185,49 +175,49 @@ def test_cider_averages_over_references():
 @given(cases)
 def test_bounds(pairs):
     candidates, references = zip(*pairs, strict=True)
-    assert 0 <= bleu(candidates, references) <= 1 + 1e-12
-    assert nist(candidates, references) >= 0
-    assert 0 <= cider(candidates, references) <= 10 + 1e-12
+    assert 0 <= metrics.bleu(candidates, references) <= 1 + 1e-12
+    assert metrics.nist(candidates, references) >= 0
+    assert 0 <= metrics.cider(candidates, references) <= 10 + 1e-12
     for candidate, refs in pairs:
-        assert 0 <= rouge_l(candidate, refs, beta=1.2) <= 1 + 1e-12
-        assert 0 <= rouge_n(candidate, refs[0], 2) <= 1 + 1e-12
+        assert 0 <= metrics.rouge_l(candidate, refs, beta=1.2) <= 1 + 1e-12
+        assert 0 <= metrics.rouge_n(candidate, refs[0], 2) <= 1 + 1e-12
 
 
 @given(st.lists(words.filter(lambda text: len(text) >= 4), min_size=1, max_size=4))
 def test_the_reference_itself_scores_best(texts):
     references = [[text] for text in texts]
-    assert bleu(texts, references) == pytest.approx(1)
-    assert all(rouge_l(text, [text], beta=1.2) == rouge_n(text, text, 1) == 1 for text in texts)
-    assert cider(texts, references) <= 10 + 1e-12
+    assert metrics.bleu(texts, references) == pytest.approx(1)
+    assert all(metrics.rouge_l(text, [text], beta=1.2) == metrics.rouge_n(text, text, 1) == 1 for text in texts)
+    assert metrics.cider(texts, references) <= 10 + 1e-12
 
 
 @given(cases, st.randoms(use_true_random=False))
 def test_the_order_of_references_and_of_cases_does_not_matter(pairs, random):
     shuffled = [(candidate, random.sample(refs, len(refs))) for candidate, refs in pairs]
     random.shuffle(shuffled)
-    for metric in (bleu, nist, cider):
+    for metric in (metrics.bleu, metrics.nist, metrics.cider):
         assert metric(*zip(*shuffled, strict=True)) == pytest.approx(metric(*zip(*pairs, strict=True)), abs=1e-12)
 
 
 @given(cases, words)
 def test_another_reference_never_removes_a_match(pairs, more):
     for candidate, refs in pairs:
-        assert rouge_l(candidate, [*refs, more]) >= rouge_l(candidate, refs)
+        assert metrics.rouge_l(candidate, [*refs, more]) >= metrics.rouge_l(candidate, refs)
         for n in (1, 2):
-            assert most_in_any(refs, n) <= most_in_any([*refs, more], n)
+            assert metrics.most_in_any(refs, n) <= metrics.most_in_any([*refs, more], n)
 
 
 @given(words, words)
 def test_rouge_is_symmetric(a, b):
-    assert rouge_n(a, b, 1) == rouge_n(b, a, 1)
-    assert rouge_l(a, [b]) == pytest.approx(rouge_l(b, [a]))
+    assert metrics.rouge_n(a, b, 1) == metrics.rouge_n(b, a, 1)
+    assert metrics.rouge_l(a, [b]) == pytest.approx(metrics.rouge_l(b, [a]))
 
 
 def test_empty_answers_score_zero():
     references = [[["a", "b"]], [["c"]]]
-    for metric in (bleu, nist, cider):
+    for metric in (metrics.bleu, metrics.nist, metrics.cider):
         assert metric([[], []], references) == 0
-    assert rouge_l([], [["a"]]) == rouge_n([], ["a"], 1) == rouge_l(["a"], [[]]) == 0
+    assert metrics.rouge_l([], [["a"]]) == metrics.rouge_n([], ["a"], 1) == metrics.rouge_l(["a"], [[]]) == 0
 
 
 # --------------------------------------------------------------------------- other packages, where installed
@@ -246,7 +236,7 @@ def test_bleu_equals_sacrebleu_s(pairs):
     candidates, references = zip(*[(c, (refs * 3)[:3]) for c, refs in pairs], strict=True)
     streams = [[" ".join(refs[i]) for refs in references] for i in range(3)]
     theirs = sacrebleu.corpus_bleu([" ".join(c) for c in candidates], streams, smooth_method="none", tokenize="none")
-    assert 100 * bleu(candidates, references) == pytest.approx(theirs.score, abs=1e-9)
+    assert 100 * metrics.bleu(candidates, references) == pytest.approx(theirs.score, abs=1e-9)
 
 
 @needs("sacrebleu")
@@ -256,7 +246,7 @@ def test_tokens_equal_sacrebleu_s(text):
     from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
 
     if "&" not in text:
-        assert tokenize(text) == Tokenizer13a()(text.lower()).split()
+        assert metrics.tokenize(text) == Tokenizer13a()(text.lower()).split()
 
 
 @needs("nltk")
@@ -268,7 +258,7 @@ def test_nist_equals_nltk_s_for_one_reference(pairs):
     from nltk.translate.nist_score import corpus_nist
 
     candidates, references = [c for c, _ in pairs], [[ref] for _, ref in pairs]
-    assert nist(candidates, references) == pytest.approx(corpus_nist(references, candidates, 5))
+    assert metrics.nist(candidates, references) == pytest.approx(corpus_nist(references, candidates, 5))
 
 
 @needs("rouge_score")
@@ -277,5 +267,5 @@ def test_rouge_equals_rouge_score_s(a, b):
     from rouge_score.rouge_scorer import RougeScorer
 
     theirs = RougeScorer(["rouge1", "rouge2", "rougeL"]).score(" ".join(b), " ".join(a))
-    ours = (rouge_n(a, b, 1), rouge_n(a, b, 2), rouge_l(a, [b]))
+    ours = (metrics.rouge_n(a, b, 1), metrics.rouge_n(a, b, 2), metrics.rouge_l(a, [b]))
     assert ours == pytest.approx([theirs[name].fmeasure for name in ("rouge1", "rouge2", "rougeL")])

@@ -130,7 +130,7 @@ def note(number: str) -> str:
 def contents() -> dict[str, bytes]:
     """path -> content of the files that a notebook sees."""
     files = {lesson["file"]: notebook(TUTORIALS / lesson["file"]) for lesson in lessons()}
-    for folder, pattern in (("figures", "*.png"), ("results", "*.json")):
+    for folder, pattern in (("figures", "*.png"), ("results", "*.json"), ("results/real", "*.json")):
         files |= {f"{folder}/{p.name}": p.read_bytes() for p in sorted((TUTORIALS / folder).glob(pattern))}
     return files
 

@@ -91,7 +91,7 @@ class Claim(NamedTuple):
     @property
     def line(self) -> str:
         """The answer, and the reason for a "no"."""
-        return self.answer if self.holds else f"{self.answer}. Why: {self.why}"
+        return self.answer if self.holds or not self.why else f"{self.answer}. Why: {self.why}"
 
 
 FROM_NOTHING = "the base cannot do this task at all, and learning from nothing takes more rank: [measured](#skill)"

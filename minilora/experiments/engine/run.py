@@ -14,7 +14,7 @@ import time
 import zipfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -142,6 +142,19 @@ def score(model: ml.GPT, task: tasks.Task, answers: bool) -> Result:
 # ------------------------------------------------------------------------------------------------- on disk
 
 
+class Config(Protocol):
+    """What a store needs to know of a run."""
+
+    @property
+    def text(self) -> str: ...
+
+    @property
+    def key(self) -> str: ...
+
+    @property
+    def method(self) -> str: ...
+
+
 class Store:
     """Results in a folder: for each run a JSON file named after its config's key, and LoRA's matrices as an .npz."""
 
@@ -149,7 +162,7 @@ class Store:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
 
-    def get(self, config: RunConfig) -> Result | None:
+    def get(self, config: Config) -> Result | None:
         """The complete result of an earlier run of this config, or None."""
         try:
             result = json.loads((self.folder / f"{config.key}.json").read_text(encoding="utf-8"))
@@ -158,7 +171,7 @@ class Store:
             return None
         return result if whole else None
 
-    def lora(self, config: RunConfig) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    def lora(self, config: Config) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """path -> (A, B) at the end of a LoRA run.  ValueError if their file is missing or damaged."""
         file = self.folder / f"{config.key}.npz"
         try:
@@ -169,7 +182,7 @@ class Store:
             cure = f"delete {file.with_suffix('.json').name} beside it and run the same command again"
             raise ValueError(f"{file} is missing or damaged ({error}): {cure}") from None
 
-    def put(self, config: RunConfig, result: Result) -> Result:
+    def put(self, config: Config, result: Result) -> Result:
         """Write a result. The JSON file comes last, in one step, so that a run is stored whole or not at all."""
         matrices = result.pop("lora")
         if config.method == "lora":

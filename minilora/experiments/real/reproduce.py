@@ -1,0 +1,63 @@
+"""Make the runs on the real model that are missing, one after the other; each is on disk as soon as it has ended."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+from minilora.experiments.engine.experiment import METRICS
+from minilora.experiments.engine.run import Result, Store, write_text
+from minilora.experiments.real.data import load
+from minilora.experiments.real.page import FOLDER, PAIRS, SHARED, page
+from minilora.experiments.real.plan import Cell, Plan, Scale
+from minilora.experiments.real.run import file_hash, run
+from minilora.experiments.real.updates import shared
+from minilora.experiments.reproduce import write_page
+from minilora.hf import load_pretrained
+from minilora.machine.progress import format_seconds
+
+
+def reproduce_real(data: Path | None, test: Path | None, base: Path, scale: Scale, out: Path) -> None:
+    """Make every run that OUT/results/real does not have yet; print each one's numbers, and the tables at the end.
+
+    A run that was interrupted continues from its latest state, which lies beside the results until it has ended.
+    """
+    found = load(data, test, scale.meanings)
+    chat = getattr(load_pretrained(base)[1], "chat", None) is not None
+    plan = Plan(scale, file_hash(base), *found.digests, chat)
+    store = Store(out / FOLDER)
+    print(f"{plan.take_known(store)} runs are in {store.folder}", flush=True)
+    while config := plan.next():
+        started = time.perf_counter()
+        result = run(config, found, base, store.folder / f"{config.key}.state")
+        plan.results[config.text] = store.put(config, result)
+        compare(plan, store)
+        write_page(out)
+        print(f"{config.key}: {summary(result)}; {format_seconds(time.perf_counter() - started)}", flush=True)
+    write_page(out)
+    print(page(plan, store.folder))
+
+
+def compare(plan: Plan, store: Store) -> None:
+    """Write which directions two runs share, once both have ended here: their matrices are on disk, but not in git."""
+    N, file = plan.scale.usual, store.folder / SHARED
+    known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    for label, (way, seed), (other_way, other_seed) in PAIRS:
+        configs = [plan.runs(Cell(w, N))[s : s + 1] for w, s in ((way, seed), (other_way, other_seed))]
+        found = [config for made in configs for config in made if (store.folder / f"{config.key}.npz").exists()]
+        if label not in known and len(found) == len(configs):
+            known[label] = shared(*map(store.lora, found))
+            write_text(file, json.dumps(known, indent=1) + "\n")
+
+
+def summary(result: Result) -> str:
+    """ "valid_loss 1.412, test_loss 1.380, BLEU 54.1, ..." """
+    if "diverged" in result:
+        return result["diverged"]
+    names = ("valid_loss", "test_loss")
+    parts = [f"{name} {result[name]:.3f}" for name in names if result[name] is not None]
+    if test := result["test"]:
+        shown = {name: METRICS[name] for name in test["interval"]}
+        parts += [f"{m.label} {m.factor * test[name]:.{m.decimals}f}" for name, m in shown.items()]
+    return ", ".join(parts)
