@@ -136,7 +136,7 @@ for spectra, noise_spectra in zip(sigma, noise, strict=True):
 # a difference that does exist.
 #
 # Is Adam part of the reason for the long tail? It moves every entry by about the same amount, even where the gradient
-# is almost nothing (lesson 3). We test that: the same 48 batches with plain gradient descent, at the best of three
+# is almost nothing (lesson 3). We test that: the same 48 batches with plain gradient descent, at the better of two
 # rates.
 
 
@@ -153,7 +153,7 @@ def descended(lr: float, seed: int = 0) -> ml.GPT:
     return model
 
 
-by_descent = {lr: descended(lr) for lr in (0.1, 0.3, 1.0)}
+by_descent = {lr: descended(lr) for lr in (0.3, 1.0)}
 lr_descent = min(by_descent, key=lambda lr: ml.evaluate(by_descent[lr], validation))
 after = by_descent[lr_descent].named_parameters()
 directions = {

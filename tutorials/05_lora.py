@@ -22,7 +22,6 @@ import minilora as ml
 from minilora import nn, ops, pictures
 from minilora.plots import BASE, LORA, OTHER, plot_spread, show_figure, subplots
 from minilora.testing import check_lora
-from minilora.text import source_windows
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 show_figure(pictures.lora(), "05_lora.png")
@@ -107,7 +106,7 @@ print("forward matches the formula; with B = 0 it is the base layer; dx, dA and 
 
 # %%
 base, tokenizer = ml.load_base()
-train, validation = source_windows()
+train, validation = ml.source_windows()
 tokens, targets, _ = next(validation.batches(8))
 
 double = ml.GPT(ml.GPTConfig(**{**vars(base.config), "dtype": "float64"}))

@@ -14,11 +14,7 @@
 
 # %%
 import copy
-import hashlib
-import json
 import math
-import sys
-from pathlib import Path
 
 import numpy as np
 
@@ -202,6 +198,11 @@ print(f"the last of them: {larger_alpha[-1]!r} and {larger_rate[-1]!r}")
 # the best one on both sides, for every rank and scale (asserted).
 
 # %%
+import hashlib
+import json
+import sys
+from pathlib import Path
+
 SWEEP_RANKS, REFERENCE = (1, 8, 64), 8
 RATES = [2.0**-e for e in range(13, 3, -1)]
 SEEDS = (0, 1, 2)

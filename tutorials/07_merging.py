@@ -20,7 +20,6 @@ import minilora as ml
 from minilora.machine.timing import interleaved_medians
 from minilora.plots import BASE, LORA, OTHER, plot_spread, show_figure, subplots
 from minilora.testing import forward_error_bound, merge_error_bound, unit_roundoff, unmerge_drift_bound
-from minilora.text import source_windows
 
 # %% [markdown]
 # First we need an adapter that has learned something: rank 4 on all attention matrices of the base, trained for 60
@@ -28,7 +27,7 @@ from minilora.text import source_windows
 
 # %%
 base, tokenizer = ml.load_base()
-train, validation = source_windows()
+train, validation = ml.source_windows()
 tokens, targets, _ = next(validation.batches(8))
 
 CONFIG = ml.LoraConfig(r=4, lora_alpha=4, target_modules=("q_proj", "k_proj", "v_proj", "o_proj"))

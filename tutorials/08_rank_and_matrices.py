@@ -20,16 +20,12 @@
 import copy
 import statistics
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 
 import minilora as ml
 from minilora import methods, pictures
-from minilora.experiments.engine import report
-from minilora.experiments.tables import skill, table5, table6
 from minilora.plots import BASE, FULL, LORA, OTHER, frame_cell, plot_spread, show_figure, subplots, write_cells
-from minilora.text import source_windows
 
 base, tokenizer = ml.load_base()
 C, L = base.config.n_embd, base.config.n_layer
@@ -87,7 +83,7 @@ assert trained[q, 16] == trained[qkvo, 4]
 # own search.
 
 # %%
-train, test = source_windows()
+train, test = ml.source_windows()
 start = ml.evaluate(base, test)
 
 
@@ -265,6 +261,11 @@ print(f"take r = {r}")
 # paper's, and says for each of the paper's claims whether our numbers support it.
 
 # %%
+from pathlib import Path
+
+from minilora.experiments.engine import report
+from minilora.experiments.tables import skill, table5, table6
+
 HERE = Path(__file__).parent if "__file__" in globals() else Path()  # a notebook runs in its folder
 results = report.tell(table5.EXPERIMENT, HERE)
 report.tell(table6.EXPERIMENT, HERE)

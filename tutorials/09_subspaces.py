@@ -25,11 +25,10 @@ import minilora as ml
 from minilora import nn, pictures
 from minilora.analysis import dimension_for_share, random_similarity, similarity_grid, singular_values
 from minilora.plots import BASE, FULL, LORA, OTHER, plot_spread, show_figure, subplots, write_cells
-from minilora.text import source_windows
 
 base, tokenizer = ml.load_base()
 k, L = base.config.n_embd, base.config.n_layer
-train, test = source_windows()
+train, test = ml.source_windows()
 start = ml.evaluate(base, test)
 SEEDS, NAMES = (0, 1, 2), ("q_proj", "v_proj")
 

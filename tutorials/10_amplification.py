@@ -26,7 +26,6 @@ import minilora as ml
 from minilora import pictures
 from minilora.analysis import amplification_factor, gaussian_control, projection_norm
 from minilora.plots import BASE, LORA, OTHER, plot_spread, show_figure, subplots
-from minilora.text import source_windows
 
 # %% [markdown]
 # A weight stretches some directions of its input and shrinks others. An update of rank 1 changes what happens to one of
@@ -73,7 +72,7 @@ for r, row in PAPER.items():
 # %%
 base, tokenizer = ml.load_base()
 k, L = base.config.n_embd, base.config.n_layer
-train, test = source_windows()
+train, test = ml.source_windows()
 SEEDS, RANKS, NAMES = (0, 1, 2), (4, 64), ("q_proj", "v_proj")
 start = ml.evaluate(base, test)
 updates = {}

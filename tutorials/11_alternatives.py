@@ -18,19 +18,12 @@
 # %%
 import copy
 import statistics
-import time
-from pathlib import Path
-from unittest import mock
 
 import numpy as np
 
 import minilora as ml
-from minilora import methods, ops, pictures
-from minilora.experiments.engine import report
-from minilora.experiments.tables import table3_4
-from minilora.machine.blas import single_threaded_blas
+from minilora import methods, pictures
 from minilora.plots import BASE, FULL, LORA, OTHER, plot_spread, show_figure, subplots
-from minilora.text import source_windows
 
 base, tokenizer = ml.load_base()
 C, L = base.config.n_embd, base.config.n_layer
@@ -114,7 +107,7 @@ assert all(row.agrees for row in rows if row.model == "GPT-3" and row.name == "l
 # we run the best rate with three seeds and report the loss on a test text, which played no part in the choice.
 
 # %%
-train, test = source_windows()
+train, test = ml.source_windows()
 valid = ml.TextData(train.tokens[-2048:], 64)  # it chooses the rates, so it must not be trained on
 train = ml.TextData(train.tokens[:-2048], 64)
 RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
@@ -268,6 +261,11 @@ for a, b in ((("lora", 0), ("full", 0)), (("lora", 0), ("adapter_h", 0)), (("all
 # are committed in `results/`:
 
 # %%
+from pathlib import Path
+
+from minilora.experiments.engine import report
+from minilora.experiments.tables import table3_4
+
 HERE = Path(__file__).parent if "__file__" in globals() else Path()  # a notebook runs in its folder
 for experiment in (table3_4.TABLE3, table3_4.TABLE4):
     report.tell(experiment, HERE)
@@ -347,6 +345,12 @@ assert waits == 2
 # whatever it seems to cost is noise, and no smaller difference means anything.
 
 # %%
+import time
+from unittest import mock
+
+from minilora import ops
+from minilora.machine.blas import single_threaded_blas
+
 adapted = {
     "base": base,
     "base, again": copy.deepcopy(base),

@@ -17,17 +17,12 @@
 
 # %%
 import statistics
-import tempfile
-from pathlib import Path
 
 import numpy as np
 
 import minilora as ml
 from minilora.adapters import AdapterBank, AdapterFolder, compress, fit_side_by_side, weighted_sum
-from minilora.machine.blas import single_threaded_blas
-from minilora.machine.timing import finest_clock, interleaved
 from minilora.plots import BASE, LORA, OTHER, frame_cell, plot_spread, show_figure, subplots, write_cells
-from minilora.text import source_windows
 
 # %% [markdown]
 # ## 1. Three tasks, three adapters, one base
@@ -54,7 +49,7 @@ data = {
     "capitals": parts(docs.upper()),
     "underscores": parts(docs.replace(" ", "_")),
     "both": parts(docs.upper().replace(" ", "_")),
-    "code": source_windows(T),
+    "code": ml.source_windows(T),
 }
 
 
@@ -193,6 +188,9 @@ print(f"{12288**2:,} and {4 * 2 * 12288:,}, 1/{12288**2 // (4 * 2 * 12288)}")
 # adapter, and the rows served one at a time.
 
 # %%
+from minilora.machine.blas import single_threaded_blas
+from minilora.machine.timing import finest_clock, interleaved
+
 one = bank.view("code-0")
 singles = [(base if name is None else bank.view(name), rows[i : i + 1]) for i, name in enumerate(names)]
 candidates = {
@@ -422,6 +420,9 @@ for task in TASKS:
 # with two matrices per block. `AdapterFolder` keeps the most recently used adapters in memory.
 
 # %%
+import tempfile
+from pathlib import Path
+
 with tempfile.TemporaryDirectory() as name:
     folder = Path(name)
     for task in TASKS:

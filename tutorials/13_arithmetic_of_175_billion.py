@@ -17,9 +17,6 @@
 # LoRA. GB and TB are $10^9$ and $10^{12}$ bytes; MiB and TiB are $2^{20}$ and $2^{40}$.
 
 # %%
-import tempfile
-from pathlib import Path
-
 import numpy as np
 
 import minilora as ml
@@ -309,6 +306,9 @@ assert lora_bytes.total == 4 * N_here + 16 * n_here
 # weighs more in a small adapter than in a large one:
 
 # %%
+import tempfile
+from pathlib import Path
+
 with tempfile.TemporaryDirectory() as folder:
     ml.save_model(base, Path(folder) / "model.npz")
     ml.save_adapter(adapted, Path(folder) / "adapter.npz")

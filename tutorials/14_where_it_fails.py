@@ -18,14 +18,11 @@
 import copy
 import functools
 import statistics
-import tempfile
-from pathlib import Path
 
 import numpy as np
 
 import minilora as ml
 from minilora.plots import BASE, FULL, LORA, OTHER, plot_spread, show_figure, subplots
-from minilora.text import source_windows
 
 base, tokenizer = ml.load_base()
 SEEDS = (0, 1, 2)
@@ -54,7 +51,7 @@ def parts(tokens: np.ndarray) -> tuple[ml.TextData, ml.TextData]:
     return ml.TextData(tokens[:cut], T), ml.TextData(tokens[cut:][:4096], T)
 
 
-near = source_windows()
+near = ml.source_windows()
 far = parts(cipher[tokenizer.encode(ml.python_docs())])
 TEXTS = {"near": near, "far": far}
 start = {"near": ml.evaluate(base, near[1]), "far": ml.evaluate(base, far[1])}
@@ -334,6 +331,10 @@ show_figure(figure, "14_rate_and_merge.png")
 
 
 # %%
+import tempfile
+from pathlib import Path
+
+
 def refused(work: object, *arguments: object) -> str:
     """The message of the error that `work` raises.  AssertionError if it raises none."""
     try:

@@ -13,9 +13,6 @@
 
 # %%
 import copy
-import json
-import sys
-from pathlib import Path
 
 import numpy as np
 
@@ -88,6 +85,10 @@ def run(r, lr, seed):
 # $\Delta W$ by a random matrix of the same size and the same rank.
 
 # %%
+import json
+import sys
+from pathlib import Path
+
 TOP = 8
 
 

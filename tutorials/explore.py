@@ -21,7 +21,6 @@ import minilora as ml
 from minilora.analysis import singular_values
 from minilora.lora import lora_shapes
 from minilora.quantized import quantize
-from minilora.text import source_windows
 
 HERE = Path(__file__).parent
 NUMBERS, TEMPLATE, PAGE = HERE / "results" / "explore.json", HERE / "explore.template.html", HERE / "explore.html"
@@ -38,7 +37,7 @@ CELLS = 16  # per side of the drawing: each is the mean size of 8 x 8 entries
 
 def measure(base: ml.GPT, small: ml.GPT, r: int, scale: float, names: tuple[str, ...]) -> dict[str, Any]:
     """One short run: the losses beside a base in 32 and in 4 bits, how many numbers train, and SHOWN's dW."""
-    train, test = source_windows()
+    train, test = ml.source_windows()
     config = ml.LoraConfig(r=r, lora_alpha=scale * r, target_modules=names)
     model = ml.add_lora(copy.deepcopy(base), config)
     ml.fit(model, train, steps=20, lr=4e-3, batch_size=4, workers=2, progress=False)
@@ -61,7 +60,7 @@ def sweep() -> dict[str, Any]:
     base, _ = ml.load_base()
     small = quantize(copy.deepcopy(base))
     found = json.loads(NUMBERS.read_text(encoding="utf-8")) if NUMBERS.exists() else {"runs": {}}
-    _, test = source_windows()
+    _, test = ml.source_windows()
     found["base"] = {
         "loss": [round(ml.evaluate(model, test, workers=2), 4) for model in (base, small)],
         "bytes": [sum(p.nbytes for p in model.named_parameters().values()) for model in (base, small)],

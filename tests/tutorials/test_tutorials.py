@@ -96,6 +96,38 @@ def test_a_lesson_runs_from_another_folder_without_a_display_and_writes_only_whe
     assert "drawn/" in (TUTORIALS.parent / ".gitignore").read_text(encoding="utf-8").splitlines()
 
 
+def questions(lesson: Path) -> list[str]:
+    """The first lines of what to try next, without those that point to exercises or to other lessons."""
+    text = lesson.read_text(encoding="utf-8").partition("# ## What to try next\n")[2]
+    return [line for line in re.findall(r"^# - (.*)", text, re.MULTILINE) if not re.match("Exercise|Lesson ", line)]
+
+
+@every_lesson
+def test_every_question_has_its_answer(lesson):
+    answers = (TUTORIALS / "answers" / f"{lesson.name[:2]}.md").read_text(encoding="utf-8")
+    numbers = [int(number) for number in re.findall(r"^(\d+)\. ", answers, re.MULTILINE)]
+    assert numbers == list(range(1, len(questions(lesson)) + 1))
+
+
+@every_lesson
+def test_the_exercises_of_a_lesson_are_those_of_the_syllabus(lesson):
+    syllabus = (TUTORIALS / "README.md").read_text(encoding="utf-8").splitlines()
+    row = next(line for line in syllabus if line.startswith("|") and f"({lesson.stem}.ipynb)" in line)
+    text = lesson.read_text(encoding="utf-8")
+    bullets = re.findall(r"^# - (Exercises? .*(?:\n#   .*)*)", text, re.MULTILINE)
+    assert {int(number) for line in bullets for number in re.findall(r"\d+", line)} == exercise_numbers(
+        row.split("|")[-2]
+    )
+
+
+def exercise_numbers(cell: str) -> set[int]:
+    """ "01, 03–05" -> {1, 3, 4, 5}."""
+    found: set[int] = set()
+    for first, last in re.findall(r"(\d\d)(?:–(\d\d))?", cell):
+        found |= set(range(int(first), int(last or first) + 1))
+    return found
+
+
 def test_the_syllabus_lists_every_lesson_and_exercise_and_its_links_exist():
     text = (TUTORIALS / "README.md").read_text(encoding="utf-8")
     links = re.findall(r"\]\((?!http)([^)#]+)\)", text) + re.findall(r'src="([^"]+)"', text)
@@ -103,7 +135,4 @@ def test_the_syllabus_lists_every_lesson_and_exercise_and_its_links_exist():
     rows = [line.split("|") for line in text.splitlines() if re.match(r"\|[^|]*\| \[?\d+ · ", line)]
     titles = {int(re.sub(r"\D.*", "", row[2].strip(" ["))) for row in rows}
     assert titles >= {int(lesson.name[:2]) for lesson in LESSONS}
-    exercises: set[int] = set()
-    for first, last in re.findall(r"(\d\d)(?:–(\d\d))?", ",".join(row[-2] for row in rows)):
-        exercises |= set(range(int(first), int(last or first) + 1))
-    assert exercises == {int(spec.number(name)) for name in spec.names()}
+    assert exercise_numbers(",".join(row[-2] for row in rows)) == {int(spec.number(name)) for name in spec.names()}
