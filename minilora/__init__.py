@@ -9,6 +9,7 @@ from minilora.generate import generate
 from minilora.llama import Llama, LlamaConfig
 from minilora.lora import LoraConfig, LoraError, add_lora, lora_layers, merge, remove_lora, trainable_report, unmerge
 from minilora.methods.dora import DoraConfig
+from minilora.methods.lora_xs import LoraXsConfig
 from minilora.methods.pissa import OloraConfig, PissaConfig
 from minilora.methods.vera import VeraConfig
 from minilora.nn import Parameter
@@ -33,6 +34,7 @@ __all__ = [
     "LlamaConfig",
     "LoraConfig",
     "LoraError",
+    "LoraXsConfig",
     "NonFiniteLossError",
     "OloraConfig",
     "Parameter",

@@ -6,14 +6,46 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from numbers import Real
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from minilora.machine.backend import Array, array_module, to_host
-from minilora.nn import Decoder, Module
+from minilora.nn import Decoder, Module, check_type, whole_number
 from minilora.optim import Adam
 from minilora.train import loss_and_grads
+
+
+def _matrix(name: str, value: Any) -> Array:
+    """The array.  ValueError unless it is a matrix of finite real numbers, not empty."""
+    array = value if hasattr(value, "ndim") else np.asarray(value, dtype=object)
+    if array.ndim != 2 or not array.size or array.dtype.kind not in "fiu" or not np.isfinite(to_host(array)).all():
+        raise ValueError(f"{name} is {value!r:.80}: give a matrix of finite numbers")
+    return array
+
+
+def _check_share(name: str, value: Any) -> None:
+    """ValueError unless it is a number above 0, up to 1."""
+    if not isinstance(value, Real) or not 0 < float(value) <= 1:
+        raise ValueError(f"{name} is {value!r}: give a number above 0, up to 1")
+
+
+def _numbers(name: str, values: Any) -> np.ndarray:
+    """A row of numbers.  ValueError if they are something else, or not finite."""
+    array = np.asarray(values) if isinstance(values, (list, tuple, np.ndarray)) else np.zeros((0, 0))
+    if array.ndim != 1 or array.dtype.kind not in "fiu" or not np.isfinite(array).all():
+        raise ValueError(f"{name} is {values!r:.80}: give a row of finite numbers")
+    return array
+
+
+def _spectrum(sigma: Any) -> np.ndarray:
+    """The singular values.  ValueError unless one of them is positive."""
+    sigma = _numbers("sigma", sigma)
+    if not sigma.any():
+        raise ValueError(f"sigma is {sigma!r:.80}: give singular values that are not all 0")
+    return sigma
+
 
 # ---------------------------------------------------------------------------------------------- spectra
 
@@ -24,6 +56,7 @@ def singular_values(dW: Array) -> np.ndarray:
     dW stretches its i-th input direction by sigma_i, so its rank is the number of sigma_i above zero. Section 4.1
     supposes that fine-tuning needs few: a low "intrinsic rank".
     """
+    dW = _matrix("dW", dW)
     return to_host(array_module(dW).linalg.svd(dW, compute_uv=False))
 
 
@@ -32,13 +65,14 @@ def energy_share(sigma: np.ndarray, r: int) -> float:
 
     The best approximation of rank r keeps exactly this share (Eckart and Young 1936).
     """
-    energy = sigma**2
-    return float(energy[:r].sum() / energy.sum())
+    energy = _spectrum(sigma) ** 2
+    return float(energy[: whole_number("r", r, 0)].sum() / energy.sum())
 
 
 def rank_for_energy(sigma: np.ndarray, share: float = 0.9) -> int:
     """The smallest r whose `energy_share` is at least `share`: how many directions matter."""
-    energy = np.cumsum(sigma**2)
+    energy = np.cumsum(_spectrum(sigma) ** 2)
+    _check_share("share", share)
     return int(np.searchsorted(energy, share * energy[-1])) + 1
 
 
@@ -62,8 +96,8 @@ def similarity_grid(A1: Array, A2: Array) -> np.ndarray:
     contains the other, 0 if they are orthogonal. Entry [i - 1, j - 1] of the result is for (i, j).
     ValueError if the rows do not have the same length.
     """
-    first, second = to_host(A1), to_host(A2)
-    if first.ndim != 2 or second.ndim != 2 or first.shape[1] != second.shape[1]:
+    first, second = to_host(_matrix("A1", A1)), to_host(_matrix("A2", A2))
+    if first.shape[1] != second.shape[1]:
         raise ValueError(f"A1 {first.shape} and A2 {second.shape} must be matrices whose rows live in the same R^k")
     V1, V2 = (np.linalg.svd(A, full_matrices=False)[2] for A in (first, second))
     cosines = (V1 @ V2.T) ** 2
@@ -74,9 +108,7 @@ def similarity_grid(A1: Array, A2: Array) -> np.ndarray:
 def subspace_similarity(A1: Array, A2: Array, i: int, j: int) -> float:
     """phi(A1, A2, i, j) of eq. 4, one entry of `similarity_grid`.  ValueError unless i <= r1 and j <= r2."""
     grid = similarity_grid(A1, A2)
-    if not (1 <= i <= grid.shape[0] and 1 <= j <= grid.shape[1]):
-        raise ValueError(f"i={i} and j={j} must lie between 1 and the numbers of directions, {grid.shape}")
-    return float(grid[i - 1, j - 1])
+    return float(grid[whole_number("i", i, 1, len(A1)) - 1, whole_number("j", j, 1, len(A2)) - 1])
 
 
 def random_similarity(i: int, j: int, k: int) -> float:
@@ -85,16 +117,17 @@ def random_similarity(i: int, j: int, k: int) -> float:
     The squared cosine of two random unit vectors is 1/k on average, so the i j of them sum to i j / k, and
     i j / (k min(i, j)) = max(i, j) / k.
     """
-    return max(i, j) / k
+    return max(whole_number("i", i), whole_number("j", j)) / whole_number("k", k, max(i, j))
 
 
 def projection_norm(W: Array, M: Array, r: int) -> float:
     """||U^T W V||_F with U (d, r) and V (k, r) the r leading left and right singular vectors of M: how much of W
     lies in the directions of M.  W and M (d, k).  The paper's table 7, with M = dW, W itself, or a random matrix.
     """
-    W, M = to_host(W), to_host(M)
-    if not 1 <= r <= min(M.shape):
-        raise ValueError(f"a matrix of shape {M.shape} does not have r={r} directions: give 1 to {min(M.shape)}")
+    W, M = to_host(_matrix("W", W)), to_host(_matrix("M", M))
+    if W.shape != M.shape:
+        raise ValueError(f"W {W.shape} and M {M.shape} must have one shape")
+    whole_number("r, a number of directions,", r, 1, min(M.shape))
     U, _, Vt = np.linalg.svd(M, full_matrices=False)
     return float(np.linalg.norm(U[:, :r].T @ W @ Vt[:r].T))
 
@@ -102,16 +135,18 @@ def projection_norm(W: Array, M: Array, r: int) -> float:
 def amplification_factor(W: Array, dW: Array, r: int) -> float:
     """||dW||_F / ||U^T W V||_F in dW's own r directions: how much the update amplifies what W has there (section 7.3).
     W and dW (d, k)."""
-    return float(np.linalg.norm(to_host(dW))) / projection_norm(W, dW, r)
+    return float(np.linalg.norm(to_host(_matrix("dW", dW)))) / projection_norm(W, dW, r)
 
 
 def intruder_dimensions(W0: Array, W: Array, top: int, threshold: float = 0.5) -> int:
     """How many of the `top` leading left-singular vectors of W are new: their cosine with every left-singular vector
     of W0 is below the threshold in size.  W0 and W (d, k).  Shuttleworth et al. 2024, algorithm 1.
     """
-    W0, W = to_host(W0), to_host(W)
-    if W0.shape != W.shape or not 1 <= top <= min(W.shape):
-        raise ValueError(f"W0 {W0.shape} and W {W.shape} must have one shape, with at least top={top} directions")
+    W0, W = to_host(_matrix("W0", W0)), to_host(_matrix("W", W))
+    if W0.shape != W.shape:
+        raise ValueError(f"W0 {W0.shape} and W {W.shape} must have one shape")
+    whole_number("top, a number of directions,", top, 1, min(W.shape))
+    _check_share("threshold", threshold)
     U0, U = (np.linalg.svd(matrix, full_matrices=False)[0] for matrix in (W0, W))
     return int((abs(U0.T @ U[:, :top]).max(axis=0) < threshold).sum())
 
@@ -126,14 +161,19 @@ def forgetting_at(new_loss: Sequence[float], old_loss: Sequence[float], level: f
     new_loss, old_loss  (n,), both losses at the same checkpoints, the first before training. Between two checkpoints
                         both are taken to be straight lines.
     """
-    reached = [i for i, loss in enumerate(new_loss) if loss <= level]
+    new, old = _numbers("new_loss", new_loss), _numbers("old_loss", old_loss)
+    if len(new) != len(old) or not isinstance(level, Real):
+        raise ValueError(
+            f"{len(new)} and {len(old)} losses, and the level {level!r}: give as many of both, and a number"
+        )
+    reached = [i for i, loss in enumerate(new) if loss <= level]
     if not reached:
         return None
     i = reached[0]
     if i == 0:
         return 0.0
-    share = (new_loss[i - 1] - level) / (new_loss[i - 1] - new_loss[i])
-    return float(old_loss[i - 1] + share * (old_loss[i] - old_loss[i - 1]) - old_loss[0])
+    share = (new[i - 1] - level) / (new[i - 1] - new[i])
+    return float(old[i - 1] + share * (old[i] - old[i - 1]) - old[0])
 
 
 # ------------------------------------------------------------------------------------- intrinsic dimension
@@ -146,6 +186,11 @@ def dimension_for_share(scores: Mapping[int, float], start: float, full: float, 
     None if not even the largest m suffices. This is the d90 of Li et al. 2018, section 2, and Aghajanyan et al. 2020,
     counted from the base's own score instead of from 0.
     """
+    _check_share("share", share)
+    check_type("scores", scores, Mapping, "give dimension -> score")
+    start, full, *_ = _numbers("the scores with start and full before them", [start, full, *scores.values()])
+    if start == full:
+        raise ValueError(f"start and full are both {full}: full training has no gain to keep a share of")
     found = None
     for m in sorted(scores, reverse=True):
         if (scores[m] - start) / (full - start) < share:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from minilora.machine.backend import Array, Scalar, array_module, to_host
-from minilora.nn import Gradients, Module, check_finite, check_type
+from minilora.nn import Gradients, Module, check_finite
 
 
 class Adam:
@@ -142,7 +142,8 @@ def clip_grad_norm(grads: Gradients, max_norm: float) -> Scalar:
     """
     if not isinstance(max_norm, Real) or isinstance(max_norm, bool) or not max_norm > 0:
         raise ValueError(f"the norm to clip to is {max_norm!r}: give a number above 0, or math.inf to clip nothing")
-    check_type("grads", grads, Mapping, "give name -> gradient, as loss_and_grads returns them")
+    if not isinstance(grads, Mapping) or not all(hasattr(g, "ravel") for g in grads.values()):
+        raise ValueError(f"grads is {grads!r:.80}: give name -> gradient, as loss_and_grads returns them")
     norm = global_norm(grads)
     if not grads or math.isinf(max_norm):
         return norm

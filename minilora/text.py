@@ -11,12 +11,13 @@ import sysconfig
 import zipfile
 from collections.abc import Iterator, Sequence
 from importlib import import_module
+from numbers import Real
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from minilora.nn import whole_number
+from minilora.nn import check_type, whole_number
 
 
 class ByteTokenizer:
@@ -85,6 +86,7 @@ def _library_sources() -> list[Path | zipfile.Path]:
 
 def read_text(path: str | Path) -> str:
     """A user's own UTF-8 text file.  ValueError if it is empty or not text; OSError if it cannot be read."""
+    check_type("the path", path, (str, Path), "give a file's name as a str or Path")
     data = Path(path).read_bytes()
     if not data.strip():
         raise ValueError(f"{path} is empty: give a UTF-8 text file")
@@ -99,6 +101,9 @@ def read_text(path: str | Path) -> str:
 
 def split(tokens: np.ndarray, held_out: float = 0.1) -> tuple[np.ndarray, np.ndarray]:
     """(training, validation): the last `held_out` part of the text is for validation, so the two do not overlap."""
+    check_type("tokens", tokens, np.ndarray, "give a 1-D array, as tokenizer.encode(text) returns it")
+    if not isinstance(held_out, Real) or not 0 <= held_out <= 1:
+        raise ValueError(f"held_out is {held_out!r}: give the share for validation, from 0 to 1")
     cut = len(tokens) - int(len(tokens) * held_out)
     return tokens[:cut], tokens[cut:]
 

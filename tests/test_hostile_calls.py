@@ -1,4 +1,4 @@
-"""300 random calls of the public interface with hostile arguments: each works or raises a documented error.
+"""600 random calls of the public interface with hostile arguments: each works or raises a documented error.
 
 A call starts as a right one and gets one or two arguments that nobody would pass on purpose. What it may raise: the
 package's own errors and ValueError, FileNotFoundError and its kin for paths, and TypeError only from Python itself, for
@@ -8,6 +8,7 @@ an argument that is missing or of an unknown name. A call that raised has left t
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,13 @@ import numpy as np
 import pytest
 
 import minilora as ml
-from minilora import adapters, methods
+from minilora import adapters, analysis, files, hf, methods, quantized, tasks, text
 from minilora.files import read_adapter
 from minilora.machine.watch import NonFiniteLossError
-from tests.models import TINY, bits, gpt
+from minilora.testing import check_lora
+from tests.models import TINY, bits, gpt, llama
 
-CALLS = 300
+CALLS = 600
 DOCUMENTED = (ValueError, ml.LoraError, NonFiniteLossError, OSError)  # CheckpointError is a ValueError
 TOKENS = np.array([[1, 2, 3], [4, 5, 6]])
 ROW = np.arange(40) % 7
@@ -92,7 +94,7 @@ def right_calls(folder: Path) -> dict[str, tuple[Any, list[Any], dict[str, Any]]
         "LoraConfig": (ml.LoraConfig, [], config),
         **{
             kind.__name__: (kind, [], {"r": 2, "lora_alpha": 4, "target_modules": ("q_proj",)})
-            for kind in (ml.DoraConfig, ml.OloraConfig, ml.PissaConfig, ml.VeraConfig)
+            for kind in (ml.DoraConfig, ml.LoraXsConfig, ml.OloraConfig, ml.PissaConfig, ml.VeraConfig)
         },
         "forward": (lambda model, tokens: model(tokens), [plain, TOKENS], {}),
         "add_lora": (ml.add_lora, [plain, ml.LoraConfig(r=1)], {"seed": 0}),
@@ -121,7 +123,67 @@ def right_calls(folder: Path) -> dict[str, tuple[Any, list[Any], dict[str, Any]]
         "bank.mixed": (bank.mixed, [["a", None]], {}),
         "methods.apply": (methods.apply, [plain, "lora"], {"seed": 0}),
         "methods.count": (methods.count, ["adapter_h", TINY], {}),
+        **rooms(folder, plain, lora, one),
     }
+
+
+def rooms(folder: Path, plain: Any, lora: Any, one: Any) -> dict[str, tuple[Any, list[Any], dict[str, Any]]]:
+    """The calls into the rooms, and into `analysis` and `text`."""
+    examples = [tasks.Example("a\n", "bc", ("bc",)), tasks.Example("d\n", "e", ("e",))]
+    bank = adapters.AdapterBank(gpt())
+    bank.insert("a", one)
+    common = {"lr": 0.1, "batch_size": 2, "clip": 1.0, "seed": 0}
+    W, A = np.arange(12.0).reshape(3, 4), np.ones((2, 4))
+    if not (folder / "gpt2").exists():
+        hf.save_gpt2(gpt(), folder / "gpt2")
+        hf.save_llama(llama(), folder / "llama")
+        hf.save_peft_adapter(ml.add_lora(gpt(), ml.LoraConfig(r=1)), folder / "peft")
+        methods.save_trained(methods.apply(gpt(), "bitfit"), folder / "bitfit.npz")
+    return {
+        "save_trained": (methods.save_trained, [lora, folder / "out.npz"], {}),
+        "load_trained": (methods.load_trained, [plain, folder / "bitfit.npz"], {"allow_nonfinite": False}),
+        "loraplus": (methods.loraplus, [lora, 16.0], {}),
+        "checkpoint_bytes": (methods.checkpoint_bytes, [10], {"bits": 16}),
+        "write_adapter": (files.write_adapter, [one, folder / "out.npz"], {}),
+        "fit_side_by_side": (adapters.fit_side_by_side, [bank, {"a": ROW}], {"steps": 1, "progress": False, **common}),
+        "quantize": (quantized.quantize, [plain], {}),
+        "dequantize": (quantized.dequantize, [plain], {}),
+        "quantize_nf4": (quantized.quantize_nf4, [np.ones((2, 64), np.float32)], {}),
+        "load_gpt2": (hf.load_gpt2, [folder / "gpt2"], {"dtype": "float32"}),
+        "load_llama": (hf.load_llama, [folder / "llama"], {"dtype": "float32"}),
+        "load_pretrained": (hf.load_pretrained, [folder / "gpt2"], {"quantized": None}),
+        "save_gpt2": (hf.save_gpt2, [plain, folder / "out"], {"tokenizer": None}),
+        "save_pretrained": (hf.save_pretrained, [plain, folder / "out"], {"tokenizer": None}),
+        "load_tokenizer": (hf.load_tokenizer, [folder / "gpt2"], {}),
+        "load_peft_adapter": (hf.load_peft_adapter, [plain, folder / "peft"], {}),
+        "save_peft_adapter": (hf.save_peft_adapter, [lora, folder / "out"], {"base_model": None}),
+        "tasks.load": (tasks.load, ["nli"], {"seed": 0, "folder": None}),
+        "TaskData": (tasks.TaskData, [examples, 5], {}),
+        "tasks.answer": (tasks.answer, [byte_gpt(), examples], {"max_new": 1, "batch_size": 2}),
+        "singular_values": (analysis.singular_values, [W], {}),
+        "energy_share": (analysis.energy_share, [np.array([2.0, 1.0]), 1], {}),
+        "rank_for_energy": (analysis.rank_for_energy, [np.array([2.0, 1.0])], {"share": 0.9}),
+        "subspace_similarity": (analysis.subspace_similarity, [A, A, 1, 2], {}),
+        "random_similarity": (analysis.random_similarity, [1, 2, 4], {}),
+        "projection_norm": (analysis.projection_norm, [W, W, 2], {}),
+        "amplification_factor": (analysis.amplification_factor, [W, W, 2], {}),
+        "intruder_dimensions": (analysis.intruder_dimensions, [W, W, 2], {"threshold": 0.5}),
+        "forgetting_at": (analysis.forgetting_at, [[2.0, 1.0], [1.0, 2.0], 1.5], {}),
+        "dimension_for_share": (analysis.dimension_for_share, [{1: 0.5, 2: 0.9}, 0.0, 1.0], {"share": 0.9}),
+        "training_bytes": (analysis.training_bytes, [lora, TOKENS, TOKENS], {}),
+        "split": (text.split, [ROW, 0.1], {}),
+        "read_text": (text.read_text, [folder / "text"], {}),
+        "check_lora": (
+            check_lora,
+            [],
+            {"forward": lambda x, W, A, B, s: x @ W.T + s * (x @ A.T) @ B.T, "variant": "lora", "dtypes": ("float64",)},
+        ),
+    }
+
+
+def byte_gpt() -> Any:
+    """One that the tasks' bytes fit."""
+    return ml.GPT(replace(TINY, vocab_size=256), seed=0)
 
 
 def try_one(seed: int, folder: Path) -> str | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from minilora.adapters.bank import AdapterBank, check_name
 from minilora.files.adapter import read_adapter
-from minilora.files.container import CheckpointError
+from minilora.files.container import CheckpointError, as_path
 from minilora.nn import Decoder
 
 
@@ -22,7 +22,7 @@ class AdapterFolder:
     """
 
     def __init__(self, model: Decoder, folder: str | Path, max_bytes: int) -> None:
-        self.folder, self.max_bytes = Path(folder), max_bytes
+        self.folder, self.max_bytes = as_path(folder), max_bytes
         self.hits = self.misses = self.evictions = 0
         self._bank = AdapterBank(model)
         self._order: OrderedDict[str, None] = OrderedDict()  # the names in memory, least recently used first

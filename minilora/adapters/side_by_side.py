@@ -28,7 +28,7 @@ from minilora.machine.backend import Array, to_host
 from minilora.machine.pieces import piece_seeds, pieces_for
 from minilora.machine.progress import Progress
 from minilora.machine.watch import Watch
-from minilora.nn import Decoder, Gradients, Module
+from minilora.nn import Decoder, Gradients, Module, check_type, whole_number
 from minilora.optim import Adam, clip_grad_norm
 from minilora.text import Batch, Data
 from minilora.train import FitResult, as_data, batch_loss, check_counts, checked_batch
@@ -55,10 +55,12 @@ def fit_side_by_side(
     NonFiniteLossError names the adapter and puts its last good weights back, as in `fit`.
     """
     check_counts(steps=steps, batch_size=batch_size)
+    check_type("bank", bank, AdapterBank, "give an AdapterBank with the adapters")
+    check_type("data", data, Mapping, "give adapter's name -> what it learns from")
     if missing := [name for name in data if isinstance(lr, Mapping) and name not in lr]:
         raise ValueError(f"lr lacks {missing[0]!r}: give every adapter in `data` a learning rate, or one for all")
     streams = {name: as_data(stream, bank.base) for name, stream in data.items()}
-    rngs = {name: np.random.default_rng(seed) for name in data}
+    rngs = {name: np.random.default_rng(whole_number("seed", seed, 0)) for name in data}
     optimizers = {name: Adam(bank.view(name), lr[name] if isinstance(lr, Mapping) else lr) for name in data}
     results = {name: FitResult() for name in data}
     watches = {}

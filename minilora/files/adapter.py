@@ -23,7 +23,7 @@ from minilora.files.header import (
 )
 from minilora.lora import LoraConfig, LoraError, adapter_shapes, add_lora, is_merged, lora_layers, resolved_config
 from minilora.machine.backend import Array, array_module, to_host
-from minilora.nn import Config, Decoder, Model
+from minilora.nn import Config, Decoder, Model, check_type
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,7 @@ def plain_adapter(model: Decoder) -> Adapter:
 
 def write_adapter(adapter: Adapter, path: str | Path) -> None:
     """Write an adapter file."""
+    check_type("the adapter", adapter, Adapter, "give one, as read_adapter returns it")
     header = {
         **describe(adapter.config),
         **describe_lora(adapter.lora),

@@ -21,12 +21,12 @@ from typing import Any
 
 import numpy as np
 
-from minilora.files.container import CheckpointError
+from minilora.files.container import CheckpointError, as_path
 from minilora.hf.layout import NO_HEAD, Layout, check_shape, is_head
 from minilora.hf.safetensors_folder import StoredTensor, extra, read_json, stored_model, whole_folder
 from minilora.hf.tokenizer import TOKENIZER_FILES, BPETokenizer, check_fits, load_tokenizer
 from minilora.lora import LoraError, lora_layers
-from minilora.nn import Decoder
+from minilora.nn import Decoder, check_type
 from minilora.transformer import GPT, GPTConfig, shapes
 
 # Our layer -> GPT-2's; c_attn holds q, k and v in this order.
@@ -93,7 +93,7 @@ def load_gpt2(folder: str | Path, dtype: str = "float32") -> tuple[GPT, BPEToken
     GPT-2's own dropout, used only in its pre-training, is left out.
     CheckpointError if the folder is incomplete, damaged, or holds a model that `transformer.GPT` cannot be.
     """
-    folder = Path(folder)
+    folder = as_path(folder)
     config = _model_config(folder, dtype)
     tokenizer = load_tokenizer(folder)
     stored = {name.removeprefix("transformer."): tensor for name, tensor in stored_model(folder).items()}
@@ -172,10 +172,11 @@ def save_gpt2(model: Decoder, folder: str | Path, tokenizer: BPETokenizer | None
     LoraError if it is not merged; ValueError if the model has parts that GPT-2 lacks; FileExistsError if the folder
     holds any other files. The folder appears whole or not at all.
     """
+    check_type("the tokenizer", tokenizer, (BPETokenizer, type(None)), "give the one that came with the model, or None")
     if any(not layer.merged for _, layer in lora_layers(model)):
         raise LoraError("the LoRA is not in the weights: call merge(model) first, or save_peft_adapter(model, folder)")
     GPT2.check(model)
-    with whole_folder(Path(folder), FILES) as new:
+    with whole_folder(as_path(folder), FILES) as new:
         (new / "config.json").write_text(json.dumps(_hf_config(model, tokenizer), indent=2) + "\n")
         extra("safetensors.numpy").save_file(GPT2.tensors(model), new / "model.safetensors", metadata={"format": "pt"})
         if tokenizer is not None:

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from minilora.files.container import CheckpointError, content_hash
+from minilora.files.container import CheckpointError, as_path, content_hash
 from minilora.hf.gguf import Gguf, GgufTensor, open_gguf
 from minilora.hf.layout import NO_HEAD, Layout, check_shape, is_head
 from minilora.hf.safetensors_folder import StoredTensor, extra, read_json, stored_model, whole_folder
@@ -33,6 +33,7 @@ from minilora.hf.tokenizer import TOKENIZER_FILES, BPETokenizer, check_fits, ggu
 from minilora.llama import Llama, LlamaConfig, rotary_frequencies, shapes
 from minilora.lora import LoraError, lora_layers
 from minilora.machine.products import one_block
+from minilora.nn import check_type
 from minilora.quantized import BlockWeight, QuantizedEmbedding, QuantizedParameter, quantize_nf4
 
 HF_NAMES = {
@@ -161,7 +162,7 @@ def load_llama(
     CheckpointError if something is missing, damaged, or beyond this arithmetic; ValueError if `quantized` is none of
     these, or a folder, which stores floats, is to be read as "stored".
     """
-    path = Path(path)
+    path = as_path(path)
     if quantized not in (None, "nf4", "stored") or (quantized == "stored" and path.is_dir()):
         raise ValueError(f'quantized={quantized!r}: use None, "nf4", or, with a GGUF file, "stored"')
     with _opened(path, dtype, any_order=quantized == "nf4") as found:
@@ -410,10 +411,11 @@ def save_llama(model: Llama, folder: str | Path, tokenizer: BPETokenizer | None 
     LoraError if there is one that is not merged; ValueError if the model has parts that its architecture has not;
     FileExistsError if the folder holds other files than these. The folder appears whole or not at all.
     """
+    check_type("the tokenizer", tokenizer, (BPETokenizer, type(None)), "give the one that came with the model, or None")
     if any(not layer.merged for _, layer in lora_layers(model)):
         raise LoraError("the LoRA is not in the weights: call merge(model) first, or save_peft_adapter(model, folder)")
     LLAMA.check(model)
-    with whole_folder(Path(folder), FILES) as new:
+    with whole_folder(as_path(folder), FILES) as new:
         (new / "config.json").write_text(json.dumps(_hf_config(model.config, tokenizer), indent=2) + "\n")
         extra("safetensors.numpy").save_file(LLAMA.tensors(model), new / "model.safetensors", metadata={"format": "pt"})
         if tokenizer is not None:

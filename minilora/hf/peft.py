@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minilora.files.architectures import architecture, shapes
-from minilora.files.container import CheckpointError
+from minilora.files.container import CheckpointError, as_path
 from minilora.hf.gpt2 import GPT2
 from minilora.hf.layout import NO_HEAD, Layout, is_head, rooted
 from minilora.hf.llama import LLAMA
@@ -38,7 +38,7 @@ from minilora.lora import LoraConfig, LoraError, LoraLayer, add_lora, ends_with,
 from minilora.machine.backend import array_module, to_host
 from minilora.methods.dora import DoraConfig, DoraLinear, lengths
 from minilora.methods.vera import VeraConfig
-from minilora.nn import Decoder, Model
+from minilora.nn import Decoder, Model, check_type
 
 LAYOUTS = {"gpt2": GPT2, "llama": LLAMA}  # by `files.architectures`
 FILES = ("adapter_config.json", "adapter_model.safetensors")
@@ -166,6 +166,7 @@ def save_peft_adapter(model: Decoder, folder: str | Path, base_model: str | None
     LoraError if the model has no LoRA; ValueError if it has parts that its architecture lacks; FileExistsError if the
     folder holds files that are not an adapter's.
     """
+    check_type("base_model", base_model, (str, type(None)), "give the base's name or folder as a str, or None")
     config = lora_config(model)
     if config is None:
         raise LoraError("the model has no LoRA to export: call add_lora(model, config), or save all of it")
@@ -177,7 +178,7 @@ def save_peft_adapter(model: Decoder, folder: str | Path, base_model: str | None
         vectors, targets = vera_tensors(model, layers, PREFIX)
         transposed = any(layout.is_transposed(f"{layer}.weight") for layer in targets)
         own = vera_settings(config, targets) | {"fan_in_fan_out": transposed}
-        return _write(Path(folder), common | own, vectors)
+        return _write(as_path(folder), common | own, vectors)
     dora = isinstance(config, DoraConfig)
     updates = {
         name: joined([_update(adapted.get(path), model.get_submodule(path), dora) for path in paths])
@@ -200,7 +201,7 @@ def save_peft_adapter(model: Decoder, folder: str | Path, base_model: str | None
         "fan_in_fan_out": any(layout.is_transposed(f"{layer}.weight") for layer in updates),
         "ensure_weight_tying": "lm_head" in updates and layers["lm_head"] == ["wte"],
     }
-    _write(Path(folder), settings, {PREFIX + name: array for name, array in tensors.items()})
+    _write(as_path(folder), settings, {PREFIX + name: array for name, array in tensors.items()})
 
 
 def _write(folder: Path, settings: dict[str, Any], tensors: Mapping[str, np.ndarray]) -> None:
@@ -281,7 +282,7 @@ def load_peft_adapter(model: Model, folder: str | Path) -> Model:
     CheckpointError, before any change, if the folder is incomplete or damaged, does not fit this model, or sets
     something that changes what is computed and that minilora lacks; LoraError if the model has a LoRA already.
     """
-    folder = Path(folder)
+    folder = as_path(folder)
     if any(lora_layers(model)):
         raise LoraError("the model has a LoRA already: call remove_lora(model) first")
     if folder.exists() and not folder.is_dir():

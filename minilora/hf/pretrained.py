@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from minilora.files.container import as_path
 from minilora.hf.gpt2 import is_gpt2, load_gpt2, save_gpt2
 from minilora.hf.llama import load_llama, save_llama
 from minilora.hf.safetensors_folder import read_json
@@ -17,7 +18,7 @@ def load_pretrained(path: str | Path, quantized: str | None = None) -> tuple[Any
 
     ValueError if `quantized` is asked of GPT-2.
     """
-    path = Path(path)
+    path = as_path(path)
     if path.is_dir() and is_gpt2(read_json(path / "config.json")):
         if quantized is not None:
             raise ValueError(f"{path} holds GPT-2, which is not read in 4 bits: call quantized.quantize(model) on it")

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minilora.files.container import CheckpointError, check_is_file
+from minilora.files.container import CheckpointError, as_path, check_is_file
 from minilora.hf.chat import ChatML, chatml
 from minilora.hf.safetensors_folder import extra, read_json
 
@@ -88,12 +88,13 @@ class BPETokenizer:
             (folder / name).write_bytes(content)
 
 
-def load_tokenizer(folder: Path) -> BPETokenizer | None:
+def load_tokenizer(folder: str | Path) -> BPETokenizer | None:
     """The tokenizer in tokenizer.json, or in vocab.json and merges.txt; None if the folder has neither.
 
     What ends a text or a reply, added tokens and the chat template are in the folder's other files.
     CheckpointError if a file is damaged or one of the two is missing.
     """
+    folder = as_path(folder)
     whole, vocab, merges = paths = [folder / name for name in ("tokenizer.json", "vocab.json", "merges.txt")]
     there = [path for path in paths if path.exists()]
     if not there:

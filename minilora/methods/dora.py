@@ -70,7 +70,8 @@ class DoraLinear(LoraLinear):
         super().unmerge()
 
     def forward(self, x: Array, rng: Rng = None) -> tuple[Array, LoraCache]:
-        """x (..., k) -> y (..., d).  Dropout acts on the branch's x only, as in LoRA."""
+        """x (..., k) -> y (..., d).  Dropout acts on the branch's x only, as in LoRA; PEFT drops it in (g - 1) x W0^T
+        as well, so that its training with dropout differs."""
         if self.merged:
             y, base = self.base.forward(x, rng)
             return y, LoraCache(base, None)

@@ -17,12 +17,13 @@ from typing import Any
 from minilora.lora import LoraConfig
 from minilora.methods.low_rank import OPTIONS, lora_method
 from minilora.methods.method import Method, method_of
-from minilora.nn import Decoder, Module
+from minilora.nn import Decoder, Module, check_finite
 
 
 def loraplus(model: Module, ratio: float = 16.0) -> dict[str, float]:
     """Name -> factor of the learning rate, for `Adam` and `fit`: `ratio` for every B, and for every vector that trains,
     as in the authors' code and in PEFT (biases, DoRA's magnitudes); all else keeps the rate."""
+    check_finite("ratio", ratio)
     parameters = model.named_parameters().items()
     faster = (name for name, p in parameters if p.trainable and (name.endswith(".lora_B") or len(p.shape) == 1))
     return dict.fromkeys(faster, ratio)

@@ -93,11 +93,13 @@ class PissaConfig(LoraConfig):
         A0, B0 = root[:, None] * Vt[:r], math.copysign(1, scaling) * U[:, :r] * root
         return xp.ascontiguousarray(A0.astype(W0.dtype)), xp.ascontiguousarray(B0.astype(W0.dtype))
 
-    def wrap(self, layer: Module, rng: np.random.Generator, path: str) -> PissaLinear:
+    layer: ClassVar[type[LoraLinear]] = PissaLinear
+
+    def wrap(self, layer: Module, rng: np.random.Generator, path: str) -> LoraLinear:
         d, k = linear_only(layer, self, path).weight.shape  # type: ignore[attr-defined]
         if self.rank(path) > min(d, k):
             raise ValueError(f"{path} is {d} x {k}, which has {min(d, k)} directions: give r={min(d, k)} at most")
-        return PissaLinear(layer, self, rng, path)
+        return self.layer(layer, self, rng, path)
 
     def frozen_shapes(self, sizes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
         found: dict[str, tuple[int, ...]] = {}

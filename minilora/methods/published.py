@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from minilora.methods.registry import METHODS
+from minilora.nn import whole_number
 from minilora.transformer import GPTConfig
 
 MODELS = {
@@ -77,4 +78,4 @@ def published_counts() -> Iterator[Published]:
 
 def checkpoint_bytes(count: int, bits: int = 16) -> int:
     """The size on disk of `count` parameters: the paper's 35 MB for GPT-3 at r = 4 in half precision (section 4.2)."""
-    return count * bits // 8
+    return whole_number("count", count, 0) * whole_number("bits", bits) // 8

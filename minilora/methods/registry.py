@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from minilora.methods import bottleneck, dora, finetune, loraplus, low_rank, pissa, prefix, vera
+from minilora.methods import bottleneck, dora, finetune, lora_xs, loraplus, low_rank, pissa, prefix, vera
 from minilora.methods.method import Method
 from minilora.nn import Config, Model
 
@@ -28,6 +28,7 @@ METHODS: dict[str, Method] = {
         pissa.OLORA,
         loraplus.LORA_PLUS,
         vera.VERA,
+        lora_xs.LORA_XS,
     )
 }
 

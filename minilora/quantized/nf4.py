@@ -92,6 +92,8 @@ def _pairs(xp: ModuleType) -> Array:
 
 def quantize_nf4(W: np.ndarray) -> NF4Weight:
     """The nearest NF4 code of every weight.  W (d, k) float, k a multiple of 64.  ValueError if it is not."""
+    if not isinstance(W, np.ndarray) or W.ndim != 2 or W.dtype.kind != "f":
+        raise ValueError(f"the weight is {W!r:.80}: give a matrix (d, k) of floats")
     d, k = W.shape
     if k % BLOCK:
         raise ValueError(f"a weight of shape {W.shape} cannot be stored as NF4: its rows must be a multiple of {BLOCK}")

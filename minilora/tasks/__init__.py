@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from minilora.nn import whole_number
 from minilora.tasks import code, e2e, nli, sql, summ
 from minilora.tasks.decoding import answer
 from minilora.tasks.task import BLOCK_SIZE, END, MAX_BYTES, PROMPT_END, Example, Task, TaskData
@@ -37,10 +38,11 @@ def load(
     `folder` holds files to read instead of the task's own data (only for e2e).
     ValueError for an unknown name, a split without examples, or a folder that the task does not read.
     """
-    if name not in TASKS:
+    if not isinstance(name, str) or name not in TASKS:
         raise ValueError(f"task {name!r} is unknown: choose from {', '.join(TASKS)}")
-    if min(train, valid, test) < 1:
-        raise ValueError(f"train={train}, valid={valid}, test={test}: each split needs at least 1 example")
+    whole_number("seed", seed, 0)
+    for split, count in {"train": train, "valid": valid, "test": test}.items():
+        whole_number(f"{split}, a number of examples,", count)
     if name == "e2e":
         return e2e.load(seed, train, valid, test, folder)
     if folder is not None:

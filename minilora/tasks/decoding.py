@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from minilora.generate import generate
-from minilora.nn import Decoder
-from minilora.tasks.task import END, Example
+from minilora.nn import Decoder, whole_number
+from minilora.tasks.task import END, Example, check_examples
 from minilora.text import ByteTokenizer
 
 
@@ -18,6 +18,8 @@ def answer(model: Decoder, examples: Sequence[Example], max_new: int | None = No
     is empty or leaves no room for an answer.
     """
     tokenizer, most = ByteTokenizer(), model.max_tokens
+    whole_number("batch_size", batch_size)
+    check_examples(examples)
     prompts = [tokenizer.encode(example.prompt) for example in examples]
     for prompt in prompts:
         if not 0 < len(prompt) < most:

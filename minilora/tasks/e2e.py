@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from minilora.files.container import as_path
 from minilora.tasks.baselines import copy_prompt, of_another
 from minilora.tasks.metrics import bleu, cider, nist, rouge_l, tokenize
 from minilora.tasks.task import MAX_BYTES, PROMPT_END, SPLITS, Example, Scores, Task, disjoint
@@ -45,7 +46,7 @@ VALUES = {
 
 def load(seed: int, train: int, valid: int, test: int, folder: str | Path | None) -> Task:
     """`train` pairs of a meaning and one sentence; `valid` and `test` meanings, each with all its sentences."""
-    meanings = _invented(seed, train, valid, test) if folder is None else _read_all(Path(folder))
+    meanings = _invented(seed, train, valid, test) if folder is None else _read_all(as_path(folder))
     rng = np.random.default_rng(seed)
     pairs = [example(mr, [ref]) for mr, refs in meanings[0] for ref in refs]
     splits = [pairs, *([example(mr, refs) for mr, refs in part] for part in meanings[1:])]

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from minilora.files.container import as_path
 from minilora.text import RowData
 
 Record = Mapping[str, Any]
@@ -24,7 +25,7 @@ def read_jsonl(path: str | Path) -> list[Record]:
     """The records in a file; empty lines are skipped.  ValueError, with the line, for what is not one of the two kinds;
     OSError if it cannot be read."""
     records = []
-    for number, line in enumerate(Path(path).read_bytes().splitlines(), start=1):
+    for number, line in enumerate(as_path(path).read_bytes().splitlines(), start=1):
         if line.strip():
             try:
                 record = json.loads(line)

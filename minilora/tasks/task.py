@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from minilora.nn import check_type, whole_number
 from minilora.text import ByteTokenizer, RowData
 
 PROMPT_END = ">"  # the last byte of a prompt, and nowhere else in it, so that an infix finds its place
@@ -36,6 +37,12 @@ class Example:
     def __len__(self) -> int:
         """Bytes of the prompt, the answer and END."""
         return len((self.prompt + self.answer + END).encode())
+
+
+def check_examples(examples: Any) -> None:
+    """ValueError unless they are a list or tuple of examples."""
+    for example in examples if isinstance(examples, (list, tuple)) else [examples]:
+        check_type("an example", example, Example, "give a list of tasks.Example(prompt, answer)")
 
 
 Scorer = Callable[[Sequence[Example], Sequence[str]], Scores]
@@ -80,6 +87,8 @@ class TaskData(RowData):
     """
 
     def __init__(self, examples: Sequence[Example], block_size: int = BLOCK_SIZE) -> None:
+        check_examples(examples)
+        whole_number("block_size", block_size)
         if examples and len(longest := max(examples, key=len)) > block_size:
             raise ValueError(
                 f"an example takes {len(longest)} bytes and block_size is {block_size}: leave it out, or use a model "

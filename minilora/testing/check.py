@@ -55,12 +55,19 @@ def check_lora(
     cases, and nothing is left on disk.
     """
     __tracebackhide__ = True  # pytest then points at the caller
+    given = {"forward": forward, "merge": merge, "unmerge": unmerge, "backward": backward}
+    given |= {"base_forward": base_forward, "merged_forward": merged_forward}
+    for name, function in given.items():
+        if not callable(function) and (function is not None or name == "forward"):
+            raise ValueError(f"{name} is {function!r:.80}: give a function of NumPy arrays")
+    if not isinstance(variant, str) or variant not in ("lora", "dora"):
+        raise ValueError(f'there are laws for "lora" and "dora", not for {variant!r}')
+    if not isinstance(dtypes, (list, tuple)) or not dtypes or not all(map(_is_precision, dtypes)):
+        raise ValueError(f'dtypes is {dtypes!r:.80}: give some of "float64", "float32" and "float16"')
     if merge is None and (unmerge is not None or merged_forward is not None):
         raise ValueError("unmerge and merged_forward follow a merge: give check_lora your merge too")
     small = _prepared(small_cases(max_examples, tuple(dtypes)), bias, sequences)
     every = [*small, *_prepared(large_cases(tuple(dtypes)), bias, sequences)]
-    if variant not in ("lora", "dora"):
-        raise ValueError(f'there are laws for "lora" and "dora", not for {variant!r}')
     if variant == "dora":
         for law in dora.laws(forward, merge, unmerge, backward, base_forward):
             _hold(law, dora.prepared(every))
@@ -81,6 +88,11 @@ def check_lora(
     if backward is not None:
         _hold(partial(gradients_match_finite_differences, forward=forward, backward=backward), small)
         _hold(partial(gradients_match_equation_3, backward=backward), every)
+
+
+def _is_precision(dtype: object) -> bool:
+    """By its name, or as NumPy's type."""
+    return isinstance(dtype, (str, type)) and getattr(dtype, "__name__", dtype) in ("float64", "float32", "float16")
 
 
 def _prepared(cases: Sequence[LoraCase], bias: bool, sequences: bool) -> list[LoraCase]:

@@ -101,7 +101,7 @@ def test_merge_writes_the_model_that_merging_gives(files, tmp_path):
     assert_same(ml.load_model(tmp_path / "m.npz").state_dict(), expected.state_dict())
 
 
-@pytest.mark.parametrize("variant", ["dora", "pissa", "olora", "vera"])
+@pytest.mark.parametrize("variant", ["dora", "pissa", "olora", "vera", "lora_xs"])
 def test_train_makes_every_variant_that_the_other_commands_use(files, tmp_path, capsys, variant):
     adapter, merged = tmp_path / "a.npz", tmp_path / "merged.npz"
     options = ["--variant", variant, "--lora-plus", "16", "--targets", "q_proj", *SHORT]

@@ -31,6 +31,7 @@ VARIANTS = {
     "pissa": ml.PissaConfig(**SETTINGS),
     "pissa, negative": ml.PissaConfig(**SETTINGS | {"lora_alpha": -3}, use_rslora=True),
     "olora": ml.OloraConfig(**SETTINGS),
+    "lora_xs": ml.LoraXsConfig(**SETTINGS | {"r": 3}),
     "vera": ml.VeraConfig(5, target_modules=TARGETS, d_initial=0.7),
 }
 MODELS = {"gpt": gpt, "llama": llama}
@@ -293,7 +294,9 @@ def test_oloras_start_has_orthonormal_columns_and_zeroes_the_first_of_w0():
         np.testing.assert_allclose((B0 @ A0)[:, :2], gpt().get_submodule(path).weight.data[:, :2], atol=1e-12)
 
 
-@pytest.mark.parametrize(("name", "rank"), [("pissa", 4), ("pissa, negative", 4), ("olora", 4), ("vera", 5)])
+@pytest.mark.parametrize(
+    ("name", "rank"), [("pissa", 4), ("pissa, negative", 4), ("olora", 4), ("vera", 5), ("lora_xs", 3)]
+)
 def test_its_update_is_a_plain_lora_that_a_bank_takes(name, rank):
     """Of rank 2 r for PiSSA and OLoRA."""
     model, tokens = trained(VARIANTS[name]), batch()[0]

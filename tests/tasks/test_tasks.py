@@ -94,7 +94,7 @@ def test_a_score_needs_one_answer_per_example(loaded):
     ("wrong", "message"),
     [
         ({"name": "poetry"}, "task 'poetry' is unknown: choose from code, e2e, sql, nli, summ"),
-        ({"name": "sql", "test": 0}, "each split needs at least 1 example"),
+        ({"name": "sql", "test": 0}, "test, a number of examples, is 0: give a whole number of at least 1"),
         ({"name": "sql", "folder": "."}, "sql reads no folder: leave it out"),
         ({"name": "e2e", "folder": "."}, "has no train.csv or trainset.csv"),
     ],
