@@ -63,7 +63,7 @@ def claims(results: Results) -> list[Claim]:
             f"with all examples they are closer to LoRA ({against_lora(many)})",
             all(lead(many, method) < lead(few, method) for method in PREFIXES),
             "prefixes answer nothing right with 100 examples or with all, so the distance is LoRA's own score: a "
-            "prefix brings out what a model can do, and this base [cannot do the task](#skill)",
+            "prefix brings out what a model can do, and this base cannot do the task (`minilora reproduce skill`)",
         ),
     ]
 
