@@ -94,7 +94,7 @@ class Claim(NamedTuple):
         return self.answer if self.holds or not self.why else f"{self.answer}. Why: {self.why}"
 
 
-FROM_NOTHING = "the base cannot do this task at all, and learning from nothing takes more rank: measured by `minilora reproduce skill`"
+FROM_NOTHING = "the base cannot do this task, and learning from nothing takes more rank (`minilora reproduce skill`)"
 TOO_SHORT = "the runs are too short for LoRA: most of the gap goes if both train longer, [measured](#longer_training)"
 
 

@@ -81,7 +81,7 @@ def claims(results: Results) -> list[Claim]:
             low["dW"] > 2 * low["random"],
             f"dW is {low['||dW||'] / low['||W||']:.0%} as large as W (in the paper, "
             f"{PAPER[4]['||dW||'] / PAPER[4]['||W||']:.0%}): it replaces W's features where the paper's strengthens "
-            "them, because the base cannot do the task at all: measured by `minilora reproduce skill`",
+            "them, because the base cannot do the task at all (`minilora reproduce skill`)",
         ),
         Claim(
             f"these are not W_q's own top directions ({low['dW']:.2f} against {low['W']:.2f})", low["dW"] < low["W"] / 2
