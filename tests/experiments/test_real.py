@@ -268,13 +268,25 @@ def test_the_page_names_what_has_not_run_and_shows_what_has(measured, tmp_path, 
         steps += 1
         if steps in (1, 8, 9, 15, 40):
             text = real_page.page(plan, tmp_path)
-            assert real_page.NOT_YET in text and "nan" not in text, steps
+            assert "Not run yet: " in text and "nan" not in text, steps
     text = real_page.page(plan, tmp_path)
-    missing = [line for line in text.splitlines() if real_page.NOT_YET in line]
-    assert len(missing) == len(real_page.PAIRS) and "nan" not in text, "their matrices are nowhere"
+    missing = [line for line in text.splitlines() if line.startswith("Not run yet")]
+    assert missing == ["Not run yet: r = 8 and r = 64; r = 4, two seeds."], "their adapters are nowhere"
     bleu = f"{measured['test']['bleu']:.1f}"
-    assert f"| LoRA, r = 4 on q, v | 500 | {measured['trainable']:,} | 0.001 | 3 | {bleu} ± 0.0 [" in text
+    assert f"| LoRA, r = 4 on q, v, 500 pairs | {measured['trainable']:,} | 0.001 | 3 | {bleu} ± 0.0 [" in text
+    assert "nan" not in text and real_page.NOT_YET not in text
     assert "3 of 3 seeds" in text and "c0ffee" in text
+
+
+def test_a_cell_whose_runs_all_diverged_says_so(measured):
+    plan, cell = Plan(Scale(), "b", "d", "t"), real_plan.Cell("lora", 500, 1.0)
+    assert real_page.cell_text(plan, cell, "bleu") == real_page.NOT_YET
+    for config in plan.runs(cell):
+        plan.results[config.text] = made_up(config)
+    assert real_page.cell_text(plan, cell, "bleu") == "diverged"
+    config = plan.runs(cell)[1]
+    plan.results[config.text] = as_of(measured, config)
+    assert real_page.cell_text(plan, cell, "loss").startswith(f"{measured['test_loss']:.3f} [")
 
 
 def test_the_section_is_made_from_the_files_alone(measured, tmp_path):
@@ -343,8 +355,8 @@ def test_the_quick_command_makes_every_run_and_a_second_one_finds_them(folder, b
     stored = list((tmp_path / "results" / "real").glob("*-*.json"))
     assert "0 runs are in" in said and said.count("valid_loss") + 2 == len(stored), "two prompts have no rate"
     assert "### Table 3" in said and "CC BY-SA" in (tmp_path / "RESULTS.md").read_text()
-    missing = [line for line in said.splitlines() if real_page.NOT_YET in line]
-    assert missing == [f"| r = 4, two seeds |  | {real_page.NOT_YET} |  |  |"], "there is one seed"
+    missing = [line for line in said.splitlines() if line.startswith("Not run yet")]
+    assert missing == ["Not run yet: r = 4, two seeds."], "there is one seed"
     assert main(command) == 0
     again = capsys.readouterr().out
     assert f"{len(stored)} runs are in" in again and "valid_loss" not in again
