@@ -147,7 +147,7 @@ def ways_to_add() -> Figure:
     for row, (name, after) in enumerate(rows.items()):
         y = 26 - 17 * row
         axes.text(2, y + 9, name, fontsize=9, weight="bold")
-        x = 22
+        x = 22.0
         for i, text in enumerate(BLOCK):
             _box(axes, x, y + 3, text, FROZEN, 26 if i == 0 else 14)
             _box(axes, x, y - 2.5, text, FROZEN, 26 if i == 0 else 14)
