@@ -71,7 +71,7 @@ def page(plan: Plan, folder: Path) -> str:
         if claims
         else "",
         "### Table 3: the methods\n\n" + methods_table(plan),
-        "### More examples\n\n" + cells_table(plan, plan.sections()["sizes"]),
+        "### Fewer and more examples\n\n" + cells_table(plan, plan.sections()["sizes"]),
         "### Table 8: prompting\n\n" + prompts_table(plan),
         "### Tables 6 and 18: the rank, each at its own rate and at r = 4's\n\n" + ranks_table(plan),
         "### Table 5: which matrices\n\n" + beside_lora(plan, "matrices"),
@@ -306,7 +306,7 @@ def rates_table(plan: Plan) -> str:
 def all_claims(plan: Plan) -> Iterable[Claim]:
     """The paper's claims that the runs made so far can decide."""
     headline = plan.sections()["headline"]
-    for N in (plan.scale.usual, *plan.scale.larger):
+    for N in sorted((plan.scale.usual, *plan.scale.sizes)):
         lora, full = (score(plan, Cell(cell.way, N), "bleu") for cell in headline)
         if lora.n and full.n:
             text = f"with {N:,} pairs, LoRA is not worse than full fine-tuning (BLEU {show(lora, 'bleu')} and "
