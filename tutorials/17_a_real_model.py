@@ -141,8 +141,6 @@ right.legend(fontsize=9)
 show_figure(figure, "17_a_real_model.png")
 
 # %% [markdown]
-# ![losses by learning rate; calibration](figures/17_a_real_model.png)
-#
 # ## 5. Which rank, which matrices
 # At alpha = 8 for every rank the scale is alpha / r, so A and B of r = 1 are scaled eight times as much as those of
 # r = 8. A shared rate hides what a rank can do. So each rank has its own search, and the last columns show what one
