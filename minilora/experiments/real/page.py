@@ -156,8 +156,8 @@ def cell_text(plan: Plan, cell: Cell, name: str) -> str:
     """A score with its interval; or that every run diverged, or that none has been made."""
     if made := runs(plan, cell):
         return with_interval(made, name)
-    made = [plan.results[config.text] for config in plan.runs(cell) if config.text in plan.results]
-    return "diverged" if any("diverged" in run for run in made) else NOT_YET
+    failed = any("diverged" in plan.results.get(config.text, {}) for config in plan.runs(cell))
+    return "diverged" if failed else NOT_YET
 
 
 def not_worse(one: Score, other: Score, name: str) -> bool:
