@@ -65,12 +65,6 @@ def blas_thread_controls() -> tuple[Callable[[], int], Callable[[int], object]] 
     return None if get is None or set_ is None else (get, set_)
 
 
-def blas_threads() -> int:
-    """How many threads a matrix product may use now; 1 where the BLAS does not say."""
-    controls = blas_thread_controls()
-    return 1 if controls is None else controls[0]()
-
-
 def single_threaded_blas() -> AbstractContextManager[None]:
     """Inside this context, a matrix product runs on the thread that asked for it.
 

@@ -7,8 +7,6 @@ without it:
 - one row: a dot product with each row of W, which reads W once from front to back;
 - up to MOST_ROWS: OpenBLAS multiplies small matrices without packing where it has AVX-512, so W goes in slices of
   SLICE rows, each small enough (SMALL is OpenBLAS's own limit).
-
-Neither uses the BLAS's own threads, so a large W is shared out to as many here.
 """
 
 from __future__ import annotations
@@ -21,30 +19,23 @@ from collections.abc import Mapping
 import numpy as np
 
 from minilora.machine.backend import Array, on_host
-from minilora.machine.blas import blas_threads, openblas
-from minilora.machine.pieces import share_out
+from minilora.machine.blas import openblas
 
 SLICE, MOST_ROWS, SMALL = 8, 128, 10**6
-SHARE = 10**7  # multiplications that are worth a thread
 UNPACKED = {"SkylakeX", "Cooperlake", "SapphireRapids"}  # OpenBLAS's names for kernels that have the small products
 
 
 def times_transposed(x: Array, W: Array) -> Array:
     """x W^T.  x (n, k), W (d, k) -> (n, d), contiguous."""
     (n, k), d = x.shape, len(W)
-    rows = 1 if n == 1 else SLICE
-    small = n == 1 or (n <= MOST_ROWS and n * SLICE * k <= SMALL and d % SLICE == 0)
-    if not on_host(x) or not n or not small or (n > 1 and not multiplies_unpacked()):
+    if not on_host(x) or not n:
         return x @ W.T
-    slices, y = W.reshape(-1, rows, k).swapaxes(1, 2), np.empty((n, d), np.result_type(x, W))
-    out = y.reshape(n, -1, rows).swapaxes(0, 1)
-    threads = max(1, min(blas_threads(), n * W.size // SHARE))
-
-    def work(i: int) -> None:
-        part = slice(i * len(out) // threads, (i + 1) * len(out) // threads)
-        np.matmul(x, slices[part], out=out[part])
-
-    share_out(threads, threads, work)
+    if n == 1:
+        return (W[:, None] @ x[0, :, None]).reshape(1, d)
+    if n > MOST_ROWS or n * SLICE * k > SMALL or d % SLICE or not multiplies_unpacked():
+        return x @ W.T
+    y = np.empty((n, d), np.result_type(x, W))
+    np.matmul(x, W.reshape(-1, SLICE, k).swapaxes(1, 2), out=y.reshape(n, -1, SLICE).swapaxes(0, 1))
     return y
 
 
