@@ -51,8 +51,11 @@ print(f"{len(plan.results)} runs, {sum(run['seconds'] for run in plan.results.va
 # ```sh
 # minilora fetch smollm2
 # minilora reproduce real --data FOLDER --out tutorials     # makes the runs below that are missing
-# minilora reproduce real --data FOLDER --test testset_w_refs.csv --out official
+# minilora reproduce real --data FOLDER --out tutorials --test testset_w_refs.csv     # on the official test set
 # ```
+#
+# The whole plan takes about eight hours on two idle cores, and continues where it was stopped. What has not run yet is
+# named below each table.
 #
 # How much trains? Counted from the shapes, without the model:
 
@@ -88,6 +91,12 @@ curves = {way: losses for way, losses in searched.items() if len(losses) > 1}
 
 # %%
 best = {way: min(losses, key=lambda lr, losses=losses: losses[lr]) for way, losses in curves.items()}
+for way, losses in curves.items():
+    rates = list(losses)
+    place = rates.index(best[way])
+    beside = {side: rates[i] for side, i in (("lower", place - 1), ("higher", place + 1)) if 0 <= i < len(rates)}
+    costs = ", ".join(f"{losses[lr] - losses[best[way]]:.3f} nats at the {side}" for side, lr in beside.items())
+    print(f"{WAYS[way].label}: best at {best[way]:g}; the rate beside it costs {costs}")
 if "lora" in best and "full" in best:
     print(f"LoRA's best rate is {best['lora'] / best['full']:.0f} times full fine-tuning's")
     assert best["lora"] > best["full"]
@@ -161,14 +170,17 @@ show(page.updates_table(plan))
 
 # %% [markdown]
 # ## 7. A page to decide by
-# | choice | do | look at |
+# The last column names where it was measured. Where this model's rows are still missing, the course's small base has
+# them: its numbers are in `RESULTS.md`.
+#
+# | choice | do | measured in |
 # |---|---|---|
-# | prompt or tune? | prompt first: it costs nothing; then tune on a few hundred examples | section 3, prompts |
-# | rate | search it before anything else, half a decade at a time, past the ends | section 2, the curves |
+# | prompt or tune? | prompt first: it costs nothing; then tune on a few hundred examples | section 3 |
+# | rate | search it before anything else, half a decade at a time, past the ends | section 2, lesson 20 |
 # | full or LoRA? | LoRA, unless memory is no matter *and* the loss itself is what you need | sections 3 and 4 |
-# | r | 4 or 8; compare ranks only at their own rates | section 5 |
+# | r | 4 or 8; compare ranks only at their own rates | section 5, lesson 8 |
 # | alpha | fix it; changing it is changing the rate | lesson 6 |
-# | matrices | all linear layers with a small r if you can; q and v are the paper's cheap start | section 5 |
+# | matrices | all linear layers with a small r if you can; q and v are the paper's cheap start | section 5, lesson 20 |
 # | score | the one you will be judged by, with an interval; the loss for choosing rates | section 4 |
 # | seeds | three before you call one method better | the ± in every table |
 #
