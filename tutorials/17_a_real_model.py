@@ -21,7 +21,7 @@ import numpy as np
 from minilora import LlamaConfig, methods
 from minilora.experiments.real import page
 from minilora.experiments.real.plan import WAYS, Cell
-from minilora.plots import FULL, LORA, OTHER, show_figure, subplots
+from minilora.plots import BASE, FULL, LORA, OTHER, show_figure, subplots
 
 HERE = Path(__file__).parent if "__file__" in globals() else Path()  # a notebook runs in its folder
 plan = page.stored(HERE)
@@ -139,13 +139,17 @@ for way, (colour, style) in styles.items():
 left.set(xscale="log", xlabel="learning rate", ylabel="loss where rates are chosen", title="Each has its rate")
 left.legend(fontsize=9)
 right.plot([0, 1], [0, 1], color="black", linewidth=0.8, label="as right as it is sure")
+zero_shot = plan.results.get(plan.prompts()["zero-shot, as in training"].text)
+drawn = [("the base, zero-shot", BASE, "x:", zero_shot)]
 for way in ("lora", "full"):
-    for run in page.runs(plan, Cell(way, plan.scale.usual))[:1]:
+    sizes = [N for N in (plan.scale.usual, plan.scale.search) if page.runs(plan, Cell(way, N))][:1]
+    drawn += [(f"{WAYS[way].label}, {N} pairs", *styles[way], page.runs(plan, Cell(way, N))[0]) for N in sizes]
+for label, colour, style, run in drawn:
+    if run is not None:
         counts, confidence, correct = np.array(run["test"]["pairs"]["bins"]).T
         shown = counts > 20
-        colour, style = styles[way]
-        right.plot(confidence[shown], correct[shown], style, color=colour, label=WAYS[way].label)
-right.set(xlabel="largest probability", ylabel="share of right tokens", title="Calibration, 500 pairs, seed 0")
+        right.plot(confidence[shown], correct[shown], style, color=colour, label=label)
+right.set(xlabel="largest probability", ylabel="share of right tokens", title="Calibration, seed 0")
 right.legend(fontsize=9)
 show_figure(figure, "17_a_real_model.png")
 
