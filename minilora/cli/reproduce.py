@@ -68,7 +68,7 @@ def run_reproduce(a: argparse.Namespace) -> None:
 def run_real(a: argparse.Namespace) -> None:
     from minilora.experiments.real.data import FETCH
     from minilora.experiments.real.plan import QUICK, Scale
-    from minilora.experiments.real.reproduce import reproduce_real
+    from minilora.experiments.reproduce_real import reproduce_real
 
     if len(a.names) > 1:
         raise ValueError("real runs by itself: leave the other names out")

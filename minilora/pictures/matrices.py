@@ -147,19 +147,19 @@ def ways_to_add() -> Figure:
     for row, (name, after) in enumerate(rows.items()):
         y = 26 - 17 * row
         axes.text(2, y + 9, name, fontsize=9, weight="bold")
-        x = 22
+        at = 22.0
         for i, text in enumerate(BLOCK):
-            _box(axes, x, y + 3, text, FROZEN, 26 if i == 0 else 14)
-            _box(axes, x, y - 2.5, text, FROZEN, 26 if i == 0 else 14)
-            x += 22 if i == 0 else 16
+            _box(axes, at, y + 3, text, FROZEN, 26 if i == 0 else 14)
+            _box(axes, at, y - 2.5, text, FROZEN, 26 if i == 0 else 14)
+            at += 22 if i == 0 else 16
             if i in (1, 3):  # each device has a part of the sum
-                x = _all_reduce(axes, x - 6, y)
+                at = _all_reduce(axes, at - 6, y)
                 if i in after:
-                    _box(axes, x + 2, y + 3, "down, up", OTHER, 15)
-                    _box(axes, x + 2, y - 2.5, "down, up", OTHER, 15)
-                    x = _all_reduce(axes, x + 12, y) + 3
+                    _box(axes, at + 2, y + 3, "down, up", OTHER, 15)
+                    _box(axes, at + 2, y - 2.5, "down, up", OTHER, 15)
+                    at = _all_reduce(axes, at + 12, y) + 3
                 else:
-                    x += 3
+                    at += 3
         count = 2 + len(after)
         axes.text(148, y, f"{count} a block", ha="right", va="center", fontsize=9)
     axes.text(75, 39.5, "One block on two devices: where they have to wait for each other", ha="center", fontsize=10)

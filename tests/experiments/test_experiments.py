@@ -39,7 +39,7 @@ from minilora.experiments.engine.plan import (
 )
 from minilora.experiments.engine.run import RunConfig, Store, run, run_and_keep
 from minilora.experiments.real.page import section
-from minilora.experiments.tables import lr_transfer
+from minilora.experiments.tables import lr_transfer, skill
 
 ROOT = Path(__file__).parents[2]
 TINY = RunConfig("nli", "lora", lr=1e-2, options=lora(2), steps=2, batch_size=2, train=12, valid=2, test=2)
@@ -373,8 +373,12 @@ def reported(tmp_path_factory):
                 pair = rng.standard_normal((r, 128)), rng.standard_normal((128, r))
                 matrices[f"blocks.{i}.attn.{target}"] = pair
         store.put(config, plan.results[config.text] | {"lora": matrices})
-    for experiment in EXPERIMENTS.values():
-        report.save(experiment, Results(plan), store, out, "a command")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            skill, "one_run", lambda *run: {name: rng.random() for name in ("valid", "test", "size")} | {"lr": run[3]}
+        )
+        for experiment in EXPERIMENTS.values():
+            report.save(experiment, Results(plan), store, out, "a command")
     return out, plan
 
 
