@@ -149,10 +149,12 @@ def claims(results: Results) -> list[Claim]:
             "the more of the task the base knows, the less a small rank costs (rank 1 has "
             f"{', '.join(f'{cost:.1f}' for cost in costs)} times the loss of rank {RANKS[-1]})",
             costs == sorted(costs, reverse=True),
+            "the costs do not fall in the order of the bases' skill",
         ),
         Claim(
             f"and the smaller the rank that is enough ({', '.join(map(str, ranks))})",
             ranks == sorted(ranks, reverse=True) and ranks[-1] < ranks[0],
+            f"rank {RANKS[-1]} stays ahead on every base by more than the scatter over seeds, though by less and less",
         ),
     ]
 
