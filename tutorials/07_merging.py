@@ -20,6 +20,7 @@ import minilora as ml
 from minilora.machine.timing import interleaved_medians
 from minilora.plots import BASE, LORA, OTHER, plot_spread, show_figure, subplots
 from minilora.testing import forward_error_bound, merge_error_bound, unit_roundoff, unmerge_drift_bound
+from minilora.text import split
 
 # %% [markdown]
 # First we need an adapter that has learned something: rank 4 on all attention matrices of the base, trained for 60
@@ -27,12 +28,14 @@ from minilora.testing import forward_error_bound, merge_error_bound, unit_roundo
 
 # %%
 base, tokenizer = ml.load_base()
-train, validation = ml.source_windows()
+train_tokens, held_out = split(tokenizer.encode(ml.python_source()))
+T = 64  # bytes in a window of text
+validation = ml.TextData(held_out[: 64 * T + 1], T)
 tokens, targets, _ = next(validation.batches(8))
 
 CONFIG = ml.LoraConfig(r=4, lora_alpha=4, target_modules=("q_proj", "k_proj", "v_proj", "o_proj"))
 model = ml.add_lora(copy.deepcopy(base), CONFIG)
-ml.fit(model, train, steps=60, lr=4e-3, batch_size=8, workers=2, progress=False)
+ml.fit(model, ml.TextData(train_tokens, T), steps=60, lr=4e-3, batch_size=8, workers=2, progress=False)
 base_loss, adapted_loss = ml.evaluate(base, validation), ml.evaluate(model, validation)
 print(f"held-out loss: base {base_loss:.3f}, with the adapter {adapted_loss:.3f} nats per byte")
 assert adapted_loss < base_loss
@@ -297,36 +300,10 @@ show_figure(figure, "07_drift.png")
 # %% [markdown]
 # Means of three seeds, with bars of one standard deviation (small). The column "rms / update" above puts the drift in
 # proportion: how large the leftovers of a thousand swaps are compared with one adapter. In float32 nobody will notice
-# them. In float16 they are thousands of times larger, and they grow. The format in which most models are served today,
-# bfloat16, is coarser still: it has 8 significant bits where float16 has 11, so $u = 2^{-8}$. NumPy has no bfloat16,
-# but rounding a float32 to it takes one line:
-
-
-# %%
-def bfloat16(x):
-    """Round to the nearest bfloat16, ties to even: keep the upper 16 of a float32's bits."""
-    bits = np.asarray(x, np.float32).view(np.uint32)
-    return ((bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000).astype(np.uint32).view(np.float32)
-
-
-assert bfloat16(1 + 2.0**-8) == 1 and bfloat16(1 + 3 * 2.0**-8) == 1 + 2.0**-6, "8 bits, ties to even"
-rng, W = np.random.default_rng(0), bfloat16(layer.weight.data)
-W0, A, B = W, bfloat16(layer.lora_A.data), bfloat16(layer.lora_B.data)
-for _ in range(CYCLES):
-    dW = bfloat16(layer.scaling * B @ A[:, rng.permutation(A.shape[1])])
-    W = bfloat16(bfloat16(W + dW) - dW)
-rms = float(np.sqrt(((W - W0) ** 2).mean()))
-in_float16 = drifts[np.float16, "different"][:, 1, -1].mean()
-print(
-    f"bfloat16, {CYCLES:,} different adapters: rms drift {rms:.1e}, {rms / update:.1f} times the update itself", end=""
-)
-print(f" and {rms / in_float16:.0f} times the drift in float16; u is 8 times as large")
-assert 2 < rms / in_float16 < 32
-
-# %% [markdown]
-# (In the picture, the bound grows faster than $n$ there, because its own higher orders have become large.) Keeping
-# $W_0$ aside costs the bytes counted in section 3. If even that is too much, you can read $W_0$ again from the base's
-# file, which is on the disk anyway.
+# them. In float16, the precision in which models are served, they are thousands of times larger, and they grow. (The
+# bound grows faster than $n$ there, because its own higher orders have become large.) Keeping $W_0$ aside costs the
+# bytes counted in section 3. If even that is too much, you can read $W_0$ again from the base's file, which is on the
+# disk anyway.
 #
 # ## What to try next
 # - Merge twice without unmerging. What does minilora do, and what would happen if it allowed it (lesson 14)?

@@ -22,30 +22,43 @@ from itertools import product
 import numpy as np
 
 import minilora as ml
-from minilora import nn, pictures
 from minilora.analysis import dimension_for_share, random_similarity, similarity_grid, singular_values
+from minilora.methods.subspace import fit_in_subspace
 from minilora.plots import BASE, FULL, LORA, OTHER, plot_spread, show_figure, subplots, write_cells
 
 base, tokenizer = ml.load_base()
 k, L = base.config.n_embd, base.config.n_layer
-train, test = ml.source_windows()
-start = ml.evaluate(base, test)
+code = tokenizer.encode(ml.python_source(400_000))
+cut = len(code) * 9 // 10
 SEEDS, NAMES = (0, 1, 2), ("q_proj", "v_proj")
+
+
+def windows(T: int) -> tuple[ml.TextData, ml.TextData]:
+    """The task, Python source, in windows of T bytes: nine tenths to train on, 4 kB of the rest to test on."""
+    return ml.TextData(code[:cut], T), ml.TextData(code[cut:][:4096], T)
 
 
 # %% [markdown]
 # ## 1. Which directions does an update use?
 # **Question.** A matrix of rank 64 can use 64 directions. Does a LoRA of rank 64 use them all?
 #
-# **Formula.** Lesson 4's singular value decomposition, $\Delta W = \sum_i \sigma_i\, u_i v_i^\top$: each term takes the
-# part of the input along $v_i$ and writes it along $u_i$ at the output.
+# **Formula.** Every matrix is a sum of $n = \min(d, k)$ terms, its *singular value decomposition*:
+#
+# $$ \Delta W = \sum_{i=1}^{n} \sigma_i\, u_i v_i^\top, \qquad \sigma_1 \ge \sigma_2 \ge \dots \ge 0 $$
+#
+# The $v_i \in \mathbb{R}^k$ are orthogonal unit vectors, and so are the $u_i \in \mathbb{R}^d$. Each term takes the
+# part of the input along $v_i$, multiplies it by $\sigma_i$, and writes it along $u_i$ at the output. The first $i$
+# terms are the best approximation of rank $i$.
 #
 # **Code.** The paper's section 7.2 trains LoRAs of rank 8 and rank 64 on $W_q$ and $W_v$. So do we, three of each, each
 # with its own seed. (With the *same* seed, the rank-8 $A$ of the first layer would start as the first eight rows of the
 # rank-64 $A$, because both come from the same random stream, and they would agree before training begins.)
 
-
 # %%
+train, test = windows(64)
+start = ml.evaluate(base, test)
+
+
 def untrained(r: int, seed: int) -> ml.GPT:
     config = ml.LoraConfig(r=r, lora_alpha=r, target_modules=NAMES)
     return ml.add_lora(copy.deepcopy(base), config, seed=10 * r + seed)
@@ -217,11 +230,9 @@ print(f" ± {np.std(full_input, ddof=1):.2f}, chance {chance[8]:.2f}")
 assert min(full_input) > lora_input.max(), "without a random A, different seeds agree on the input too"
 
 # %% [markdown]
-# So different runs do look for the same input directions; in a short run, $A$'s random start hides it. If that is the
-# reason, longer training must bring $A$'s directions together, and it does: `minilora reproduce figure3_4` compares the
-# $A$ of runs four times as long, and finds $\phi(1, 1) = 0.41$ for $W_q$ between rank 8 and rank 64, and 0.57 between
-# two seeds (`RESULTS.md`), on a task on which the base has more to learn. The lesson to take away: *compare
-# $\Delta W$, compare both of its sides, and always include the random baseline.*
+# So different runs do look for the same input directions; in a short run, $A$'s random start hides it. The paper trains
+# for much longer. The lesson to take away: *compare $\Delta W$, compare both of its sides, and always include the
+# random baseline.*
 #
 # ## 5. How many numbers does the task need? Intrinsic dimension
 # **Question.** Rank counts directions within one matrix. How many directions does the task need in the space of *all*
@@ -233,79 +244,28 @@ assert min(full_input) > lora_input.max(), "without a random A, different seeds 
 # $$ \theta = \theta_0 + P z . $$
 #
 # The gradient is $P^\top \partial L / \partial \theta$. The smallest $m$ that reaches 90 % of the gain of full training
-# is called $d_{90}$. With three parameters and a task that fixes one direction of them, it looks like this:
-
-# %%
-show_figure(pictures.subspace(), "09_subspace.png")
-
-# %% [markdown]
-# Where the grey dot's random line meets the plane of solutions, the task is solved with one number instead of three.
-#
-# Our $P$ would have $D m$ entries, too many to keep. So we take a sparse one: each parameter follows *one* coordinate,
-# chosen at random, with a random sign, and all $n_c$ parameters that follow coordinate $c$ get the factor
-# $1/\sqrt{n_c}$. No two columns share a row, so they are orthogonal, and their length is 1. Both products take one pass
-# over the parameters.
+# is called $d_{90}$. ($P$ would be enormous; `RandomSubspace` explains how a sparse one does the same.)
 #
 # Adam moves each $z$ by about the learning rate $\eta_z$. Each of the $D/m$ parameters that depend on it then moves by
 # $\eta_z / \sqrt{D/m}$. To move them by $\eta$, as full fine-tuning would, use $\eta_z = \eta \sqrt{D/m}$. This gives
-# one rule for every $m$, with $\eta = 0.001$ as in full fine-tuning.
-
-
-# %%
-class RandomSubspace:
-    """A random P (D, m) with orthonormal columns, as two arrays of D numbers."""
-
-    def __init__(self, D: int, m: int, rng: np.random.Generator) -> None:
-        self.m, self.follows = m, rng.permutation(np.arange(D) % m)  # the coordinate of each parameter
-        self.entry = rng.choice([-1.0, 1.0], size=D) / np.sqrt(np.bincount(self.follows))[self.follows]
-
-    def expand(self, z: np.ndarray) -> np.ndarray:
-        """P z.  z (m,) -> (D,)."""
-        return self.entry * z[self.follows]
-
-    def project(self, g: np.ndarray) -> np.ndarray:
-        """P^T g.  g (D,) -> (m,)."""
-        return np.bincount(self.follows, self.entry * g, minlength=self.m)
-
-
-def fit_in_subspace(model: ml.GPT, m: int, lr: float, seed: int, steps: int) -> None:
-    parameters = list(model.named_parameters().items())
-    theta0 = np.concatenate([p.data.ravel() for _, p in parameters])
-    subspace = RandomSubspace(len(theta0), m, np.random.default_rng([seed, m]))
-    coordinates = nn.Linear(nn.Parameter(np.zeros((1, m))))  # a place for z that Adam can train
-    coordinates.assign_names()
-    optimizer, batches = ml.Adam(coordinates, lr), np.random.default_rng(seed)
-    for _ in range(steps):
-        batch = train.sample(batches, 4)
-        _, grads = ml.loss_and_grads(model, batch.tokens, batch.targets, workers=2)
-        g = np.concatenate([grads[name].ravel() for name, _ in parameters])
-        optimizer.step({"weight": subspace.project(g)[None]})
-        theta = theta0 + subspace.expand(coordinates.weight.data[0])
-        for _, p in parameters:
-            p.data[...], theta = theta[: p.size].reshape(p.shape), theta[p.size :]
-
-
-test_P = RandomSubspace(50, 7, np.random.default_rng(0))
-P = np.stack([test_P.expand(e) for e in np.eye(7)], axis=1)
-assert np.allclose(P.T @ P, np.eye(7)), "orthonormal columns"
-assert np.allclose(P.T @ np.arange(50), test_P.project(np.arange(50)))
-
-# %% [markdown]
-# **Number.** The share of full fine-tuning's gain that each size reaches, after 30 steps.
+# one rule for every $m$, with $\eta = 0.001$ as in full fine-tuning. (We also tried 0.003: about the same up to 4096,
+# worse above.)
 
 # %%
 D = base.config.parameter_count
 ETA, STEPS = 1e-3, 30
+train, test = windows(32)
+start = ml.evaluate(base, test)
 sizes = (256, 4096, 65536)
 losses: dict[int, list[float]] = {m: [] for m in sizes}
 full = []
 for seed in SEEDS:
     for m in sizes:
         model = copy.deepcopy(base)
-        fit_in_subspace(model, m, ETA * (D / m) ** 0.5, seed, STEPS)
+        fit_in_subspace(model, train, m, steps=STEPS, lr=ETA * (D / m) ** 0.5, batch_size=8, seed=seed, workers=2)
         losses[m].append(ml.evaluate(model, test))
     model = copy.deepcopy(base)
-    ml.fit(model, train, steps=STEPS, lr=ETA, batch_size=4, seed=seed, workers=2, progress=False)
+    ml.fit(model, train, steps=STEPS, lr=1e-3, batch_size=8, seed=seed, workers=2, progress=False)
     full.append(ml.evaluate(model, test))
 gained = {m: [(start - x) / (start - f) for x, f in zip(losses[m], full, strict=True)] for m in sizes}
 means = {m: statistics.mean(losses[m]) for m in sizes}

@@ -2,8 +2,8 @@
 # # 14 · Where it fails
 #
 # **After this lesson you can**
-# - recognize from two losses that a LoRA misses much of what full fine-tuning would gain;
-# - tell "the rank is too small" from "these are the wrong matrices", by raising the rank as far as it goes;
+# - say when a small rank is not enough, recognize it from two losses, and name the remedy;
+# - tell "the rank is too small" from "these are the wrong matrices";
 # - spot a learning rate that is too high without waiting for a NaN, which may never come;
 # - explain what a second merge does, and why it has to be an error.
 #
@@ -18,6 +18,8 @@
 import copy
 import functools
 import statistics
+import tempfile
+from pathlib import Path
 
 import numpy as np
 
@@ -51,7 +53,7 @@ def parts(tokens: np.ndarray) -> tuple[ml.TextData, ml.TextData]:
     return ml.TextData(tokens[:cut], T), ml.TextData(tokens[cut:][:4096], T)
 
 
-near = ml.source_windows()
+near = parts(tokenizer.encode(ml.python_source(400_000)))
 far = parts(cipher[tokenizer.encode(ml.python_docs())])
 TEXTS = {"near": near, "far": far}
 start = {"near": ml.evaluate(base, near[1]), "far": ml.evaluate(base, far[1])}
@@ -139,8 +141,7 @@ assert all(b > 2 * abs(a) for a, b in zip(missed["near"], missed["far"], strict=
 #
 # On the *near* text, rank 1 trails rank 8 for every seed: there the rank matters. If the rank were the problem on the
 # far text, going from 1 to 8 should close much of the gap to full fine-tuning. It closes little, and a learning rate
-# four times as high does not help either. To be sure, we also raise the rank as far as it goes: at $r = C = 128$, LoRA
-# can express *every* change of the six matrices (lesson 8).
+# four times as high does not help either.
 #
 # **Formula.** Think about what the far text requires. Ultimately, the rows of `wte`, $W_e$, should be permuted by the
 # cipher: with $P W_e$ in its place, $P$ a permutation matrix, the base could read. That is a change of up to full rank,
@@ -152,8 +153,7 @@ assert all(b > 2 * abs(a) for a, b in zip(missed["near"], missed["far"], strict=
 # %%
 results["far", "r = 8 and wte"] = losses("far", 8, targets=(*ALL_SIX, "wte"))
 results["far", "only wte"] = losses("far", 8, targets=("wte",), lr=2e-2)
-results["far", "r = 128"] = losses("far", base.config.n_embd)
-for method in ("full", "r = 8 and wte", "only wte", "r = 128", "r = 8", "r = 1"):
+for method in ("full", "r = 8 and wte", "only wte", "r = 8", "r = 1"):
     show(f"far, {method}", results["far", method])
 for title, value in yardstick["far"].items():
     print(f"{'far, ' + title:<36}{value:>7.3f}")
@@ -163,7 +163,6 @@ closed = {}
 for name, worse, better in (
     ("near", "r = 1", "r = 8"),
     ("far", "r = 1", "r = 8"),
-    ("far", "r = 8", "r = 128"),
     ("far", "r = 8", "r = 8 and wte"),
 ):
     triples = zip(results[name, worse], results[name, better], results[name, "full"], strict=True)
@@ -176,7 +175,7 @@ print(f"wte's A and B have {extra:,} numbers; the blocks' have {before:,} at ran
 frequencies, pairs = yardstick["far"].values()
 for i in range(len(SEEDS)):
     assert results["near", "r = 8"][i] < results["near", "r = 1"][i]
-    assert closed["far", "r = 8 and wte"][i] > 0.5 > max(closed["far", "r = 8"][i], closed["far", "r = 128"][i])
+    assert closed["far", "r = 8 and wte"][i] > 0.5 > closed["far", "r = 8"][i]
     assert results["far", "only wte"][i] < results["far", "r = 8"][i], "3,072 numbers against 73,728"
     assert results["far", "r = 8"][i] > frequencies + 0.5, "the blocks do not even learn the letter frequencies"
     assert abs(results["far", "r = 8 and wte"][i] - frequencies) < 0.2
@@ -187,9 +186,8 @@ assert 10 * extra < before
 
 # %% [markdown]
 # What have they learned? Look at the yardsticks: **in 30 steps, this is a race to the letter frequencies.** Full
-# fine-tuning and LoRA with `wte` get roughly there. The blocks without `wte` do not, at any rank, not even at the
-# highest; `wte` by itself, with a small fraction of their numbers, gets much closer. So these were the wrong matrices,
-# and the rank was not the problem.
+# fine-tuning and LoRA with `wte` get roughly there. The blocks without `wte` do not, at either rank; `wte` by itself,
+# with a small fraction of their numbers, gets much closer. So which matrices were adapted mattered more than the rank.
 #
 # The experiment shows no more than that. None of the models has undone the cipher: a table of byte pairs would beat all
 # five, and the base reads the same documentation in plain letters far better still. Whether LoRA or full fine-tuning
@@ -206,7 +204,6 @@ marks = {
     "full": (FULL, "s"),
     "r = 8 and wte": (OTHER, "D"),
     "only wte": (OTHER, "P"),
-    "r = 128": (LORA, "^"),
     "r = 8": (LORA, "o"),
     "r = 1": (LORA, "v"),
 }
@@ -242,7 +239,7 @@ show_figure(figure, "14_near_and_far.png")
 
 # %%
 RATES = (5e-3, 2e-2, 8e-2, 0.32)
-by_rate, sizes, reach, used = {}, {}, {}, {}
+by_rate, sizes, reach = {}, {}, {}
 W0 = base.blocks[0].attn.q_proj.weight.data
 undone = ml.add_lora(copy.deepcopy(base), ml.LoraConfig(r=8, lora_alpha=8, target_modules=ALL_SIX), seed=SEEDS[0])
 drawn = undone.blocks[0].attn.q_proj.lora_A.data
@@ -255,11 +252,9 @@ for rate in RATES:
     sizes[rate] = float(np.linalg.norm(layer.delta()) / np.linalg.norm(W0))
     moved = np.linalg.norm(layer.lora_A.data - drawn) / np.linalg.norm(drawn)
     reach[rate] = rate * STEPS * (drawn.shape[1] ** -0.5 + rate * STEPS)
-    used[rate] = float(np.sqrt((layer.delta() ** 2).mean())) / (8 * reach[rate])  # alpha = 8
     show(f"lr {rate:g}; finite: {np.isfinite(by_rate[rate]).all()}", by_rate[rate])
     print(f"{'':<24}{sizes[rate]:>7.2f}, A moved by {moved:.2f}; ", end="")
     print(f"{sizes[rate] / sizes[RATES[0]]:,.0f} times the first, formula {reach[rate] / reach[RATES[0]]:,.0f}")
-print("share of the reach that is used: " + ", ".join(f"{rate:g}: {used[rate]:.1%}" for rate in RATES))
 for i in range(len(SEEDS)):
     assert by_rate[RATES[0]][i] < start["near"], "a good rate learns"
     assert by_rate[RATES[-1]][i] > start["near"], "the highest ends above the base"
@@ -268,10 +263,8 @@ assert sizes[RATES[0]] < 1 < sizes[RATES[-1]]
 assert sizes[RATES[-1]] / sizes[RATES[0]] < reach[RATES[-1]] / reach[RATES[0]]
 
 # %% [markdown]
-# The formula tells you how far Adam *can* go, its reach, not how far it goes: steps in opposite directions cancel. From
-# 0.02 to 0.08 the reach grows by 14, within the formula's 4 to 16, but the update grows by about 40: the run has also
-# begun to use more of its reach (last line), because it keeps going in one direction instead of settling. So the bound
-# holds for the reach, and not for the growth. What matters is that the update outgrows the weight.
+# The formula tells you how far Adam *can* go, not how far it goes: steps in opposite directions cancel, so the update
+# may grow by a third of the formula's factor, or by nearly all of it. What matters is that it outgrows the weight.
 #
 # There is no overflow, no NaN and no error: LayerNorm and softmax keep every number finite. A run at such a rate simply
 # ends with a model that is worse than the untrained one. With LoRA, you can go back to the untrained one at once: $W_0$
@@ -331,10 +324,6 @@ show_figure(figure, "14_rate_and_merge.png")
 
 
 # %%
-import tempfile
-from pathlib import Path
-
-
 def refused(work: object, *arguments: object) -> str:
     """The message of the error that `work` raises.  AssertionError if it raises none."""
     try:
@@ -363,9 +352,9 @@ _ = ml.unmerge(model)
 # - Try section 1 with *half* of the bytes permuted. Is LoRA's gap half as large?
 # - Train on the far text for 120 steps, then for 1,000. Which method gets below the byte pairs first, and at which
 #   rank?
-# - Add `bias="all"` to section 2's LoRA at rank 128. Which parameters of full fine-tuning are still missing, and does
-#   the gap close?
+# - Try section 2 with rank 64 in the blocks. Why does even $r = C$ on all six matrices not reach full fine-tuning here,
+#   and which parameters are missing? (`bias="all"` adds some of them.)
 # - In section 4, $c = 1.5$ can be better than $c = 1$ after a very short run. When, and is it a bargain?
+# - Exercise 36: how much two runs forget, compared at equal loss.
 # - Write the check that your own server needs: given two models and an adapter, tell base, merged and merged twice
 #   apart. How large must $\Delta W$ be, relative to the rounding of $W_0$, for the check to be reliable?
-# - Exercise 36: how much two runs forget, compared at equal loss.

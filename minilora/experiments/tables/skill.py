@@ -25,7 +25,7 @@ from minilora.experiments.engine.run import Store, load_task, write_text
 from minilora.machine.blas import single_threaded_blas
 
 TAUGHT = {"the shipped base": 0, "taught sql for 60 steps": 60, "taught sql for 240 steps": 240}  # steps
-RANKS = (1, 2, 4, 16, 64)  # on W_q and W_v
+RANKS = (1, 4, 64)  # on W_q and W_v
 RATES = {True: (1e-2, 3e-2), False: (3e-4, 1e-3)}  # of LoRA, of full fine-tuning: tried with seed 0
 KEYWORDS = {"SELECT ": "get ", " FROM ": " of ", " WHERE ": " if ", " AND ": " and "}
 ADAPTED = ("q_proj.weight", "v_proj.weight")
