@@ -1,8 +1,8 @@
 """Why a small rank is not enough here: the smallest sufficient rank against what the base can do already.
 
-One task, three bases. The task is sql, its queries written with other keywords. The bases are the shipped one, and
-copies of it that were taught ordinary sql, all of their parameters, for 60 or 240 steps. They get the same data, the
-same methods and the same seeds, so only the skill they start with differs.
+One task, two bases. The task is sql, its queries written with other keywords. The bases are the shipped one, and a copy
+of it that was taught ordinary sql, all of its parameters, for 60 steps. They get the same data, the same methods and the
+same seeds, so only the skill they start with differs.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from minilora.experiments.engine.plan import Scale, lora
 from minilora.experiments.engine.run import Store, load_task, write_text
 from minilora.machine.blas import single_threaded_blas
 
-TAUGHT = {"the shipped base": 0, "taught sql for 60 steps": 60, "taught sql for 240 steps": 240}  # steps
-RANKS = (1, 4, 64)  # on W_q and W_v
+TAUGHT = {"the shipped base": 0, "the same, taught ordinary sql": 60}  # steps
+RANKS = (1, 2, 4, 16, 64)  # on W_q and W_v
 RATES = {True: (1e-2, 3e-2), False: (3e-4, 1e-3)}  # of LoRA, of full fine-tuning: tried with seed 0
 KEYWORDS = {"SELECT ": "get ", " FROM ": " of ", " WHERE ": " if ", " AND ": " and "}
 ADAPTED = ("q_proj.weight", "v_proj.weight")
@@ -154,7 +154,7 @@ def claims(results: Results) -> list[Claim]:
         Claim(
             f"and the smaller the rank that is enough ({', '.join(map(str, ranks))})",
             ranks == sorted(ranks, reverse=True) and ranks[-1] < ranks[0],
-            f"rank {RANKS[-1]} stays ahead on every base by more than the scatter over seeds, though by less and less",
+            f"rank {RANKS[-1]} stays ahead on both by more than the scatter over seeds, though on the taught one by less",
         ),
     ]
 
