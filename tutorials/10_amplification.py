@@ -150,7 +150,8 @@ for name in NAMES:
     print(f"{'here, ' + name:<28}" + "".join(f"{value:>8.1f}" for value in excess))
 
 # %% [markdown]
-# REPLACE
+# So it is a reason: without an $A$ in the way, the excess at rank 4 is larger, for $W_q$ twice as large. It is not the
+# only one: the paper's 15.9 is larger still.
 #
 # ## 3. The amplification factor
 # **Question.** How much stronger is the update, in its own directions, than the weight was there?
@@ -274,7 +275,8 @@ for source, documentation in zip(seen["source"], seen["documentation"], strict=T
 print(f"the 4 directions that see most of the source: ratio {statistics.mean(limit):.2f}")
 
 # %% [markdown]
-# REPLACE2
+# So between 1 and about 1.9, the update's ratio is in the lower half: it responds to what marks the task, but less than
+# the directions in which the task's text varies most.
 #
 # ## What to try next
 # - Exercise 22: the amplification factor.
