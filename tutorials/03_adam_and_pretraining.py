@@ -103,7 +103,7 @@ assert np.allclose(layer.weight.data[0], path[-1], rtol=0, atol=1e-12), "minilor
 assert optimizer.nbytes == 2 * layer.weight.nbytes, "m and v"
 
 # %% [markdown]
-# ## 3. From noise to letters
+# ## 3. From noise towards words
 # **Question.** What does a GPT learn from a text, and in what order?
 #
 # **Formula.** The loss is the mean surprise at the next byte, in nats (lesson 1). We can compute three levels in
@@ -135,11 +135,7 @@ levels = {
 }
 print(", ".join(f"{name}: {level:.2f}" for name, level in levels.items()), "nats per byte")
 
-# %% [markdown]
-# Gradient descent is the loop of lesson 1, with `ml.loss_and_grads` for the gradients.
 
-
-# %%
 def gradient_descent(model: ml.GPT, lr: float, seed: int, steps: int) -> float:
     """Train with w <- w - lr g.  Returns the final held-out loss, or infinity if the run diverges."""
     rng, parameters = np.random.default_rng(seed), model.named_parameters()
@@ -232,7 +228,7 @@ for (name, level), style in zip(levels.items(), ((0, (1, 1)), "--", "-."), stric
     right.text(len(curve), level - 0.08, name, ha="right", va="top", fontsize=8)
 right.axhline(base_loss, color="black", linewidth=1)
 right.text(len(curve), base_loss - 0.08, "the shipped base", ha="right", va="top", fontsize=8)
-right.set(title="From noise to letters", xlabel="step", ylabel="loss (nats per byte)", ylim=(0, None))
+right.set(title="From noise to words", xlabel="step", ylabel="loss (nats per byte)", ylim=(0, None))
 right.legend(fontsize=8, loc="lower left")
 show_figure(figure, "03_adam_and_pretraining.png")
 
