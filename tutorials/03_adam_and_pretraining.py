@@ -103,7 +103,7 @@ assert np.allclose(layer.weight.data[0], path[-1], rtol=0, atol=1e-12), "minilor
 assert optimizer.nbytes == 2 * layer.weight.nbytes, "m and v"
 
 # %% [markdown]
-# ## 3. From noise to words
+# ## 3. From noise towards words
 # **Question.** What does a GPT learn from a text, and in what order?
 #
 # **Formula.** The loss is the mean surprise at the next byte, in nats (lesson 1). We can compute three levels in
@@ -167,7 +167,7 @@ assert adam_losses.mean() < descent.mean()
 
 # %% [markdown]
 # Next, one of the Adam models trains on, and writes a line now and then. It learns the frequent bytes first, then the
-# frequent pairs; whole words take longer (section 4).
+# frequent pairs. There is no word yet: words take longer (section 4).
 
 
 # %%
@@ -233,12 +233,10 @@ right.legend(fontsize=8, loc="lower left")
 show_figure(figure, "03_adam_and_pretraining.png")
 
 # %% [markdown]
-# ![two scales under both optimizers, and the loss of a small GPT](figures/03_adam_and_pretraining.png)
-#
 # ## What to try next
 # - Give gradient descent *momentum*: $m$ without $v$. Which of the three properties in section 2 does it have?
 # - Set $\epsilon$ to 1 in `adam`. Which method is it now? When would a large $\epsilon$ matter in float16?
 # - A parameter's gradient is exactly zero for 100 steps, and then it is not. How long is its first real step? (Lesson
 #   5: LoRA's $A$ starts out in this position, for one step.)
 # - `minilora pretrain --help` shows how to make a base of your own; `minilora train --data FILE` trains on your text.
-# - Exercise 8 (Adam), exercise 9 (its memory).
+# - Exercise 8 (Adam).

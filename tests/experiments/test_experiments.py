@@ -39,7 +39,7 @@ from minilora.experiments.engine.plan import (
 )
 from minilora.experiments.engine.run import RunConfig, Store, run, run_and_keep
 from minilora.experiments.real.page import section
-from minilora.experiments.tables import lr_transfer
+from minilora.experiments.tables import lr_transfer, skill
 
 ROOT = Path(__file__).parents[2]
 TINY = RunConfig("nli", "lora", lr=1e-2, options=lora(2), steps=2, batch_size=2, train=12, valid=2, test=2)
@@ -75,9 +75,8 @@ def test_zero_steps_give_the_base_and_a_subspace_run_trains_m_numbers(tiny):
     assert base["losses"] == [] and base["valid_loss"] != tiny["valid_loss"]
     assert base["valid_loss"] == run(replace(TINY, steps=0))["valid_loss"], "B = 0"
     inside = run(replace(TINY, method="subspace", options={"m": 7}))
-    assert (
-        inside["trainable"] == 7 and inside["losses"][0] == run(replace(TINY, method="full", options={}))["losses"][0]
-    )
+    full = run(replace(TINY, method="full", options={}))
+    assert inside["trainable"] == 7 and inside["losses"][0] == full["losses"][0]
 
 
 def test_without_answers_there_are_only_losses(tiny):
@@ -362,7 +361,7 @@ def test_a_table_is_markdown():
 def reported(tmp_path_factory):
     """Every experiment reported on made-up results, with two seeds."""
     out = tmp_path_factory.mktemp("out")
-    store, scale = Store(out / "runs"), Scale(seeds=2, steps=8, train=50, repeats=1)
+    store, scale = Store(out / "runs"), Scale(seeds=2, steps=8, train=50, valid=8, test=8, repeats=1)
     plan = Plan([s for e in EXPERIMENTS.values() for s in e.settings(scale)], scale)
     rng = np.random.default_rng(0)
     for config in finish(plan):
@@ -373,8 +372,12 @@ def reported(tmp_path_factory):
                 pair = rng.standard_normal((r, 128)), rng.standard_normal((128, r))
                 matrices[f"blocks.{i}.attn.{target}"] = pair
         store.put(config, plan.results[config.text] | {"lora": matrices})
-    for experiment in EXPERIMENTS.values():
-        report.save(experiment, Results(plan), store, out, "a command")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            skill, "one_run", lambda *run: {name: rng.random() for name in ("valid", "test", "size")} | {"lr": run[3]}
+        )
+        for experiment in EXPERIMENTS.values():
+            report.save(experiment, Results(plan), store, out, "a command")
     return out, plan
 
 
@@ -427,6 +430,13 @@ def test_the_committed_page_is_made_from_the_committed_results():
     assert committed == report.page(EXPERIMENTS.values(), ROOT / "tutorials", section(ROOT / "tutorials")), cure
 
 
+def test_every_no_of_the_committed_page_has_its_reason():
+    for experiment in EXPERIMENTS.values():
+        if loaded := report.load(experiment, ROOT / "tutorials"):
+            for claim in experiment.claims(loaded[0]):
+                assert claim.holds or len(claim.why) > 20, claim.text
+
+
 def test_a_quick_page_warns_that_its_numbers_mean_nothing(tmp_path):
     plan = Plan(EXPERIMENTS["table5"].settings(QUICK), QUICK)
     finish(plan)
@@ -457,7 +467,6 @@ def test_the_command_lists_experiments_and_refuses_unknown_ones(capsys, tmp_path
 def test_the_command_writes_a_page(capsys, tmp_path):
     assert cli.main(["reproduce", "counts", "--quick", "--out", str(tmp_path)]) == 0
     assert "agrees in part" in capsys.readouterr().out
-    assert (
-        json.loads((tmp_path / "results" / "counts.json").read_text())["command"] == "minilora reproduce counts --quick"
-    )
+    saved = json.loads((tmp_path / "results" / "counts.json").read_text())
+    assert saved["command"] == "minilora reproduce counts --quick"
     assert (tmp_path / report.PAGE).exists()

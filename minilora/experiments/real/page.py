@@ -156,7 +156,8 @@ def cell_text(plan: Plan, cell: Cell, name: str) -> str:
     """A score with its interval; or that every run diverged, or that none has been made."""
     if made := runs(plan, cell):
         return with_interval(made, name)
-    return "diverged" if any(config.text in plan.results for config in plan.runs(cell)) else NOT_YET
+    failed = any("diverged" in plan.results.get(config.text, {}) for config in plan.runs(cell))
+    return "diverged" if failed else NOT_YET
 
 
 def not_worse(one: Score, other: Score, name: str) -> bool:
@@ -220,8 +221,8 @@ def ranks_table(plan: Plan) -> str:
     for way, r in (("r1", 1), ("r2", 2), ("lora", 4), ("r8", 8), ("r64", 64)):
         own = Cell(way, N)
         rate, both = plan.rate(way), [own, own if way == "lora" else Cell(way, N, shared)]
-        rows.append([f"r = {r}", *(cell_text(plan, cell, name) for cell in both for name in ("bleu", "loss"))])
-        rows[-1].insert(1, f"{rate:g}" if rate else "")
+        scores = [cell_text(plan, cell, name) for cell in both for name in ("bleu", "loss")]
+        rows.append([f"r = {r}", f"{rate:g}" if rate and {*scores} != {NOT_YET} else "", *scores])
     at = f"at {shared:g}" if shared else "at r = 4's rate"
     return filled(["", "its own rate", "BLEU", "loss", f"BLEU {at}", f"loss {at}"], rows)
 
