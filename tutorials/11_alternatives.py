@@ -221,6 +221,11 @@ marks = {
     "all six": (LORA, "o--", "LoRA, all six"),
 }
 top = start + 0.15  # results above the axis get an arrow
+elsewhere = {
+    ("all six", 0): (-36, -5),
+    ("adapter_l", 0): (8, -11),
+    ("all six", 1): (8, -11),
+}  # labels that would collide
 for name, (color, style, label) in marks.items():
     keys = sorted((key for key in losses if key[0] == name), key=count)
     face = "white" if name == "all six" else color
@@ -229,7 +234,7 @@ for name, (color, style, label) in marks.items():
     for key in keys:
         x, mean, look = count(key), statistics.mean(losses[key]), dict(color=color, textcoords="offset points")
         if mean < top:
-            axes.annotate(size(key), (x, mean), xytext=(6, 5), fontsize=7, **look)
+            axes.annotate(size(key), (x, mean), xytext=elsewhere.get(key, (6, 5)), fontsize=7, **look)
         else:
             arrow = dict(arrowstyle="->", color=color)
             text = f"{label}, {size(key)}: {mean:.2f}"
