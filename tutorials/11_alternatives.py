@@ -110,7 +110,8 @@ assert all(row.agrees for row in rows if row.model == "GPT-3" and row.name == "l
 #
 # **Code.** The task is Python source. For each method we try three neighbouring rates on seed 0 and judge them on a
 # validation text. As long as the best rate is the lowest or the highest of those tried, we try the next one out. Then
-# we run the best rate with three seeds and report the loss on a test text, which played no part in the choice.
+# we run the best rate with three seeds and report the loss on a test text, which played no part in the choice. (The
+# base's loss on source is 1.78 here and 1.57 in lesson 4: windows of 32 bytes, and other held-out files.)
 
 # %%
 code = tokenizer.encode(ml.python_source(400_000))
@@ -221,6 +222,11 @@ marks = {
     "all six": (LORA, "o--", "LoRA, all six"),
 }
 top = start + 0.15  # results above the axis get an arrow
+elsewhere = {
+    ("all six", 0): (-36, -5),
+    ("adapter_l", 0): (8, -11),
+    ("all six", 1): (8, -11),
+}  # labels that would collide
 for name, (color, style, label) in marks.items():
     keys = sorted((key for key in losses if key[0] == name), key=count)
     face = "white" if name == "all six" else color
@@ -229,7 +235,7 @@ for name, (color, style, label) in marks.items():
     for key in keys:
         x, mean, look = count(key), statistics.mean(losses[key]), dict(color=color, textcoords="offset points")
         if mean < top:
-            axes.annotate(size(key), (x, mean), xytext=(6, 5), fontsize=7, **look)
+            axes.annotate(size(key), (x, mean), xytext=elsewhere.get(key, (6, 5)), fontsize=7, **look)
         else:
             arrow = dict(arrowstyle="->", color=color)
             text = f"{label}, {size(key)}: {mean:.2f}"
