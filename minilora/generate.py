@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from minilora.machine.backend import to_host
+from minilora.machine.pieces import share_out
 from minilora.nn import Decoder, Past, check_finite, generator, whole_number
 
 
@@ -40,6 +41,7 @@ def generate(
     top_p: float | None = None,
     stop: int | Sequence[int] | None = None,
     seed: int | np.random.Generator = 0,
+    workers: int = 1,
 ) -> Any:
     """Continue `tokens`; returns them followed by the new ones.
 
@@ -56,23 +58,25 @@ def generate(
     stop         the token, or several, with which a text ends; without one it ends after `max_new_tokens`, or at
                  `model.max_tokens`, prompt included
     seed         equal seeds, equal texts; a generator goes on from where it is
+    workers      threads that share the rows; with another number of them, logits agree to rounding
 
     ValueError if a prompt is empty, leaves no room for one token, or is not whole numbers of the vocabulary; if a
     setting is out of range; or if the model's logits are not finite.
     """
     sampling, stops, rng = Sampling(temperature, top_k, top_p), _checked_stops(stop, model.vocab_size), generator(seed)
-    most = model.max_tokens
+    most, workers = model.max_tokens, whole_number("workers", workers)
     if max_new_tokens is not None:
         most = min(most, whole_number("max_new_tokens", max_new_tokens, 0))
     if _is_list_of_prompts(tokens):
-        return _continue_each(model, [_checked(prompt, model, "(T,)") for prompt in tokens], most, sampling, stops, rng)
+        prompts = [_checked(prompt, model, "(T,)") for prompt in tokens]
+        return _continue_each(model, prompts, most, sampling, stops, rng, workers)
     prompt = _checked(tokens, model, "(T,) or (B, T)")
     rows = np.atleast_2d(prompt)
     steps = min(model.max_tokens - rows.shape[1], most)
-    past = model.new_past(len(rows), rows.shape[1] + steps)
+    pasts = _new_pasts(model, len(rows), rows.shape[1] + steps, workers)
     finished = np.zeros(len(rows), dtype=bool)
     written = [rows]
-    for fresh in stream(model, rows, past, steps, sampling, rng):
+    for fresh in stream(model, rows, pasts, steps, sampling, rng):
         if stops:
             fresh[finished] = stops[0]
             finished |= np.isin(fresh, stops)
@@ -84,14 +88,15 @@ def generate(
 
 
 def stream(
-    model: Decoder, tokens: np.ndarray, past: Past, steps: int, sampling: Sampling, rng: np.random.Generator
+    model: Decoder, tokens: np.ndarray, pasts: list[Past], steps: int, sampling: Sampling, rng: np.random.Generator
 ) -> Iterator[np.ndarray]:
     """One new token for each row, (B,), `steps` times: the model reads `tokens` (B, T) first, and then what it wrote.
 
-    `past` holds what it has read before. Whoever asks may write other tokens into the array; the model reads those.
+    `pasts` hold what it has read before, each for an equal share of the rows, which gets a thread of its own. Whoever
+    asks may write other tokens into the array; the model reads those.
     """
     for _ in range(steps):
-        fresh = sample_token(_last_logits(model, tokens, past), sampling, rng)
+        fresh = sample_token(_last_logits(model, tokens, pasts), sampling, rng)
         yield fresh
         tokens = fresh[:, None]
 
@@ -103,6 +108,7 @@ def _continue_each(
     sampling: Sampling,
     stops: list[int],
     rng: np.random.Generator,
+    workers: int,
 ) -> list[np.ndarray]:
     """Continue prompts of any lengths together, each with the random numbers it would have by itself.
 
@@ -115,10 +121,10 @@ def _continue_each(
     tokens = np.zeros((len(prompts), ends.max()), dtype=np.int64)
     for row, prompt in zip(tokens, prompts, strict=True):
         row[: len(prompt)] = prompt
-    past = model.new_past(len(prompts), ends.max())
+    pasts = _new_pasts(model, len(prompts), ends.max(), workers)
     read, t = 0, lengths.min()
     while (writing := ends > t).any():
-        logits = _last_logits(model, tokens[:, read:t], past)
+        logits = _last_logits(model, tokens[:, read:t], pasts)
         for i in np.flatnonzero(writing & (t >= lengths)):
             tokens[i, t] = sample_token(logits[i : i + 1], sampling, rngs[i])[0]
             if tokens[i, t] in stops:
@@ -127,12 +133,22 @@ def _continue_each(
     return [row[:end] for row, end in zip(tokens, ends, strict=True)]
 
 
-def _last_logits(model: Decoder, tokens: np.ndarray, past: Past) -> np.ndarray:
+def _new_pasts(model: Decoder, rows: int, tokens: int, workers: int) -> list[Past]:
+    """An empty past for each worker's share of the rows."""
+    return [model.new_past(len(share), tokens) for share in np.array_split(range(rows), max(1, min(rows, workers)))]
+
+
+def _last_logits(model: Decoder, tokens: np.ndarray, pasts: list[Past]) -> np.ndarray:
     """The logits after the last of each row's tokens (B, T), on the host: (B, V)."""
-    B, T = tokens.shape
-    last = model.xp.arange(1, B + 1) * T - 1 if T > 1 else None
-    logits, _ = model.forward(tokens, past=past, keep=False, positions=last)
-    return to_host(logits.reshape(B, -1))
+    shares, logits = np.array_split(tokens, len(pasts)), [np.empty(0)] * len(pasts)
+
+    def work(i: int) -> None:
+        B, T = shares[i].shape
+        last = model.xp.arange(1, B + 1) * T - 1 if T > 1 else None
+        logits[i] = to_host(model.forward(shares[i], past=pasts[i], keep=False, positions=last)[0].reshape(B, -1))
+
+    share_out(len(pasts), len(pasts), work)
+    return logits[0] if len(pasts) == 1 else np.concatenate(logits)
 
 
 def sample_token(logits: np.ndarray, sampling: Sampling, rng: np.random.Generator) -> np.ndarray:

@@ -256,15 +256,14 @@ class GroupedQueryAttention(nn.Module):
 
 
 class MLPCache(NamedTuple):
-    """What the MLP's backward reads: the projections' own caches; up's output u, silu's output h and its logistic
-    function s (B, T, inner)."""
+    """What the MLP's backward reads: the projections' own caches, and the derivatives of a = silu(g) * u (B, T, inner):
+    two arrays, not u, silu(g) and s."""
 
     gate_proj: nn.Cache
     up_proj: nn.Cache
     down_proj: nn.Cache
-    u: Array
-    h: Array
-    s: Array
+    da_dg: Array
+    da_du: Array
 
 
 class GatedMLP(nn.Module):
@@ -282,21 +281,19 @@ class GatedMLP(nn.Module):
         u, up_cache = self.up_proj.forward(x, rng)
         h, s = ops.silu(g)
         y, down_cache = self.down_proj.forward(h * u, rng)
-        return y, MLPCache(gate_cache, up_cache, down_cache, u, h, s)
+        return y, MLPCache(gate_cache, up_cache, down_cache, ops.silu_dx(u, h, s), h)
 
     def backward(self, dy: Array, cache: MLPCache, grads: nn.Gradients, need_dx: bool = True) -> Array | None:
-        """dy (B, T, C) -> dx (B, T, C).  For a = h * u: du = da * h and dh = da * u."""
+        """dy (B, T, C) -> dx (B, T, C)."""
         need_g, need_u = need_dx or self.gate_proj.trainable, need_dx or self.up_proj.trainable
         da = self.down_proj.backward(dy, cache.down_proj, grads, need_dx=need_g or need_u)
         if da is None:
             return None
         dx = None
         if need_u:
-            dx = self.up_proj.backward(da * cache.h, cache.up_proj, grads, need_dx)
+            dx = self.up_proj.backward(da * cache.da_du, cache.up_proj, grads, need_dx)
         if need_g:
-            da *= cache.u
-            dg = ops.silu_dx(da, cache.h, cache.s)
-            dx = nn.add_terms(dx, self.gate_proj.backward(dg, cache.gate_proj, grads, need_dx))
+            dx = nn.add_terms(dx, self.gate_proj.backward(da * cache.da_dg, cache.gate_proj, grads, need_dx))
         return dx
 
 

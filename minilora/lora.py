@@ -279,7 +279,7 @@ class LoraBranch(nn.Module):
         if self.lora_B.trainable:
             dh = ops.linear(dz, self.lora_A.data)
             dh *= self.scaling
-            nn.accumulate(grads, self.lora_B, ops.embedding_dW(dh, cache.tokens, self.lora_B.shape[0]))
+            nn.accumulate_lookup(grads, self.lora_B, dh, cache.tokens)
 
 
 # ---------------------------------------------------------------------------------------------- the layers

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from numbers import Real
 from types import ModuleType
 from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias, TypeVar
@@ -24,11 +25,13 @@ from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias, TypeVar
 import numpy as np
 
 from minilora import ops
-from minilora.machine.backend import Array, array_module, mover, to_host
+from minilora.machine.backend import Array, array_module, mover, on_host, to_host
+from minilora.machine.sums import PieceGradients, add_rows, slices_of_rows
 
 Gradients = dict[str, Array]
 Rng: TypeAlias = "np.random.Generator | None"  # or CuPy's generator, for a model on a GPU
 Cache = Any  # what a layer's forward leaves for its own backward: nothing else looks inside
+TABLE_SLICE = 2**21  # numbers of a table's gradient that are computed at once
 Self = TypeVar("Self", bound="Module")
 Model = TypeVar("Model", bound="Decoder")  # of functions that return the model they were given
 
@@ -82,12 +85,11 @@ class Parameter:
         return f"Parameter({self.name!r}, shape={self.shape}, dtype={self.data.dtype}, {state})"
 
 
-def accumulate(grads: Gradients, parameter: Parameter, gradient: Array) -> None:
-    """Add a gradient to what other uses of the same parameter have contributed (the tied head, other pieces)."""
-    if parameter.name in grads:
-        grads[parameter.name] += gradient
-    else:
-        grads[parameter.name] = gradient
+def accumulate(grads: Gradients, parameter: Parameter, gradient: Array, rows: Any = None) -> None:
+    """Add a gradient to what other uses of the same parameter have contributed (the tied head, other pieces); with
+    `rows`, a slice or distinct row numbers, the gradient of those."""
+    add = grads.add if isinstance(grads, PieceGradients) else partial(add_rows, grads)
+    add(parameter.name, parameter.shape, gradient, rows)
 
 
 class Module:
@@ -388,7 +390,7 @@ class Embedding(Module):
     def backward(self, dy: Array, cache: Array | None, grads: Gradients) -> None:
         """dy (..., d).  Tokens have no gradient, so there is nothing to return."""
         if cache is not None:
-            accumulate(grads, self.weight, ops.embedding_dW(dy, cache, self.weight.shape[0]))
+            accumulate_lookup(grads, self.weight, dy, cache)
 
     def unembed(self, x: Array, rng: Rng = None) -> tuple[Array, Array | None]:
         """x (..., d) -> logits (..., V) = x W^T.  The cache is x, and only if the table trains."""
@@ -399,8 +401,19 @@ class Embedding(Module):
     ) -> Array | None:
         """dlogits (..., V) -> dx (..., d)."""
         if cache is not None:
-            accumulate(grads, self.weight, ops.linear_dW(dlogits, cache))
+            for rows in slices_of_rows(self.weight.data, TABLE_SLICE):  # all of it would be a second table
+                accumulate(grads, self.weight, ops.linear_dW(dlogits[..., rows], cache), rows)
         return ops.linear_dx(dlogits, self.weight.data) if need_dx else None
+
+
+def accumulate_lookup(grads: Gradients, table: Parameter, dy: Array, tokens: Array) -> None:
+    """Add the gradient of y = table[tokens]: to the rows that were looked up, since it is 0 in all others.
+    On a GPU, which would have to be waited for to know how many they are, to all.  tokens (...), dy (..., d)."""
+    if on_host(dy):
+        rows, places = np.unique(tokens, return_inverse=True)
+        accumulate(grads, table, ops.embedding_dW(dy, places, len(rows)), rows)
+    else:
+        accumulate(grads, table, ops.embedding_dW(dy, tokens, table.shape[0]))
 
 
 def normal(rng: np.random.Generator | None, shape: tuple[int, ...], std: float, dtype: str) -> np.ndarray:

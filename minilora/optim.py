@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from minilora.machine.backend import Array, Scalar, array_module, to_host
+from minilora.machine.sums import slices_of_rows
 from minilora.nn import Gradients, Module, check_finite
 
 
@@ -57,19 +58,25 @@ class Adam:
             raise ValueError(f"{unknown[0]} has a gradient but is not a trainable parameter of this model")
         self.t += 1
         for name, g in grads.items():
-            self._update(parameters[name].data, g, name)
+            w, lr = parameters[name].data, self.lr * self.lr_factor.get(name, 1.0)
+            if name not in self.m:
+                self.m[name], self.v[name] = array_module(w).zeros_like(w), array_module(w).zeros_like(w)
+            for rows in slices_of_rows(w):
+                self._update(w[rows], g[rows], self.m[name][rows], self.v[name][rows], lr)
 
-    def _update(self, w: Array, g: Array, name: str) -> None:
+    def reach(self, size: float) -> float:
+        """About how far a step moves weights of this size: `lr` at most (Kingma and Ba 2015, section 2.1), and what
+        decays.  ValueError if `lr` has been set to what is no rate."""
+        check_finite("lr", self.lr)
+        return self.lr * max(self.lr_factor.values(), default=1.0) * (1 + self.weight_decay * size)
+
+    def _update(self, w: Array, g: Array, m: Array, v: Array, lr: float) -> None:
         xp = array_module(w)
         beta1, beta2 = self.betas
-        if name not in self.m:
-            self.m[name], self.v[name] = xp.zeros_like(w), xp.zeros_like(w)
-        m, v = self.m[name], self.v[name]
         m *= beta1
         m += (1 - beta1) * g
         v *= beta2
         v += (1 - beta2) * g * g
-        lr = self.lr * self.lr_factor.get(name, 1.0)
         if self.weight_decay:
             w *= 1 - lr * self.weight_decay
         # mhat / (sqrt(vhat) + eps), with the corrections as two numbers instead of two arrays.

@@ -30,6 +30,7 @@ from minilora.machine.backend import Array, Scalar, number
 from minilora.machine.pieces import sum_over_pieces
 from minilora.machine.processes import Comm
 from minilora.machine.progress import Progress
+from minilora.machine.sums import slices_of_rows
 from minilora.machine.watch import NonFiniteLossError, Watch
 from minilora.nn import Decoder, Gradients, Rng, check_type, generator, whole_number
 from minilora.optim import Adam, clip_grad_norm
@@ -73,10 +74,13 @@ def loss_and_grads(
         """The part of some rows in the loss, sum(w * NLL); their part in each gradient is added to `grads`."""
         positions, y, w = _counted(targets[rows], weights[rows], model.xp)
         logits, cache = model.forward(tokens[rows], rng, positions=positions)
-        shape, logits = logits.shape, logits.reshape(-1, model.vocab_size)
-        nll, P = ops.cross_entropy(logits, y)
-        del logits  # with a vocabulary of 50,000, one of the two largest arrays of a step; the other is P
-        model.backward(ops.cross_entropy_dlogits(P, y, w).reshape(shape), cache, grads)
+        scores, nll = logits.reshape(-1, model.vocab_size), model.xp.empty_like(w)
+        for part in slices_of_rows(
+            scores
+        ):  # with a vocabulary of 50,000 a step's largest array: its gradient goes there
+            nll[part], P = ops.cross_entropy(scores[part], y[part])
+            scores[part] = ops.cross_entropy_dlogits(P, y[part], w[part])
+        model.backward(scores.reshape(logits.shape), cache, grads)
         return number(w @ nll)
 
     return sum_over_pieces(piece, trained, (*tokens.shape, model.width), model.xp, workers, rng, comm)
@@ -208,8 +212,9 @@ def fit(
                 continues from it, bit for bit as if it had never stopped
     comm        an MPI communicator: its processes share every batch, and the first of them reports and writes
 
-    NonFiniteLossError names the step and leaves the last good weights in the model. Every `checkpoint_every` steps and
-    at the end, before anything is written, the latest batch's loss is computed again, to see what the update did. On a
+    NonFiniteLossError names the step and leaves the last good weights in the model; an update that was small against
+    the weights stays, since it is not to blame (see `Watch`). Every `checkpoint_every` steps and at the end, before
+    anything is written, the latest batch's loss is computed again, to see what the update did. On a
     GPU losses are looked at only then, for the progress line and for a validation, since that makes the host wait; the
     error's step and weights are the same.
     ValueError for a setting out of range. FileExistsError if there is a checkpoint and `resume` is False,
@@ -235,10 +240,10 @@ def fit(
     while done < steps and not result.stopped_early:
         drawn, batch = rng.bit_generator.state, data.sample(rng, batch_size)
         loss, grads = loss_and_grads(model, batch.tokens, batch.targets, batch.weights, workers, rng, comm)
-        watch.step(loss, clip_grad_norm(grads, math.inf if clip is None else clip))
         optimizer.lr = lr(done) if callable(lr) else lr
+        watch.step(loss, clip_grad_norm(grads, math.inf if clip is None else clip), optimizer.reach(watch.size))
         optimizer.step(grads)
-        done, tokens_seen = done + 1, tokens_seen + batch.tokens.size
+        done, tokens_seen, grads = done + 1, tokens_seen + batch.tokens.size, {}  # gone before the next step's
         result.seconds = before + time.perf_counter() - started
         bar.update(done, partial(_progress_note, watch, tokens_seen / (result.seconds - before)))
         if validation is not None and done % eval_every == 0:

@@ -189,6 +189,17 @@ def test_a_sequence_is_continued_as_if_it_were_alone():
         np.testing.assert_array_equal(generate(gpt(), prompt, temperature=0), text)
 
 
+@given(seeds, st.integers(1, 5), st.integers(2, 4), st.sampled_from((0, 0.7)))
+def test_workers_share_the_rows_and_write_the_same(seed, B, workers, temperature):
+    """In float64, where no rounding decides about a token."""
+    model = scramble(gpt(replace(TINY, dtype="float64")), seed)
+    rows = np.random.default_rng(seed).integers(7, size=(B, 2))
+    for prompts in (rows, [row[: 1 + i % 2] for i, row in enumerate(rows)]):
+        texts = [generate(model, prompts, 3, temperature=temperature, seed=seed, workers=n) for n in (1, workers)]
+        for one, other in zip(*texts, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
 @given(seeds, st.lists(st.integers(1, 4), min_size=1, max_size=5), st.sampled_from((0, 0.7, 5.0)), st.data())
 def test_a_list_of_prompts_gives_what_each_prompt_gives(seed, lengths, temperature, data):
     """With several stop tokens, and in float64, where no rounding decides about a token."""
@@ -246,6 +257,7 @@ def test_equal_prompts_in_a_list_get_texts_of_their_own():
         ([1], {"stop": "."}, "give a whole number"),
         ([1], {"stop": [1.0]}, "give a whole number"),
         ([1], {"seed": None}, "seed is None: give a whole number"),
+        ([[1], [2]], {"workers": 0}, "workers is 0: give a whole number of at least 1"),
     ],
 )
 def test_what_cannot_be_continued_is_refused(prompt, options, message):

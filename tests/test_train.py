@@ -15,6 +15,7 @@ from minilora.files.container import CheckpointError, read_file
 from minilora.machine import pieces
 from minilora.machine.blas import single_threaded_blas
 from minilora.machine.pieces import piece_slices
+from minilora.machine.watch import Watch
 from minilora.testing.bounds import gamma
 from minilora.text import Batch
 from tests.models import TINY, assert_same, batch, bits, gpt, refused, seeds
@@ -453,6 +454,28 @@ def test_a_gradient_that_is_not_finite_is_found_too(monkeypatch):
     monkeypatch.setattr(train, "loss_and_grads", broken)
     with refused(model, r"step 0: .* gradients' norm", ml.NonFiniteLossError), np.errstate(all="ignore"):
         ml.fit(model, TEXT, steps=1, progress=False)
+
+
+def test_a_small_update_is_not_kept_to_be_taken_back(monkeypatch):
+    """It moves the weights by less than their size. The one after it is ten times larger than they are."""
+    model, good, kept = gpt(), gpt(), []
+    ml.fit(good, TEXT, steps=2, lr=0.01, batch_size=2, progress=False)
+    step = Watch.step
+    monkeypatch.setattr(Watch, "step", lambda self, *what: step(self, *what) or kept.append(len(self.kept)))
+    losses = iter([None, None, math.nan])
+
+    def broken(model, *args, **options):
+        loss, grads = ml.loss_and_grads(model, *args, **options)
+        return next(losses) or loss, grads
+
+    monkeypatch.setattr(train, "loss_and_grads", broken)
+    with pytest.raises(ml.NonFiniteLossError, match=r"step 2: .* The model holds the weights of this step"):
+        ml.fit(model, TEXT, steps=9, lr=0.01, batch_size=2, progress=False)
+    assert bits(model) == bits(good) and kept == [0, 0]
+    large = 10 * Watch({p.name: p.data for p in model.parameters}, [], np).size
+    losses = iter([None])
+    ml.fit(model, TEXT, steps=1, lr=large, batch_size=2, progress=False)
+    assert kept[-1] == len(model.named_parameters())
 
 
 DIVERGING = {

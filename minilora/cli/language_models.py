@@ -35,6 +35,7 @@ from minilora.machine.processes import Comm
 from minilora.machine.progress import format_seconds
 from minilora.methods import loraplus
 from minilora.nn import Decoder, cache_bytes
+from minilora.tasks import originals
 from minilora.tasks.jsonl import Encoded, encode_records, read_jsonl
 from minilora.text import Data, RowData
 
@@ -66,7 +67,7 @@ def add_commands(commands: Commands) -> None:
     )
     p.add_argument("task", choices=[name for name in tasks.TASKS if name != "code"], help="the task")
     p.add_argument("--examples", type=positive_int, default=500, metavar="N", help="at most this many (default: 500)")
-    p.add_argument("--folder", type=Path, metavar="FOLDER", help="e2e only: the folder of the E2E csv files")
+    p.add_argument("--folder", type=Path, metavar="FOLDER", help="your copy of E2E, WikiSQL, SAMSum or MultiNLI")
     p.add_argument("--seed", type=seed, default=0, help="same seed, same examples (default: 0)")
     add_out(p, "the examples, NAME.jsonl")
 
@@ -130,9 +131,14 @@ def _lines() -> Iterator[str]:
 
 def run_data(a: argparse.Namespace) -> None:
     check_out(a.out)
-    task = tasks.load(a.task, a.seed, train=a.examples, valid=1, test=1, folder=a.folder)
+    if a.folder is None:
+        task = tasks.load(a.task, a.seed, train=a.examples, valid=1, test=1)
+        pairs = [(example.prompt, example.answer) for example in task.train]
+    else:
+        every = originals.read(a.task, a.folder)
+        pairs = [every[i] for i in np.random.default_rng(a.seed).permutation(len(every))[: a.examples]]
     # A word begins with its space in the tokens of real models.
-    records = [{"prompt": example.prompt, "completion": f" {example.answer}"} for example in task.train]
+    records = [{"prompt": prompt, "completion": f" {answer}"} for prompt, answer in pairs]
     a.out.write_text("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records), encoding="utf-8")
     print(wrote(a.out, f"{len(records)} examples"))
 

@@ -153,8 +153,8 @@ class Exercise:
         """The module that holds the right answer."""
         return sys.modules[next(iter(self.functions.values())).__module__]
 
-    def with_slip(self, slip: str) -> dict[str, Callable]:
-        """The functions with this slip made in their source.  ValueError if there is nothing to edit."""
+    def slip_source(self, slip: str) -> str:
+        """The source of the right answer with this slip made in it.  ValueError if there is nothing to edit."""
         source = inspect.getsource(self.module).partition("\nEXERCISE = ")[0]
         edits = self.slips[slip]
         for edit in (edits,) if isinstance(edits, str) else edits:
@@ -162,8 +162,12 @@ class Exercise:
             if old not in source:
                 raise ValueError(f"{self.module.__name__} does not contain {old!r}")
             source = source.replace(old, new)
+        return source
+
+    def with_slip(self, slip: str) -> dict[str, Callable]:
+        """The functions with this slip made in their source."""
         names: dict[str, Any] = {"__name__": f"{self.module.__name__} with a slip"}
-        exec(compile(source, names["__name__"], "exec"), names)
+        exec(compile(self.slip_source(slip), names["__name__"], "exec"), names)
         return {name: names[name] for name in self.functions}
 
 

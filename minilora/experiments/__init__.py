@@ -10,7 +10,8 @@ In reading order:
     engine/report.py      one JSON file per experiment, and the report: the page with every verdict
     tables/               one module per table or figure
     real/                 the same on a real language model and real data
-    reproduce.py          all of it
+    reproduce.py          all of it, but for the real model
+    reproduce_real.py     the real model's runs
 """
 
 from minilora.experiments.engine.plan import QUICK, Scale

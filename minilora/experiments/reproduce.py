@@ -15,9 +15,15 @@ from minilora.experiments.tables import EXPERIMENTS
 
 
 def reproduce(
-    experiments: Iterable[Experiment], scale: Scale, out: Path, processes: int, command: str, progress: bool = True
+    experiments: Iterable[Experiment],
+    scale: Scale,
+    out: Path,
+    processes: int | None,
+    command: str,
+    progress: bool = True,
 ) -> None:
-    """Make every run of the experiments that OUT does not have yet, `processes` at a time; print each verdict.
+    """Make every run of the experiments that OUT does not have yet, `processes` at a time, or with
+    None as many as MPI has workers; print each verdict.
 
     `command` is what the user typed: the report shows it.
     """
@@ -35,7 +41,10 @@ def reproduce(
                 write_page(out)
                 print(f"{experiment.title}: {verdict(experiment.claims(results))}", flush=True)
 
-    print(f"{len(plan.jobs)} runs, {processes} at a time; results in {out / 'results'}", flush=True)
+    print(
+        f"{len(plan.jobs)} runs, {processes or 'as many as MPI has workers'} at a time; results in {out / 'results'}",
+        flush=True,
+    )
     execute(plan, store, processes, progress, report_complete)
     report_complete(idle=True)
     print(f"wrote {out / PAGE}")

@@ -47,7 +47,7 @@ class Conversation:
         room = min(max_new_tokens, self.model.max_tokens - self.length)
         written: list[int] = []
         shown = ""
-        for (token,) in stream(self.model, tokens[None], self.past, room, sampling, self.rng):
+        for (token,) in stream(self.model, tokens[None], [self.past], room, sampling, self.rng):
             if token in self.tokenizer.stop:
                 break
             written.append(int(token))

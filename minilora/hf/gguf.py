@@ -45,6 +45,7 @@ NUMBERS = {
     12: "<f8",
 }
 STRING, ARRAY = 8, 9
+AHEAD = 2**20  # bytes
 
 # The types of tensors that are read, by number, and some more to name in a message.
 TENSOR_TYPES = {0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 8: "Q8_0", 12: "Q4_K", 14: "Q6_K", 30: "BF16"}
@@ -136,13 +137,30 @@ class Gguf:
     def _string(self) -> str:
         return self._take(self._number("<Q")).decode()
 
+    def _strings(self, n: int) -> list[str]:
+        """n strings, a megabyte of them at a time: a vocabulary and its merges are a hundred thousand."""
+        strings: list[str] = []
+        while len(strings) < n:
+            block, at = self.file.read(min(AHEAD, self._left)), 0
+            while len(strings) < n and at + 8 <= len(block):
+                end = at + 8 + int.from_bytes(block[at : at + 8], "little")
+                if end > len(block):
+                    break
+                strings.append(block[at + 8 : end].decode())
+                at = end
+            self.file.seek(at - len(block), io.SEEK_CUR)
+            self._left -= at
+            if not at:  # one that is longer than a block, or cut off
+                strings.append(self._string())
+        return strings
+
     def _value(self, kind: int) -> Any:
         if kind == STRING:
             return self._string()
         if kind == ARRAY:
             item, n = self._number("<I"), self._number("<Q")
             if item == STRING:
-                return [self._string() for _ in range(n)]
+                return self._strings(n)
             if item in NUMBERS:
                 return np.frombuffer(self._take(n * np.dtype(NUMBERS[item]).itemsize), NUMBERS[item])
             raise CheckpointError(f"{self.path} has an array of type {item}, which minilora does not read")

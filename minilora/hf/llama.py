@@ -17,9 +17,11 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -32,7 +34,9 @@ from minilora.hf.safetensors_folder import StoredTensor, extra, read_json, store
 from minilora.hf.tokenizer import TOKENIZER_FILES, BPETokenizer, check_fits, gguf_tokenizer, load_tokenizer
 from minilora.llama import Llama, LlamaConfig, rotary_frequencies, shapes
 from minilora.lora import LoraError, lora_layers
+from minilora.machine.pieces import share_out
 from minilora.machine.products import one_block
+from minilora.machine.sums import slices_of_rows
 from minilora.nn import check_type
 from minilora.quantized import BlockWeight, QuantizedEmbedding, QuantizedParameter, quantize_nf4
 
@@ -134,12 +138,12 @@ class GgufWeight(NamedTuple):
 
 class Found(NamedTuple):
     """What a folder or file holds: a config, as far as its settings tell it; weights under their own names, in the
-    file's order; our name -> that name; the tokenizer."""
+    file's order; our name -> that name; what makes the tokenizer."""
 
     config: LlamaConfig
     weights: Mapping[str, Weight]
     rename: Callable[[str], str]
-    tokenizer: BPETokenizer | None
+    tokenizer: Callable[[], BPETokenizer | None]
 
 
 # ------------------------------------------------------------------------------------------------ reading
@@ -172,19 +176,18 @@ def load_llama(
         weights = {name: found.weights[found.rename(name)] for name in shapes(config)}
         floats = {n: w.shape for n, w in weights.items() if not _stays_quantized(n, w, quantized)}
         block = one_block(floats, dtype)
-        read = _Reader(model, dict(model.named_modules()), block, found, path, quantized).read
+        reader = _Reader(model, dict(model.named_modules()), block, found, path, quantized)
         if quantized == "nf4":
-            made_from = content_hash(shapes(config), read)
+            made_from = content_hash(shapes(config), lambda name: reader.put(name, reader.stored(name)))
             for parameter in model.named_parameters().values():
                 if isinstance(parameter, QuantizedParameter):
                     parameter.made_from = made_from
+            tokenizer = found.tokenizer()
         else:
-            ours = {found.rename(name): name for name in shapes(config)}
-            for name in found.weights:  # in the file's order
-                read(ours[name])
+            tokenizer = reader.read_all()
     model.assign_names()
-    check_fits(found.tokenizer, config.vocab_size, path)
-    return model, found.tokenizer
+    check_fits(tokenizer, config.vocab_size, path)
+    return model, tokenizer
 
 
 class _Reader(NamedTuple):
@@ -197,25 +200,49 @@ class _Reader(NamedTuple):
     path: Path
     quantized: str | None
 
-    def read(self, name: str) -> np.ndarray:
-        """Read one weight into the model, as floats or not; returns it as floats."""
-        weight, dtype = self.found.weights[self.found.rename(name)], self.model.dtype
+    def read_all(self) -> BPETokenizer | None:
+        """Read every weight, in the order of the file, and beside them the tokenizer."""
+        ours = {self.found.rename(name): name for name in self.model.named_parameters()}
+        names, turn = iter([ours[name] for name in self.found.weights]), threading.Lock()
+        tokenizers: list[BPETokenizer | None] = []
+
+        def work(thread: int) -> None:
+            if thread == 0:
+                tokenizers.append(self.found.tokenizer())
+            while True:
+                with turn:
+                    name = next(names, None)
+                    stored = None if name is None else self.stored(name)
+                if name is None:
+                    return
+                self.put(name, stored)
+
+        share_out(2, 2, work)
+        return tokenizers[0]
+
+    def stored(self, name: str) -> BlockWeight | np.ndarray:
+        """A weight from the file: its blocks, or its numbers."""
+        weight = self.found.weights[self.found.rename(name)]
+        return weight.stored() if isinstance(weight, GgufWeight) else weight.read()
+
+    def put(self, name: str, stored: Any) -> np.ndarray:
+        """Put one weight into the model, as floats or not; returns it as floats."""
         path, _, last = name.rpartition(".")
-        layer = self.layers[path]
+        layer, blocks = self.layers[path], isinstance(stored, BlockWeight)
         if name in self.floats:
             array = self.floats[name]
-            array[...] = weight.read()
+            rows = array.reshape(stored.shape)
+            for part in slices_of_rows(rows):
+                rows[part] = stored.rows(part) if blocks else stored[part]
             getattr(layer, last).data = array
         elif self.quantized == "nf4":
-            array = np.ascontiguousarray(weight.read(), dtype)
-            layer.weight = QuantizedParameter(quantize_nf4(array), dtype)
+            array = np.ascontiguousarray(stored.rows() if blocks else stored, self.model.dtype)
+            layer.weight = QuantizedParameter(quantize_nf4(array), self.model.dtype)
         else:
-            assert isinstance(weight, GgufWeight)
-            blocks = weight.stored()
-            layer.weight = QuantizedParameter(blocks, dtype)
+            layer.weight = QuantizedParameter(stored, self.model.dtype)
             if name == "wte.weight":
                 self.model.wte = QuantizedEmbedding(layer.weight)
-            array = np.stack([blocks.records[scale].astype(np.float32) for scale in blocks.scales])
+            array = np.stack([stored.records[scale].astype(np.float32) for scale in stored.scales])
         if not (np.isfinite(array.min()) and np.isfinite(array.max())):
             raise CheckpointError(f"{self.path}: {self.found.rename(name)} holds NaN or infinity: fetch it again")
         return array
@@ -233,7 +260,8 @@ def _opened(path: Path, dtype: str, any_order: bool) -> Iterator[Found]:
     if path.is_dir():
         stored = {name.removeprefix(LLAMA.root): tensor for name, tensor in stored_model(path).items()}
         weights = {name: tensor for name, tensor in stored.items() if not name.endswith(".inv_freq")}
-        yield Found(_folder_config(path, dtype), _without_tied_head(weights, path), hf_name, load_tokenizer(path))
+        tokenizer = partial(load_tokenizer, path)
+        yield Found(_folder_config(path, dtype), _without_tied_head(weights, path), hf_name, tokenizer)
     else:
         with open_gguf(path, any_order) as file:
             yield _in_gguf(file, dtype)
@@ -342,7 +370,7 @@ def _in_gguf(file: Gguf, dtype: str) -> Found:
     factors = weights.pop("rope_freqs.weight", None)
     if factors is not None:
         config = _scaled_as(factors.read(), config, file.path)
-    return Found(config, weights, gguf_name, gguf_tokenizer(file.settings, file.path))
+    return Found(config, weights, gguf_name, partial(gguf_tokenizer, file.settings, file.path))
 
 
 def _gguf_config(file: Gguf, kind: str, dtype: str) -> LlamaConfig:

@@ -9,19 +9,17 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from types import ModuleType
-from typing import TypeVar
 
 import numpy as np
 
 from minilora.machine.backend import Array, Scalar
 from minilora.machine.blas import keep_freed_memory, short_turns, single_threaded_blas
 from minilora.machine.processes import Comm, all_reduce, process_share
+from minilora.machine.sums import OrderedSums
 
 # Of a piece's (tokens, width) arrays: half a megabyte in float32, so that a few of them fit a core's cache, and
 # still large enough that a product is worth its call.
 ELEMENTS_PER_PIECE = 2**17
-
-Result = TypeVar("Result")
 
 
 def sum_over_pieces(
@@ -38,7 +36,7 @@ def sum_over_pieces(
     trained  the arrays that get gradients, by name: in MPI, a process without a piece must know them too
     shape    (B, T, C) of an activation
     xp       the library that computes; for a GPU the batch is one piece
-    workers  threads that share the pieces; each has gradients of its own to add to, which are summed at the end
+    workers  threads that share the pieces, and add to the same gradients: see `OrderedSums`
     rng      gives every piece a seed for a generator of its own
     comm     an MPI communicator whose processes all make this call with equal arguments: they share the pieces too,
              and each gets the sums over all
@@ -49,20 +47,16 @@ def sum_over_pieces(
     pieces = pieces_for(*shape, xp)
     seeds = None if rng is None else piece_seeds(rng, *shape)
 
-    def work(share: range) -> tuple[Scalar, dict[str, Array]]:
-        total: Scalar = 0.0
-        grads: dict[str, Array] = {}
-        for i in share:
-            piece_rng = None if seeds is None else xp.random.default_rng(seeds[i])
-            total += piece(pieces[i], piece_rng, grads)
-        return total, grads
-
     mine = range(len(pieces)) if comm is None else process_share(len(pieces), comm)
-    (total, grads), *others = share_out(mine, workers, work)
-    for other_total, other_grads in others:
-        total += other_total
-        for name, g in other_grads.items():
-            grads[name] += g
+    sums, losses = OrderedSums(len(mine), workers), np.zeros(len(mine), object)
+
+    def work(i: int) -> None:
+        piece_rng = None if seeds is None else xp.random.default_rng(seeds[mine[i]])
+        with sums.piece(i) as grads:
+            losses[i] = piece(pieces[mine[i]], piece_rng, grads)
+
+    share_out(len(mine), workers, work)
+    total, grads = sum(losses, 0.0), sums.sums
     return (total, grads) if comm is None else all_reduce(comm, total, grads, trained)
 
 
@@ -88,22 +82,32 @@ def piece_seeds(rng: np.random.Generator, B: int, T: int, C: int) -> list[int]:
     return rng.integers(2**63, size=len(piece_slices(B, T, C))).tolist()
 
 
-def share_out(pieces: range, workers: int, work: Callable[[range], Result]) -> list[Result]:
-    """work(share) for `workers` consecutive shares of the pieces, each on a thread of its own; results in order.
+def share_out(pieces: int, workers: int, work: Callable[[int], None]) -> None:
+    """work(i) for each piece, by `workers` threads that take every `workers`-th, so that neighbours are computed side
+    by side.
 
     The pieces' products are too small to be split again, so each stays on its worker's thread; a single piece has
-    the BLAS's own threads to itself. Where no thread can be started, the shares are done one after the other.
+    the BLAS's own threads to itself. Where no thread can be started, the pieces are done one after the other.
     """
-    if len(pieces) <= 1:
-        return [work(pieces)]
-    workers = min(workers, len(pieces))
-    shares = [pieces[a:b] for a, b in pairwise(len(pieces) * w // workers for w in range(workers + 1))]
+    if pieces <= 1:
+        for i in range(pieces):
+            work(i)
+        return
+    workers = min(workers, pieces)
+
+    def share(first: int, every: int = workers) -> None:
+        for i in range(first, pieces, every):
+            work(i)
+
     with single_threaded_blas(), short_turns():
         threads = _threads(workers - 1, os.getpid()) if workers > 1 else None
         if threads is None:
-            return [work(share) for share in shares]
-        others = [threads.submit(work, share) for share in shares[1:]]
-        return [work(shares[0])] + [other.result() for other in others]
+            share(0, every=1)
+            return
+        others = [threads.submit(share, first) for first in range(1, workers)]
+        share(0)
+        for other in others:
+            other.result()
 
 
 @functools.cache

@@ -5,8 +5,9 @@
     answers = tasks.answer(model, task.test, task.max_new)
     task.score(task.test, answers), task.baselines()
 
-Files: `task` (Example, Task, TaskData), `decoding` (answer), `metrics`, `baselines`, and one for each task. The same
-seed gives the same generated data; each task's file says what its splits do not share.
+Files: `task` (Example, Task, TaskData), `decoding` (answer), `metrics`, `baselines`, one for each task, and
+`originals`, which reads the published data sets' own files. The same seed gives the same generated data; each task's
+file says what its splits do not share.
 """
 
 from __future__ import annotations

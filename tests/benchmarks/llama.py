@@ -25,6 +25,7 @@ from minilora.hf import load_llama
 from minilora.hf.fetch import fetch
 from minilora.machine.blas import single_threaded_blas
 from minilora.machine.pieces import piece_slices
+from minilora.machine.products import times_transposed
 from tests.benchmarks import pytorch
 from tests.benchmarks.report import Rows, main
 from tests.benchmarks.shapes import WORKERS, step_of
@@ -82,7 +83,7 @@ def their_step(targets: tuple[str, ...] | None) -> Callable[[], None]:
 
 
 def own_products() -> Callable[[], None]:
-    """Only the products with the base's weights that a LoRA step makes, forward and for dx, in its own pieces."""
+    """Only the products with the base's weights that a LoRA step makes, forward and for dx, in its pieces and forms."""
     model = load_llama(gguf_folder() / "m.gguf")[0]
     weights = [p.data for p in model.named_parameters().values() if p.data.ndim == 2]
     pieces = [s.stop - s.start for s in piece_slices(B, T, model.width)]
@@ -91,7 +92,7 @@ def own_products() -> Callable[[], None]:
     def work(share: list[int]) -> None:
         for rows in share:
             for W in weights:
-                inputs[W.shape[1]][: rows * T] @ W.T
+                times_transposed(inputs[W.shape[1]][: rows * T], W)
             for W in reversed(weights):
                 inputs[W.shape[0]][: rows * T] @ W
 
@@ -132,7 +133,9 @@ def generation(seconds: float) -> Rows:
     rows, model = [], load_llama(gguf_folder() / "m.gguf")[0]
     for batch in (1, 32):
         prompt = tokens(batch, 32)
-        candidates: dict[str, Callable[[], Any]] = {"ours": lambda p=prompt: ml.generate(model, p, 32, temperature=0)}
+        candidates: dict[str, Callable[[], Any]] = {
+            "ours": lambda p=prompt: ml.generate(model, p, 32, temperature=0, workers=WORKERS)
+        }
         if pytorch.available():
             import torch
 
@@ -168,7 +171,7 @@ if sys.argv[3] != "full":
 rows = np.random.default_rng(0).integers(49152, size=(64, 65))
 data = RowData(list(rows), [np.arange(65) >= 32] * 64)
 ml.fit(model, data, steps=3, lr=1e-6, batch_size=8, workers=2, progress=False)
-print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3))
+print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6))
 """
 
 

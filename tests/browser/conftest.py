@@ -7,9 +7,13 @@ A page may talk to this server only: a request to any other place is refused, an
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import sys
 import threading
+import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +27,7 @@ BROWSERS = (
     "/usr/lib/chromium/chromium-headless-shell",
     *map(shutil.which, ("chromium", "google-chrome")),
 )
+MARK = "MINILORA_BROWSER_TESTS"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
 SECONDS = 120  # for Python to be ready on a busy machine
 
@@ -55,10 +60,28 @@ def chromium() -> Iterator[Any]:
     found = next((path for path in BROWSERS if path and Path(path).exists()), None)
     if found is None:
         pytest.skip("there is no Chromium: apt install chromium-headless-shell, or set CHROMIUM")
+    os.environ[MARK] = mark = uuid.uuid4().hex  # every process that is started from here on inherits it
     with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=found, args=FLAGS, env=dict(os.environ))
+        assert processes(mark) or sys.platform != "linux"
         yield browser
         browser.close()
+    del os.environ[MARK]
+    for _ in range(50):
+        if not processes(mark):
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"the browser tests have left processes behind: {processes(mark)}")
+
+
+def processes(mark: str) -> list[str]:
+    """The command lines of the processes that live and inherited this mark (on Linux; elsewhere not looked for)."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended in the meantime, or is somebody else's
+            if f"{MARK}={mark}".encode() in (folder / "environ").read_bytes():
+                found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+    return found
 
 
 @pytest.fixture(scope="module")

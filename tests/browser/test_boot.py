@@ -54,6 +54,7 @@ def test_twenty_steps_of_lora_have_the_losses_that_they_have_here(python, task):
     rounding = max(np.abs(narrow - wide).max(), np.finfo(np.float32).eps * wide.max())
     assert np.abs(np.array(losses(python, settings)) - narrow).max() <= 4 * rounding
     assert narrow[-1] < narrow[0] - 100 * rounding, "these steps learn something"
+    assert python("frozen_hash") == here.frozen_hash(), "feature 3: every bit that is frozen is the base's"
 
 
 def test_a_run_that_is_saved_and_loaded_goes_on_with_the_same_bits(python):

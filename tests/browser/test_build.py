@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
+import re
 import sys
 import threading
 import zipfile
@@ -109,11 +110,29 @@ def test_each_lesson_is_a_notebook_for_jupyterlite(lesson):
     assert lite.note(lesson[:2]) in book["cells"][0]["source"]
 
 
+def test_a_lesson_that_no_longer_has_what_is_made_smaller_stops_the_build(tmp_path):
+    lesson = next(lite.TUTORIALS.glob(f"{lite.SMALLER[0]}_*.ipynb"))
+    changed = tmp_path / lesson.name
+    changed.write_text(lesson.read_text("utf-8").replace("(0, 1, 2)", "range(3)"), "utf-8")
+    with pytest.raises(ValueError, match=rf"{lesson.name} has no line .* change SMALLER in lite.py"):
+        lite.notebook(changed)
+
+
 def test_what_a_lesson_reads_is_there():
-    files = lite.contents()
+    files, carried = lite.contents(), wheels.own_wheels()["lessons"][2]
+    for stored in (lite.TUTORIALS / "results").rglob("*.json"):
+        assert carried[f"lessons/{stored.relative_to(lite.TUTORIALS).as_posix()}"] == stored.read_bytes()
     for lesson in lite.lessons():
         text = files[lesson["file"]].decode()
         assert {f for f in files if f.startswith("figures/") and f in text} or "figures/" not in text
+
+
+def test_every_link_of_a_page_leads_somewhere(site):
+    for page in site.glob("*.html"):
+        for link in re.findall(r'(?:href|src)="([^"#]+)', page.read_text("utf-8")):
+            path, _, notebook = link.partition("?path=")
+            assert link.startswith("https://") or (site / path).is_file(), f"{page.name}: {link}"
+            assert not notebook or (site / "lite" / "files" / notebook).is_file(), f"{page.name}: {link}"
 
 
 def test_every_exercise_has_its_answer_in_the_site(monkeypatch, tmp_path):

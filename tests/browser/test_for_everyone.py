@@ -23,14 +23,28 @@ def context(open_page: Any) -> Any:
     return open_page("lessons.html", viewport={"width": 360, "height": 740}).context
 
 
+@pytest.fixture(scope="module")
+def page(open_page: Any, context: Any) -> Any:
+    """A page of the site, opened once for all tests that use it."""
+    pages: dict[str, Any] = {}
+
+    def opened(path: str) -> Any:
+        if path not in pages:
+            pages[path] = ready(open_page(path, context=context))
+        pages[path].bring_to_front()
+        return pages[path]
+
+    return opened
+
+
 def ready(page: Any) -> Any:
     page.wait_for_selector('body[data-state="ready"]', timeout=1000 * SECONDS)
     return page
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_21_a_narrow_window_needs_no_sideways_scrolling_and_axe_finds_nothing_serious(open_page, context, path):
-    page = ready(open_page(path, context=context))
+def test_21_a_narrow_window_needs_no_sideways_scrolling_and_axe_finds_nothing_serious(page, path):
+    page = page(path)
     page.add_script_tag(content=fetch.members("axe-core", "package/")["axe.min.js"].decode())
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
@@ -47,11 +61,12 @@ def test_21_a_narrow_window_needs_no_sideways_scrolling_and_axe_finds_nothing_se
             .filter((e) => e.getBoundingClientRect().right > 361).map((e) => e.outerHTML.slice(0, 90))]"""
     )
     assert widest[0] <= 360, widest
-    page.close()
 
 
-def test_21_the_exercises_by_keyboard_alone(open_page, context):
-    page = ready(open_page("exercises.html#ex11_lora_forward", context=context))
+def test_21_the_exercises_by_keyboard_alone(page):
+    page = page("exercises.html")
+    page.evaluate("location.hash = 'ex11_lora_forward'")
+    page.wait_for_selector("#lessons a[aria-current][href='#ex11_lora_forward']", state="attached")
 
     def tab_to(selector: str) -> None:
         for _ in range(80):
@@ -70,11 +85,10 @@ def test_21_the_exercises_by_keyboard_alone(open_page, context):
     tab_to("#hint")
     page.keyboard.press("Enter")
     page.wait_for_selector("#hints h2")
-    page.close()
 
 
-def test_21_the_playground_by_keyboard_alone(open_page, context):
-    page = ready(open_page(PAGES[1], context=context))
+def test_21_the_playground_by_keyboard_alone(page):
+    page = page(PAGES[1])
     page.focus(".home")
     for _ in range(12):
         page.keyboard.press("Tab")
@@ -85,11 +99,10 @@ def test_21_the_playground_by_keyboard_alone(open_page, context):
     page.keyboard.press("Enter")
     ready(page)
     assert page.evaluate("document.activeElement.id") == "run"
-    page.close()
 
 
-def test_24_after_the_first_visit_it_works_offline(open_page, context):
-    page = ready(open_page(PAGES[1], context=context))
+def test_24_after_the_first_visit_it_works_offline(page, context):
+    page = page(PAGES[1])
     page.evaluate("navigator.serviceWorker.ready.then(() => new Promise((go) => setTimeout(go, 100)))")
     page.wait_for_function("navigator.serviceWorker.controller !== null")
     context.set_offline(True)
@@ -103,4 +116,3 @@ def test_24_after_the_first_visit_it_works_offline(open_page, context):
         ready(page)
     finally:
         context.set_offline(False)
-        page.close()

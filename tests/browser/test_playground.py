@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -41,13 +42,26 @@ def reset(page: Any) -> None:
     ready(page)
 
 
+def steps(page: Any, times: int) -> list[str]:
+    """Click Step so many times: the loss of each, with all its digits."""
+    return page.evaluate(
+        """async (times) => {
+            const count = document.getElementById("count"), losses = [];
+            for (let i = 0; i < times; i++) {
+                const next = Number(count.textContent) + 1;
+                document.getElementById("step").click();
+                while (Number(document.body.dataset.settled) !== next) await new Promise((go) => setTimeout(go, 2));
+                losses.push(count.dataset.loss);
+            }
+            return losses;
+        }""",
+        times,
+    )
+
+
 def step(page: Any, times: int) -> float:
     """Click Step: the loss of the last one."""
-    for _ in range(times):
-        before = int(page.inner_text("#count"))
-        page.click("#step")
-        page.wait_for_function("(n) => document.body.dataset.settled == n", arg=before + 1)
-    return float(page.get_attribute("#count", "data-loss"))
+    return float(steps(page, times)[-1])
 
 
 def choose(page: Any, name: str, value: Any) -> None:
@@ -67,8 +81,13 @@ def bars(page: Any) -> list[float]:
     return [float(b.get_attribute("data-value")) for b in page.locator(".chart rect").all()]
 
 
-def update_norm(page: Any) -> str:
-    return page.get_attribute("#matrix-dW", "aria-label")
+def picture(page: Any, name: str) -> str:
+    """The very pixels of a matrix."""
+    return page.locator(f"#matrix-{name}").evaluate("(canvas) => canvas.toDataURL()")
+
+
+def points(page: Any, curve: str) -> list[list[float]]:
+    return [list(map(float, p.split(","))) for p in page.get_attribute(f"polyline.{curve}", "points").split()]
 
 
 # --------------------------------------------------------------------------------------------- before Python is there
@@ -76,21 +95,30 @@ def update_norm(page: Any) -> str:
 
 @pytest.mark.parametrize("path", ["index.html", "playground.html"])
 def test_1_a_recorded_run_can_be_moved_at_once_while_python_never_comes(chromium, address, path):
-    context = chromium.new_context()
+    """The figure is there within a second of opening the page, and the slider moves it within a second: the fastest of
+    five visits, for this computer may be busy."""
+    context, seconds = chromium.new_context(), []
     try:
         page = context.new_page()
         page.route("**/*.wasm", lambda route: None)  # never answered
-        start = time.monotonic()
-        page.goto(address + path, wait_until="domcontentloaded")
-        page.wait_for_selector(".chart rect", state="attached")
-        assert time.monotonic() - start < 3, "one second on an idle machine"
-        if path == "index.html":
-            page.click("#play") if page.inner_text("#play") == "Pause" else None
+        for _ in range(5):
+            start = time.monotonic()
+            page.goto(address + path, wait_until="commit")
+            page.wait_for_selector(".chart rect", state="attached")
+            seconds.append(time.monotonic() - start)
+            if seconds[-1] < 1:
+                break
+        assert min(seconds) < 1
+        if path == "index.html" and page.inner_text("#play") == "Pause":
+            page.click("#play")
         seen = set()
         for at in (0, 5, 20):
+            start = time.monotonic()
             page.locator("#scrub").evaluate("(e, v) => { e.value = v; e.dispatchEvent(new Event('input')); }", at)
-            seen.add((update_norm(page), tuple(bars(page)), page.inner_text("#count")))
-        assert len(seen) == 3 and min(bars(page)[:-1]) > 0
+            assert time.monotonic() - start < 1
+            seen |= {picture(page, "dW"), tuple(bars(page)), "step " + page.inner_text("#count")}
+        assert len(seen) == 9 and min(bars(page)[:-1]) > 0, "each place has its own picture, bars and step"
+        assert page.get_attribute("body", "data-state") == ("ready" if path == "index.html" else "loading")
     finally:
         context.close()
 
@@ -121,19 +149,22 @@ def test_2_steps_by_clicking_lower_the_loss_and_paint_quickly(page):
     assert page.inner_text("#count") == "20" and last < first
     milliseconds = page.evaluate(
         """async () => {
-            const times = [];
-            for (let i = 0; i < 20; i++) {
+            const times = [], until = async (what, n) => {
+                while (Number(document.body.dataset[what]) < n) await new Promise((go) => setTimeout(go));
+            };
+            for (let i = 0; i < 40; i++) {
                 const start = performance.now(), next = Number(document.body.dataset.painted) + 1;
                 document.getElementById("step").click();
-                while (Number(document.body.dataset.painted) < next) await new Promise((go) => setTimeout(go));
+                await until("painted", next);
                 times.push(performance.now() - start);
-                while (Number(document.body.dataset.settled) < next) await new Promise((go) => setTimeout(go));
+                await until("settled", next);
             }
             return times.sort((a, b) => a - b);
         }"""
     )
     print("click to paint, ms:", [round(t) for t in milliseconds])
-    assert milliseconds[10] < 100, "and 95 of 100 on an idle machine"
+    busy = max(1, os.getloadavg()[0] / (os.cpu_count() or 1))  # processes that share a core
+    assert milliseconds[37] < 100 * busy, "95 of 100 clicks paint within 100 ms on an idle computer"
 
 
 def test_2_run_and_stop(page):
@@ -149,10 +180,9 @@ def test_2_run_and_stop(page):
 def test_3_w0_is_frozen_and_b_is_zero_at_first(page):
     assert page.evaluate("window.lab === undefined")  # nothing of the page is global
     assert "largest entry 0.00" in page.get_attribute("#matrix-B", "aria-label")
-    before = page.get_attribute("#matrix-W0", "aria-label"), page.locator("#matrix-W0").evaluate("(c) => c.toDataURL()")
+    before = page.get_attribute("#matrix-W0", "aria-label"), picture(page, "W0")
     step(page, 10)
-    scaled = page.locator("#matrix-W0").evaluate("(c) => c.toDataURL()")
-    assert page.get_attribute("#matrix-W0", "aria-label") == before[0] and scaled == before[1], (
+    assert (page.get_attribute("#matrix-W0", "aria-label"), picture(page, "W0")) == before, (
         "one scale, W0's, and W0 itself"
     )
     assert "largest entry 0.00;" not in page.get_attribute("#matrix-B", "aria-label")
@@ -236,20 +266,6 @@ def test_8_learning_and_forgetting(page):
     page.wait_for_function("document.getElementById('off').textContent.startsWith('With ')")
 
 
-def test_16_reset_keeps_the_seed_and_17_the_last_run_is_a_ghost(open_page, shared):
-    page = ready(open_page(SETTINGS, context=shared.context))
-    one = step(page, 5)
-    step(page, 5)
-    reset(page)
-    assert page.locator("polyline.ghost").count() == 2 and "before" in page.locator("text.ghost").first.text_content()
-    assert step(page, 5) == one
-    page.click("#seed")
-    page.wait_for_function("document.getElementById('count').textContent === '0'")
-    ready(page)
-    assert "seed=1" in page.url and step(page, 5) != one
-    page.close()
-
-
 def test_19_a_slow_step_shows_each_equation_with_its_line_and_its_value(page):
     page.emulate_media(reduced_motion="reduce")
     here = Lab()
@@ -277,18 +293,78 @@ def test_20_the_code_for_these_settings_has_the_same_loss(page):
 # ------------------------------------------------------------------------------------------- pages of their own
 
 
-def test_15_the_address_holds_the_state_and_a_teacher_can_hide_a_control(open_page, shared):
-    losses = set()
-    for _ in range(2):
-        page = ready(open_page(SETTINGS + "&hide=lr,slow&r=2&alpha=6&seed=3", context=shared.context))
-        assert page.locator("[name=lr]").count() == 0 and page.input_value("[name=r]") == "2"
-        losses.add(step(page, 5))
-        page.close()
-    assert len(losses) == 1
+STATE = "task=source&start=mirror&rows=1&targets=q_proj,v_proj&lr=0.02&r=2&alpha=6&seed=3"
 
 
-def test_18_a_prediction_is_asked_for_and_explained(open_page, shared):
-    page = ready(open_page("playground.html?rows=1&targets=q_proj,v_proj&lr=0.02", context=shared.context))
+@pytest.fixture(scope="module")
+def twice(open_page: Any, shared: Any) -> list[Any]:
+    """The same address, opened twice."""
+    return [ready(open_page(f"playground.html?{STATE}&hide=lr,slow", context=shared.context)) for _ in range(2)]
+
+
+def test_15_the_address_holds_the_whole_state_and_a_teacher_can_hide_a_control(twice):
+    for page in twice:
+        assert page.locator("[name=lr]").count() == page.locator("#slow").count() == 0
+        shown = [page.input_value(f"[name={name}]") for name in ("task", "start", "r", "alpha", "rows")]
+        assert shown == ["source", "mirror", "2", "6", "1"]
+        boxes = page.eval_on_selector_all("[name=targets]:checked", "(boxes) => boxes.map((box) => box.value)")
+        assert boxes == ["q_proj", "v_proj"] and page.inner_text("#seed-value") == "3"
+    one, two = (steps(page, 20) for page in twice)
+    assert one == two, "the same digits at each of 20 steps"
+    settings = {"task": "source", "start": "mirror", "r": 2, "alpha": 6, "seed": 3, "lr": 0.02, **SMALL}
+    here = Lab()
+    here.reset(settings)
+    native = [here.step()["loss"] for _ in range(20)]
+    assert [float(loss) for loss in one] == pytest.approx(native, rel=1e-4), "hidden or not, lr is the address's"
+
+
+def test_15_what_a_visitor_changes_goes_into_the_address(page):
+    choose(page, "lr", "0.01")
+    choose(page, "task", "source")
+    choose(page, "rows", 1)
+    page.uncheck("[name=targets][value=up_proj]")
+    page.wait_for_function("!location.search.includes('up_proj')")
+    for part in ("lr=0.01", "task=source", "rows=1", "targets=q_proj,k_proj,v_proj,o_proj,down_proj", "seed=", "r=4"):
+        assert part in page.url
+    ready(page)
+    page.check("[name=targets][value=up_proj]")
+    page.wait_for_function("location.search.includes('up_proj')")
+    for name, value in (("lr", "0.005"), ("task", "upper"), ("rows", 4)):
+        choose(page, name, value)
+
+
+def test_16_reset_keeps_the_seed_and_another_button_changes_it(twice):
+    page = twice[0]
+    reset(page)
+    first = steps(page, 20)
+    reset(page)
+    assert "seed=3" in page.url and steps(page, 20) == first, "the same digits again"
+    page.click("#seed")
+    page.wait_for_function("document.getElementById('count').textContent === '0'")
+    ready(page)
+    assert "seed=4" in page.url and not set(steps(page, 20)) & set(first)
+
+
+def test_17_the_run_before_stays_as_a_ghost_with_a_label(twice):
+    page = twice[0]
+    reset(page)
+    steps(page, 20)
+    before = {kind: points(page, f"{kind}:not(.ghost)") for kind in ("new", "old")}
+    reset(page)
+    steps(page, 10)
+    for kind, name in (("new", "source"), ("old", "documentation")):
+        ghost, now = points(page, f"{kind}.ghost"), points(page, f"{kind}:not(.ghost)")
+        assert len(ghost) == len(before[kind]) == 5 and len(now) == 3, "every fifth step, and the start"
+        assert ghost[:3] == now, "the same seed, so this run lies on the one before"
+        labels = page.locator(f"text.label.{kind}").all_text_contents()
+        assert sorted(label.replace(",", " ").split()[0] for label in labels) == [name, name]
+        assert f"{name}, before" in labels
+
+
+def test_18_a_prediction_is_asked_for_and_explained(twice):
+    page = twice[1]
+    choose(page, "task", "upper")
+    choose(page, "start", "lora")
     page.click("#run")
     assert page.is_visible("#predict") and page.inner_text("#count") == "0"
     page.check("#predict [value=stay]")
@@ -303,12 +379,12 @@ def test_18_a_prediction_is_asked_for_and_explained(open_page, shared):
     frozen = page.inner_text("#count")
     page.wait_for_timeout(500)
     assert page.inner_text("#count") == frozen
-    page.close()
 
 
-def test_22_a_run_that_no_longer_learns_stops_by_itself(open_page, shared):
-    page = ready(open_page("playground.html?nopredict&rows=1&targets=q_proj&start=zero", context=shared.context))
+def test_22_a_run_that_no_longer_learns_stops_by_itself(page):
+    choose(page, "rows", 1)
+    choose(page, "start", "zero")
     page.click("#run")
     page.wait_for_selector("#message:visible", timeout=1000 * SECONDS)
     assert page.inner_text("#message").startswith("Stopped") and page.inner_text("#run") == "Run"
-    page.close()
+    choose(page, "rows", 4)

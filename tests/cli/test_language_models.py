@@ -145,6 +145,16 @@ def test_a_file_of_other_things_is_refused_by_line(tmp_path, text, message):
         read_jsonl(tmp_path / "d.jsonl")
 
 
+def test_data_reads_a_published_data_set_s_own_files(capsys, tmp_path):
+    dialogues = [{"id": str(i), "dialogue": f"Ann: Tea at {i}?", "summary": f"Tea at {i}."} for i in range(9)]
+    (tmp_path / "train.json").write_text(json.dumps(dialogues))
+    code, said, _ = run(capsys, "data", "summ", "--folder", tmp_path, "--examples", 4, "--out", tmp_path / "d.jsonl")
+    assert code == 0 and "4 examples" in said
+    records = read_jsonl(tmp_path / "d.jsonl")
+    assert len(records) == 4 and all(r["prompt"] == f"Ann:{r['completion'][:-1]}?\n>" for r in records)
+    assert run(capsys, "data", "sql", "--folder", tmp_path, "--out", tmp_path / "e.jsonl")[0] == 2
+
+
 @pytest.mark.parametrize("quantized", [None, "nf4", "stored"])
 def test_train_on_examples(base, capsys, tmp_path, quantized):
     assert run(capsys, "data", "e2e", "--examples", 12, "--out", tmp_path / "d.jsonl")[0] == 0

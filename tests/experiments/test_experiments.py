@@ -10,8 +10,10 @@ import subprocess
 import sys
 import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -283,6 +285,19 @@ def test_after_a_kill_the_runs_continue_and_end_with_the_same_numbers(tmp_path):
     for again in fresh:
         config = RunConfig(**again["config"])
         assert numbers(again) == numbers(results[config.text])
+
+
+def test_mpi_makes_the_same_runs_and_its_absence_names_the_cure(tmp_path, monkeypatch, capsys):
+    """A stand-in for mpi4py's executor, which has the interface of the standard library's."""
+    plan = Plan([Setting("nli", "lora", lora(r), lr=1e-2) for r in (1, 2)], TINY_SCALE)
+    monkeypatch.setitem(sys.modules, "mpi4py.futures", SimpleNamespace(MPIPoolExecutor=ThreadPoolExecutor))
+    pool.execute(plan, Store(tmp_path), None, progress=False, finished=lambda: None)
+    for text, result in plan.results.items():
+        assert numbers(result) == numbers(run(RunConfig(**json.loads(text))))
+    assert len(plan.results) == 2
+    monkeypatch.setitem(sys.modules, "mpi4py.futures", None)
+    assert main(["reproduce", "table5", "--quick", "--mpi", "--out", str(tmp_path)]) == 2
+    assert "install minilora[mpi]" in capsys.readouterr().err
 
 
 def test_a_result_records_its_provenance(tmp_path):

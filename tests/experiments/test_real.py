@@ -3,12 +3,14 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from minilora.cli.main import main
 from minilora.experiments.engine.experiment import Score
+from minilora.experiments.engine.run import FIELDS
 from minilora.experiments.real import data as real_data
 from minilora.experiments.real import page as real_page
 from minilora.experiments.real import plan as real_plan
@@ -17,10 +19,13 @@ from minilora.experiments.real import scores as real_scores
 from minilora.experiments.real.data import Pair, Prompting, encode
 from minilora.experiments.real.plan import QUICK, Plan, Scale
 from minilora.experiments.real.run import RealConfig, batches
-from minilora.experiments.real.scores import answer, copies, interval, mean, scored
+from minilora.experiments.real.scores import answer, calibration, copies, interval, mean, scored
 from minilora.experiments.real.updates import shared
+from minilora.files.adapter import Adapter
 from minilora.hf import load_pretrained
 from minilora.tasks import load
+from minilora.text import RowData
+from minilora.train import evaluate
 from tests.hf_folders import write_tokenizer
 from tests.llama_files import write_folder
 
@@ -94,6 +99,8 @@ def test_what_is_missing_is_named_with_the_cure(folder, tmp_path, capsys):
     assert main(["reproduce", "real"]) == 2
     said = capsys.readouterr().err
     assert "trainset.csv" in said and "devset.csv" in said and "--data" in said and "CC BY-SA 4.0" in said
+    assert main(["reproduce", "table6", "--data", str(folder)]) == 2
+    assert "--data belongs to real" in capsys.readouterr().err
     with pytest.raises(ValueError, match=r"no folder.*trainset\.csv"):
         real_data.load(tmp_path / "nowhere")
     with pytest.raises(ValueError, match=r"no train.csv or trainset.csv"):
@@ -120,8 +127,25 @@ def test_copied_tokens_are_those_of_names(base):
     pair = Pair("name[Blue Spice], near[Clowns]", "The Blue Spice is near Clowns.")
     tokens, weights = encode(pair, tokenizer)
     mine = tokens[weights > 0]
-    found = tokenizer.decode(mine[copies(pair, tokenizer, len(mine))])
+    found = tokenizer.decode(mine[copies(pair.mr, f" {pair.sentence}", tokenizer, len(mine))])
     assert found.replace(" ", "") == "BlueSpiceClowns"
+
+
+def test_the_loss_is_evaluate_s_and_its_temperatures_are_those_of_the_logits(base):
+    model, tokenizer = load_pretrained(base)
+    pairs = [Pair(meaning(n), s) for n in NAMES for s in sentences(n)]
+    facts = real_scores.on_pairs(model, tokenizer, pairs, Prompting(), [])
+    rows, weights = zip(*(encode(pair, tokenizer) for pair in pairs), strict=True)
+    assert facts["loss"] == pytest.approx(evaluate(model, RowData(rows, weights)), rel=1e-5)
+    z = np.random.default_rng(0).standard_normal((40, 7))
+    z -= z.max(axis=-1, keepdims=True)
+    found = real_scores._log_normalizers(z, np.array([1.0, 0.8]))
+    assert found == pytest.approx(np.stack([np.log(np.exp(z / T).sum(-1)) for T in (1.0, 0.8)], axis=1), rel=1e-6)
+
+
+def test_a_model_that_is_as_right_as_it_is_sure_is_calibrated():
+    bins = calibration(np.array([0.25, 0.25, 0.25, 0.25, 1.0]), np.array([1, 0, 0, 0, 1]))
+    assert bins[2] == [4, 0.25, 0.25] and bins[9] == [1, 1.0, 1.0] and sum(n for n, _, _ in bins) == 5
 
 
 # ------------------------------------------------------------------------------------------------ one run
@@ -145,7 +169,7 @@ def test_a_batch_order_holds_every_pair_once(folder, base, tested):
 def test_a_run_is_measured_and_resumes_bit_for_bit(folder, base, tested, tmp_path, monkeypatch):
     data = real_data.load(folder)
     config = config_for(data, base)
-    whole = real_run.run(config, data, base, tmp_path / "state")
+    whole = real_run.run(config, data, base, tmp_path)
     assert len(whole["losses"]) == 3 and whole["trainable"] == 2 * 2 * (64 + 64)
     assert set(whole["updates"]) == {"q_proj"} and 0 < whole["updates"]["q_proj"]["norm"] < 1
     test = whole["test"]
@@ -154,7 +178,8 @@ def test_a_run_is_measured_and_resumes_bit_for_bit(folder, base, tested, tmp_pat
     tokens = [n for _, n in test["pairs"]["each"]]
     again = np.dot([loss for loss, _ in test["pairs"]["each"]], tokens) / sum(tokens)
     assert again == pytest.approx(whole["test_loss"], abs=1e-3), "rounded to three digits"
-    assert not (tmp_path / "state").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["adapters"], "no state is left"
+    shutil.rmtree(tmp_path / "adapters")
 
     monkeypatch.setattr(real_run, "SAVE_EVERY", -1.0)
     steps = real_run.ml.loss_and_grads
@@ -168,25 +193,32 @@ def test_a_run_is_measured_and_resumes_bit_for_bit(folder, base, tested, tmp_pat
 
     monkeypatch.setattr(real_run.ml, "loss_and_grads", stopped)
     with pytest.raises(KeyboardInterrupt):
-        real_run.run(config, data, base, tmp_path / "state")
-    assert (tmp_path / "state").exists()
-    resumed = real_run.run(config, data, base, tmp_path / "state")
+        real_run.run(config, data, base, tmp_path)
+    assert (tmp_path / f"{config.training}.state").exists()
+    resumed = real_run.run(config, data, base, tmp_path)
     assert len(calls) == 4, "two steps, the one that was interrupted, and that one again"
     for name in ("losses", "valid_loss", "test"):
         assert resumed[name] == whole[name]
+
+    other = real_run.run(replace(config, test="other"), data, base, tmp_path)
+    assert len(calls) == 4 and other["test"] == whole["test"], "the adapter is there: nothing trains"
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_a_run_that_diverges_says_so(folder, base, tested, tmp_path):
     data = real_data.load(folder)
     with np.errstate(all="ignore"):
-        result = real_run.run(config_for(data, base, method="full", options={}, lr=1e30), data, base, tmp_path / "s")
+        result = real_run.run(config_for(data, base, method="full", options={}, lr=1e30), data, base, tmp_path)
     assert "step" in result["diverged"] and result["valid_loss"] is None and result["test"] == {}
+    assert result.keys() >= FIELDS, "it is stored, and not tried again"
 
 
 def test_an_adapter_shares_all_directions_with_itself_and_few_with_noise():
     rng = np.random.default_rng(0)
-    one, other = ({f"blocks.{i}.attn.q_proj": (rng.standard_normal((4, 400)), None) for i in range(9)} for _ in "ab")
+    one, other = (
+        Adapter(None, "", None, {f"blocks.{i}.attn.q_proj.lora_A": rng.standard_normal((4, 400)) for i in range(9)})
+        for _ in range(2)
+    )
     assert shared(one, one) == {"q_proj": {"top": 1.0, "all": 1.0, "chance": 0.01}}
     assert shared(one, other)["q_proj"]["all"] == pytest.approx(0.01, abs=0.005)
 
@@ -215,7 +247,7 @@ def measured(folder, base, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(real_data, "DEVELOPMENT_TEST", [real_data.digest(meaning(n)) for n in NAMES[4:6]])
         data = real_data.load(folder)
-        return real_run.run(config_for(data, base), data, base, tmp_path_factory.mktemp("run") / "state")
+        return real_run.run(config_for(data, base), data, base, tmp_path_factory.mktemp("run"))
 
 
 def as_of(measured, config, **changes):
@@ -276,10 +308,13 @@ def test_the_headline_comes_first_and_a_rate_is_searched_beyond_the_ends():
     best = {"lora": 1e-3, "full": 3e-4}
     for _ in range(200):
         config = plan.next()
-        if config.method not in best or (config.test and config.seed == 2):
+        if config.seed == 2:
             break
-        plan.results[config.text] = made_up(config, abs(np.log(config.lr / best[config.method])))
-    done = [json.loads(text) for text in plan.results]
+        distance = abs(np.log(config.lr / best[config.method])) if config.train else None
+        plan.results[config.text] = made_up(config, distance)
+    made = [json.loads(text) for text in plan.results]
+    done = [c for c in made if c["train"]]
+    assert [c["method"] for c in made[4:7]] == ["lora", "base", "base"], "a search, a run, and the base beside it"
     searched = {m: sorted(c["lr"] for c in done if c["method"] == m and not c["test"]) for m in best}
     assert searched == {"lora": [3e-4, 1e-3, 3e-3, 1e-2], "full": [3e-5, 1e-4, 3e-4, 1e-3]}
     tested = [(c["method"], c["seed"]) for c in done if c["test"]]

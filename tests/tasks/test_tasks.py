@@ -1,6 +1,7 @@
 """Splits share nothing, losses count only the answer, answers do not depend on the rest of the batch."""
 
 import ast
+import json
 import math
 import re
 from collections import Counter
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minilora import GPT, ByteTokenizer, GPTConfig, LoraConfig, add_lora, evaluate, generate, methods, tasks
-from minilora.tasks import Example, TaskData, code, e2e, nli, sql, summ
+from minilora.tasks import Example, TaskData, code, e2e, nli, originals, sql, summ
 from minilora.tasks.decoding import answer
 from tests.models import scramble
 
@@ -424,3 +425,51 @@ def test_what_a_summary_names_is_in_the_dialogue(loaded):
         for word in re.findall(r"[A-Z]\w+|\d+", example.answer):
             assert re.search(rf"\b{word}\b", example.prompt)
         assert 4 <= len(example.prompt.splitlines()) <= 7
+
+
+# ------------------------------------------------------------------------------- the data sets' own files
+
+
+def write_originals(folder):
+    """A few lines in the formats of WikiSQL, SAMSum and MultiNLI, made up."""
+    table = {"id": "1-2", "header": ["Ship", "Year built"], "types": ["text", "real"], "rows": [["Ann's", 1901]]}
+    queries = [
+        {"sel": 1, "agg": 0, "conds": [[0, 0, "Ann's"], [1, 1, 1900]]},
+        {"sel": 0, "agg": 3, "conds": []},
+    ]
+    asked = [{"phase": 1, "table_id": "1-2", "question": f"question {i}?", "sql": q} for i, q in enumerate(queries)]
+    labels = ("entailment", "-", "neutral")
+    judged = [{"gold_label": label, "sentence1": f"One {label}. ", "sentence2": "Two."} for label in labels]
+    for name, rows in (("train.tables", [table]), ("train", asked), ("multinli_1.0_train", judged)):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    dialogue = {"id": "1", "dialogue": "Ann: Tea?\r\nBen: Yes.", "summary": "Ben wants tea. "}
+    (folder / "train.json").write_text(json.dumps([dialogue]))
+
+
+def test_the_published_files_become_prompts_and_answers(tmp_path):
+    write_originals(tmp_path)
+    assert originals.read("sql", tmp_path) == [
+        (
+            "table(Ship, Year built)\nquestion 0?\n>",
+            "SELECT Year built FROM table WHERE Ship = 'Ann''s' AND Year built > 1900",
+        ),
+        ("table(Ship, Year built)\nquestion 1?\n>", "SELECT COUNT(Ship) FROM table"),
+    ]
+    assert originals.read("summ", tmp_path) == [("Ann: Tea?\nBen: Yes.\n>", "Ben wants tea.")]
+    assert originals.read("nli", tmp_path) == [
+        ("One entailment.\nTwo.\n>", "entailment"),
+        ("One neutral.\nTwo.\n>", "neutral"),
+    ]
+
+
+def test_a_missing_or_foreign_file_names_the_cure(tmp_path):
+    for task, name in (("sql", "train.tables.jsonl"), ("summ", "train.json"), ("nli", "multinli_1.0_train.jsonl")):
+        with pytest.raises(ValueError, match=re.escape(f"has no {name}: give the folder")):
+            originals.read(task, tmp_path)
+    with pytest.raises(ValueError, match=r"no train.csv or trainset.csv"):
+        originals.read("e2e", tmp_path)
+    write_originals(tmp_path)
+    for text in ("{", "[1]", '{"a": 1}'):
+        (tmp_path / "train.json").write_text(text)
+        with pytest.raises(ValueError, match="does not hold the data set"):
+            originals.read("summ", tmp_path)

@@ -83,12 +83,14 @@ def write_editor(folder: Path) -> None:
 
 def write_facts(site: Path) -> None:
     """What the pages know before Python is there: the exercises, and how many megabytes each page will load."""
+    notebooks = {int(lesson["number"]): lesson["address"] for lesson in lessons()}
     exercises = [
         {
             "name": name,
             "number": spec.number(name),
             "title": spec.load(name).title,
             "lesson": spec.load(name).lesson,
+            "notebook": notebooks[spec.load(name).lesson],
             "minutes": spec.load(name).minutes,
             "source": spec.unsolved(name).read_text("utf-8"),
             "digest": hashlib.sha256(spec.unsolved(name).read_bytes()).hexdigest()[:16],
@@ -103,7 +105,7 @@ def write_facts(site: Path) -> None:
 def write_lessons(page: Path) -> None:
     """The list of lessons, each with a link to its notebook."""
     items = [
-        f'    <li><a href="lite/notebooks/index.html?path={lesson["file"]}">{html.escape(lesson["title"])}</a>'
+        f'    <li><a href="{lesson["address"]}">{html.escape(lesson["title"])}</a>'
         f"<span>{html.escape(lesson['note'])}</span></li>"
         for lesson in lessons()
     ]

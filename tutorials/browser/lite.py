@@ -16,27 +16,23 @@ from tutorials.browser import fetch
 TUTORIALS = Path(__file__).parents[1]
 APPS = ("lab", "notebooks", "tree", "build", "static", "doc")
 EXTENSION = "@jupyterlite/pyodide-kernel-extension"
-PACKAGES = ["micropip", "ipython", "comm", "matplotlib", "hypothesis", "course", "python-texts"]
+PACKAGES = ["micropip", "ipython", "comm", "matplotlib", "hypothesis", "lessons", "python-texts"]
 FAVICONS = ("favicon", "favicon-notebook", "favicon-file", "favicon-busy-1", "favicon-busy-2", "favicon-busy-3")
 WHEN = "2026-01-01T00:00:00Z"  # of every file: nobody reads it, and the site is the same each time
 CANNOT = {"15": "needs safetensors and tokenizers, which have no wheels for a browser"}  # they keep their outputs
 SEEDS = re.compile(r"^([A-Z_, ]*\bSEEDS\b[^#\n]*)\(0, 1, 2\)", re.MULTILINE)  # a line that lists a lesson's three seeds
-SMALLER = (
-    "03",
-    "04",
-    "05",
-    "08",
-    "09",
-    "10",
-    "11",
-    "12",
-    "14",
-)  # lessons that train for long: two seeds, as a spread needs
-FIRST_CELL = "from course.fast_matmul import install\n\nprint('fast products:', install())"
+SMALLER = ("03", "04", "05", "08", "10", "11", "12", "14")  # lessons that train for long: two seeds, as a spread needs
+FIRST_CELL = """import os
+
+import lessons
+from course.fast_matmul import install
+
+os.chdir(lessons.__path__[0])  # has the stored results; what a lesson writes goes there too
+print("fast products:", install())"""
 
 
 def write_lite(folder: Path) -> None:
-    """JupyterLite with every lesson, its figures and the results that it reads."""
+    """JupyterLite with every lesson and its figures."""
     with tarfile.open(fileobj=io.BytesIO(_application())) as app:
         for member in app:
             path = member.name.removeprefix("package/")
@@ -96,7 +92,7 @@ def settings(extension: Mapping[str, bytes]) -> dict[str, Any]:
 
 
 def lessons() -> list[dict[str, Any]]:
-    """Each lesson's number, file, title, question, and what is different about it here."""
+    """Each lesson's number, file, address in the site, title, and what is different about it here."""
     found = []
     for path in sorted(TUTORIALS.glob("[0-9][0-9]_*.ipynb")):
         number = path.name[:2]
@@ -106,6 +102,7 @@ def lessons() -> list[dict[str, Any]]:
             {
                 "number": number,
                 "file": path.name,
+                "address": f"lite/notebooks/index.html?path={path.name}",
                 "title": plain(title[1]) if title else path.stem,
                 "note": note(number),
             }
@@ -130,9 +127,7 @@ def note(number: str) -> str:
 def contents() -> dict[str, bytes]:
     """path -> content of the files that a notebook sees."""
     files = {lesson["file"]: notebook(TUTORIALS / lesson["file"]) for lesson in lessons()}
-    for folder, pattern in (("figures", "*.png"), ("results", "*.json"), ("results/real", "*.json")):
-        files |= {f"{folder}/{p.name}": p.read_bytes() for p in sorted((TUTORIALS / folder).glob(pattern))}
-    return files
+    return files | {f"figures/{p.name}": p.read_bytes() for p in sorted((TUTORIALS / "figures").glob("*.png"))}
 
 
 def notebook(path: Path) -> bytes:
@@ -152,8 +147,8 @@ def notebook(path: Path) -> bytes:
             )
         for cell in cells:
             cell["source"] = SEEDS.sub(r"\1(0, 1)", "".join(cell["source"]))
-    what = note(number) or "Run all cells: the menu Run, Run All Cells."
-    words = f"*In the browser.* {what} The outputs below were made on a computer."
+    how = "" if number in CANNOT else "Choose Run All Cells in the menu Run; there is nothing to install."
+    words = f"*In the browser.* {how} {note(number)} The outputs below were made on a computer.".replace("  ", " ")
     first = {"cell_type": "markdown", "id": "in-the-browser", "metadata": {}, "source": words}
     fast = {
         "cell_type": "code",

@@ -24,7 +24,8 @@ def own_wheels() -> dict[str, tuple[str, list[str], dict[str, bytes]]]:
 
     The texts are those of the Python that builds the site, so that a lesson reads there what it reads here: the
     language reference as `pydoc_data`, which Pyodide lacks, and the standard library's sources in the folder where
-    `python_source` looks for them, which in Pyodide is empty because the library itself is a zip file.
+    `python_source` looks for them, which in Pyodide is empty because the library itself is a zip file. The results that
+    lessons read are in a wheel because JupyterLite passes a .json file through JavaScript, which turns 1.0 into 1.
     """
     version = import_module("minilora").__version__
     library = "lib/python" + ".".join(LOCK["info"]["python"].split(".")[:2])
@@ -36,6 +37,8 @@ def own_wheels() -> dict[str, tuple[str, list[str], dict[str, bytes]]]:
     course = {path.relative_to(HERE).as_posix(): path.read_bytes() for path in _files(HERE / "course")}
     solutions = (HERE.parent / "exercises" / "solutions").glob("ex*.py")
     course |= {f"course/solutions/{path.name}": path.read_bytes() for path in solutions}
+    results = HERE.parent / "results"
+    stored = {f"lessons/results/{p.relative_to(results).as_posix()}": p.read_bytes() for p in _files(results)}
     return {
         "minilora": (
             version,
@@ -43,6 +46,7 @@ def own_wheels() -> dict[str, tuple[str, list[str], dict[str, bytes]]]:
             {p.relative_to(ROOT).as_posix(): p.read_bytes() for p in _files(ROOT / "minilora")},
         ),
         "course": (version, ["minilora"], course),
+        "lessons": (version, ["course"], {"lessons/__init__.py": b"", **stored}),
         "python-texts": (platform.python_version(), [], texts),
     }
 

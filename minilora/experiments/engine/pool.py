@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import signal
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
 from minilora.experiments.engine.plan import Plan
@@ -17,9 +19,10 @@ from minilora.experiments.engine.run import Result, RunConfig, Store, run_and_ke
 from minilora.machine.progress import Progress
 
 
-def execute(plan: Plan, store: Store, processes: int, progress: bool, finished: Callable[[], None]) -> None:
+def execute(plan: Plan, store: Store, processes: int | None, progress: bool, finished: Callable[[], None]) -> None:
     """Make every run of the plan that is not in the store, `processes` at a time; call `finished` after each.
 
+    With None, MPI's workers make them, as many at a time as there are, on machines that share the store's folder.
     A run that fails ends them all; finished ones stay on disk.
     """
     done = plan.take_known(store)
@@ -27,10 +30,11 @@ def execute(plan: Plan, store: Store, processes: int, progress: bool, finished: 
     if not plan.jobs:
         return
     bar = Progress(done + len(plan.jobs), "run", shown=progress)
-    with _one_blas_thread(), _pool(processes) as pool:
+    most = math.inf if processes is None else processes  # MPI's executor keeps a queue of its own
+    with _one_blas_thread(), _mpi_pool() if processes is None else _pool(processes) as pool:
         running: dict[Future, RunConfig] = {}
         while running or plan.jobs:
-            while len(running) < processes and (config := plan.take()):
+            while len(running) < most and (config := plan.take()):
                 running[pool.submit(run_and_keep, config, store.folder)] = config
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 config = running.pop(future)
@@ -58,6 +62,14 @@ def short(options: dict[str, Any]) -> str:
     for name, value in options.items():
         parts.append("".join(str(v)[0] for v in value) if isinstance(value, list) else f"{name}={value}")
     return " ".join(parts)
+
+
+def _mpi_pool() -> Any:
+    """mpi4py's executor over the workers that `mpirun` started.  ValueError where mpi4py is missing."""
+    try:
+        return import_module("mpi4py.futures").MPIPoolExecutor()
+    except ImportError as error:
+        raise ValueError(f"there is no MPI to run on ({error}): install minilora[mpi] and an MPI") from None
 
 
 def _pool(processes: int) -> ProcessPoolExecutor:

@@ -17,8 +17,8 @@ PAGE = "RESULTS.md"
 HEAD = {"experiment", "command", "made_by", "scale", "searches"}  # what a results file has beside its runs
 WHEN_IT_AGREES = """**When the miniature agrees, and when it cannot.** The paper adapts a model that knows much of its
 task already: in its table 7, dW is 11 % as large as W (6.91 / 61.95). The shipped base knows English documentation and
-how to copy; it learns sql nearly from scratch, and its dW is almost as large as W. What depends on arithmetic
-(counts, merging, starts, the scale alpha / r) agrees here. What depends on a small update (a low rank suffices, LoRA is
+how to copy; it learns sql nearly from scratch, and its dW is almost as large as W (table 7). What needs no small update
+agrees here: which matrices, the full-rank limit, one rate for every rank. What needs one (a low rank suffices, LoRA is
 level with full fine-tuning) cannot be expected to. [The last part](#real) makes these comparisons on a real model and
 real data."""
 LEFT_OUT = """## What is smaller here, and what was left out

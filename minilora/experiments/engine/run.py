@@ -151,9 +151,6 @@ class Config(Protocol):
     @property
     def key(self) -> str: ...
 
-    @property
-    def method(self) -> str: ...
-
 
 class Store:
     """Results in a folder: for each run a JSON file named after its config's key, and LoRA's matrices as an .npz."""
@@ -184,8 +181,7 @@ class Store:
 
     def put(self, config: Config, result: Result) -> Result:
         """Write a result. The JSON file comes last, in one step, so that a run is stored whole or not at all."""
-        matrices = result.pop("lora")
-        if config.method == "lora":
+        if matrices := result.pop("lora", {}):
             arrays = {f"{path}.{n}": M for path, pair in matrices.items() for n, M in zip("AB", pair, strict=True)}
             np.savez(self.folder / f"{config.key}.npz", **arrays)
         write_text(self.folder / f"{config.key}.json", json.dumps(result) + "\n")

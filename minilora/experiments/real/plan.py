@@ -53,10 +53,10 @@ WAYS = {
     "prefix": Way("prefix at every layer, 13 tokens", "pre_layer", {"l_p": 13, "l_i": 0}, (3e-3, 1e-2, 3e-2)),
 }
 PROMPTS = {
-    "zero-shot, in the model's chat format": Prompting(chat=True),
-    "5 examples, in the model's chat format": Prompting(chat=True, shots=5),
     "zero-shot, as in training": Prompting(),
+    "zero-shot, in the model's chat format": Prompting(chat=True),
     "5 examples, as in training": Prompting(shots=5),
+    "5 examples, in the model's chat format": Prompting(chat=True, shots=5),
 }
 
 
@@ -126,9 +126,11 @@ class Plan:
         }
 
     def configs(self) -> Iterator[RealConfig]:
-        """Every run in order, as far as searches allow to know it: the headline; prompting, which trains nothing; all
-        else with the first seed, then with the next."""
+        """Every run in order, as far as searches allow to know it: LoRA's first seed beside the base as it is; the
+        headline, whose first run that was; longer prompts; all else with the first seed, then with the next."""
         headline, *others = self.sections().values()
+        yield from self._cells(headline[:1], seed=0)
+        yield from (config for config in self.prompts().values() if not config.prompting.shots)
         for seed in range(self.scale.seeds):
             yield from self._cells(headline, seed)
         yield from self.prompts().values()

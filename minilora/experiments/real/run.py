@@ -8,7 +8,7 @@ import json
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,6 @@ from minilora.experiments.real.scores import WORKERS, on_pairs, on_test
 from minilora.experiments.real.updates import measured
 from minilora.files.training import load_training, save_training
 from minilora.hf import load_pretrained
-from minilora.lora import lora_layers
 from minilora.methods.loraplus import lr_factor
 from minilora.nn import Decoder
 from minilora.text import Batch, RowData
@@ -68,6 +67,11 @@ class RealConfig:
         return f"{self.method}{rank}-n{self.train}-lr{self.lr:g}-s{self.seed}-{hashed}"
 
     @property
+    def training(self) -> str:
+        """The same for all runs that train alike, whatever they are tested on: the name their adapter is kept under."""
+        return replace(self, test="").key
+
+    @property
     def steps(self) -> int:
         return -(-self.train // self.batch_size)
 
@@ -82,36 +86,45 @@ def file_hash(base: Path) -> str:
     return digest.hexdigest()[:12]
 
 
-def run(config: RealConfig, data: RealData, base: Path, saved: Path) -> Result:
+def run(config: RealConfig, data: RealData, base: Path, folder: Path) -> Result:
     """Tune the base on the first pairs; measure its loss where rates are chosen, and all else on the test meanings.
 
-    The file `saved` holds the state of a run that was interrupted, and is gone when it has ended. `seconds` are the
-    processor's, of both threads together and since the last interruption. If the loss is not finite, the result has
-    the error under `diverged` and no scores.
+    `folder` keeps the state of a run that was interrupted, until it has ended, and the adapters of LoRA: a run that
+    trains as an earlier one did, and is tested on other meanings, takes its adapter. `seconds` are the processor's, of
+    both threads together. If the loss is not finite, the result has the error under `diverged` and no scores.
     """
     started = time.process_time()
     model, tokenizer = load_pretrained(base)
-    total = model.config.parameter_count
+    state, adapter = folder / f"{config.training}.state", adapter_file(config, folder)
+    result: Result = {"config": json.loads(config.text), "trainable": 0, "total": model.config.parameter_count}
+    result |= {"valid_loss": None, "test_loss": None, "test": {}, "made_by": made_by()}
+    earlier = 0.0
     if config.train:
         methods.apply(model, config.method, seed=config.seed, **config.options)
-    trained = sum(p.size for p in model.parameters if p.trainable) if config.train else 0
-    result: Result = {"config": json.loads(config.text), "trainable": trained, "total": total, "lora": {}}
-    try:
-        losses, earlier = train(model, tokenizer, config, data, saved)
-        result["losses"] = [round(loss, 4) for loss in losses]
-    except ml.NonFiniteLossError as error:
-        return result | {"diverged": str(error), "valid_loss": None, "test_loss": None, "test": {}, "seconds": 0}
-    result |= {"valid_loss": None, "test_loss": None, "test": {}}
-    if config.train:
+        result["trainable"] = sum(p.size for p in model.parameters if p.trainable)
+        if adapter.exists():
+            ml.load_adapter(model, adapter)
+        else:
+            try:
+                losses, earlier = train(model, tokenizer, config, data, state)
+            except ml.NonFiniteLossError as error:
+                return result | {"diverged": str(error), "seconds": round(time.process_time() - started)}
+            result["losses"] = [round(loss, 4) for loss in losses]
+            if config.method == "lora":
+                adapter.parent.mkdir(exist_ok=True)
+                ml.save_adapter(model, adapter)
         result["valid_loss"] = on_pairs(model, tokenizer, data.rates, config.prompting, data.train)["loss"]
     if config.test:
         result["test"] = on_test(model, tokenizer, data, config.prompting)
         result["test_loss"] = (result["test"]["pairs"] or {}).get("loss")
         result["updates"] = measured(model, base) if config.train else {}
-    if config.method == "lora":
-        result["lora"] = {path: layer.factors() for path, layer in lora_layers(model)}
-    saved.unlink(missing_ok=True)
-    return result | {"seconds": round(earlier + time.process_time() - started), "made_by": made_by()}
+    state.unlink(missing_ok=True)
+    return result | {"seconds": round(earlier + time.process_time() - started)}
+
+
+def adapter_file(config: RealConfig, folder: Path) -> Path:
+    """Where LoRA's A and B are kept."""
+    return folder / "adapters" / f"{config.training}.npz"
 
 
 def made_by() -> dict[str, Any]:
@@ -119,16 +132,14 @@ def made_by() -> dict[str, Any]:
     return {name: value for name, value in provenance().items() if name != "base_sha256"}
 
 
-def train(model: Decoder, tokenizer: Any, config: RealConfig, data: RealData, saved: Path) -> tuple[list[float], float]:
-    """Once through the pairs with Adam, continuing from `saved` if it is there.  Returns each step's loss, in nats per
+def train(model: Decoder, tokenizer: Any, config: RealConfig, data: RealData, state: Path) -> tuple[list[float], float]:
+    """Once through the pairs with Adam, continuing from `state` if it is there.  Returns each step's loss, in nats per
     token of the sentences, and the processor's seconds before an interruption."""
     losses: list[float] = []
     earlier, started = 0.0, time.process_time()
-    if not config.train:
-        return losses, earlier
     optimizer = ml.Adam(model, config.lr, lr_factor=lr_factor(model))
-    if saved.exists():
-        record, _ = load_training(saved, model, optimizer)
+    if state.exists():
+        record, _ = load_training(state, model, optimizer)
         losses, earlier = record["losses"], record["seconds"]
     last = started
     for step, batch in enumerate(batches(tokenizer, config, data)):
@@ -142,8 +153,8 @@ def train(model: Decoder, tokenizer: Any, config: RealConfig, data: RealData, sa
         optimizer.step(grads)
         losses.append(float(loss))
         now = time.process_time()
-        if now - last > SAVE_EVERY:
-            save_training(saved, model, optimizer, {"losses": losses, "seconds": earlier + now - started}, {})
+        if now - last > SAVE_EVERY or len(losses) == config.steps:
+            save_training(state, model, optimizer, {"losses": losses, "seconds": earlier + now - started}, {})
             last = time.process_time()
     return losses, earlier
 

@@ -97,44 +97,47 @@ def on_pairs(
     model: Decoder, tokenizer: Any, pairs: Sequence[Pair], prompting: Prompting, train: Sequence[Pair]
 ) -> dict[str, Any]:
     """The loss, in nats per token of the sentences, and what is behind it; also for each meaning, [loss, tokens]."""
-    shots = train[: prompting.shots]
+    shots, space = train[: prompting.shots], "" if prompting.chat else " "
     encoded = [encode(pair, tokenizer, prompting, shots) for pair in pairs]
-    copied = [copies(pair, tokenizer, int(weights.sum())) for pair, (_, weights) in zip(pairs, encoded, strict=True)]
+    copied = [
+        copies(pair.mr, space + pair.sentence, tokenizer, int(weights.sum()))
+        for pair, (_, weights) in zip(pairs, encoded, strict=True)
+    ]
     facts = token_facts(model, encoded, copied)
     meanings = list(dict.fromkeys(pair.mr for pair in pairs))
     meaning = np.array([meanings.index(pair.mr) for pair in pairs])[facts.pair]
     totals, tokens = np.bincount(meaning, facts.nll), np.bincount(meaning)
-    bins = np.minimum((facts.confidence * BINS).astype(int), BINS - 1)
-    counts = np.bincount(bins, minlength=BINS)
-    filled = np.maximum(counts, 1)
-    confidence = np.bincount(bins, facts.confidence, BINS) / filled
-    right = np.bincount(bins, facts.right, BINS) / filled
+    bins = calibration(facts.confidence, facts.right)
+    counts, confidence, right = np.array(bins).T
     return {
         "loss": float(facts.nll.mean()),
         "loss_at": {str(T): float(facts.tempered[:, i].mean()) for i, T in enumerate(TEMPERATURES)},
         "accuracy": float(facts.right.mean()),
         "confidence": float(facts.confidence.mean()),
         "calibration_error": float(counts @ abs(confidence - right) / counts.sum()),
-        "bins": [
-            [int(n), round(float(c), 4), round(float(a), 4)] for n, c, a in zip(counts, confidence, right, strict=True)
-        ],
+        "bins": bins,
         "copied": [float(facts.nll[facts.copied].mean()), float(facts.copied.mean())],
         "elsewhere": float(facts.nll[~facts.copied].mean()),
         "each": [[round(float(total / n), 3), int(n)] for total, n in zip(totals, tokens, strict=True)],
     }
 
 
-def copies(pair: Pair, tokenizer: Any, counted: int) -> np.ndarray:
-    """For each of the sentence's `counted` tokens, whether it is part of a name that stands in the meaning.  (n,)"""
-    text = f" {pair.sentence}"
-    spans = []
-    for slot, value in parse(pair.mr).items():
-        at = text.lower().find(value.lower()) if slot in COPIED else -1
-        if at >= 0:
-            spans.append((at, at + len(value)))
+def calibration(confidence: np.ndarray, right: np.ndarray) -> list[list[float]]:
+    """For each of BINS equal parts of [0, 1]: tokens whose largest p lies there, its mean, and how many were right."""
+    place = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    counts = np.bincount(place, minlength=BINS)
+    sums = (np.bincount(place, values, BINS) for values in (confidence, right))
+    means = [(total / np.maximum(counts, 1)).round(4).tolist() for total in sums]
+    return [list(row) for row in zip(counts.tolist(), *means, strict=True)]
+
+
+def copies(mr: str, text: str, tokenizer: Any, counted: int) -> np.ndarray:
+    """For each of a text's `counted` tokens, whether it is part of a name that stands in the meaning.  (n,)"""
+    values = [value.lower() for slot, value in parse(mr).items() if slot in COPIED]
+    spans = [(at, at + len(value)) for value in values if (at := text.lower().find(value)) >= 0]
     offsets = tokenizer.tokenizer.encode(text, add_special_tokens=False).offsets[:counted]
-    found = [any(start < end_ and begin < end for begin, end_ in spans) for start, end in offsets]
-    return np.array(found + [False] * (counted - len(found)))
+    found = [any(start < last and first < end for first, last in spans) for start, end in offsets]
+    return np.array(found + [False] * (counted - len(found)))  # the end mark
 
 
 # ------------------------------------------------------------------------------- on what the model writes

@@ -4,13 +4,14 @@ amplifies (sections 4.1 and 7 of the paper), each beside a random control."""
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from minilora.analysis import gaussian_control, random_similarity, rank_for_energy, similarity_grid
+from minilora.files.adapter import Adapter
 from minilora.hf import load_pretrained
 from minilora.lora import lora_layers
 from minilora.machine.blas import single_threaded_blas
@@ -72,19 +73,16 @@ def _closely(W0: np.ndarray, dW: np.ndarray, rng: np.random.Generator) -> dict[s
     }
 
 
-def shared(
-    one: Mapping[str, tuple[np.ndarray, np.ndarray]], other: Mapping[str, tuple[np.ndarray, np.ndarray]]
-) -> dict[str, dict[str, float]]:
+def shared(one: Adapter, other: Adapter) -> dict[str, dict[str, float]]:
     """Kind of matrix -> how much of A's directions two adapters share (figures 3 and 4), means over blocks.
 
-    one, other  path -> (A, B).  top: phi(1, 1);  all: phi(r, r) at the smaller rank;  chance: phi(r, r) of random ones
+    top: phi(1, 1);  all: phi(r, r), r the smaller rank;  chance: phi(r, r) of random directions
     """
     found: dict[str, list[tuple[float, float, float]]] = defaultdict(list)
-    for path in one.keys() & other.keys():
-        grid, k = similarity_grid(one[path][0], other[path][0]), one[path][0].shape[1]
-        r = min(grid.shape)
-        found[path.rpartition(".")[2]].append(
-            (float(grid[0, 0]), float(grid[r - 1, r - 1]), random_similarity(r, r, k))
-        )
+    for path in one.paths:
+        A, other_A = one.tensors[f"{path}.lora_A"], other.tensors[f"{path}.lora_A"]
+        grid, r = similarity_grid(A, other_A), min(len(A), len(other_A))
+        chance = random_similarity(r, r, A.shape[1])
+        found[path.rpartition(".")[2]].append((float(grid[0, 0]), float(grid[r - 1, r - 1]), chance))
     means = {kind: np.mean(rows, axis=0).round(4).tolist() for kind, rows in sorted(found.items())}
     return {kind: dict(zip(("top", "all", "chance"), values, strict=True)) for kind, values in means.items()}

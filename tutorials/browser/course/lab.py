@@ -311,10 +311,10 @@ def _joined(before: np.ndarray | None, part: np.ndarray) -> np.ndarray:
     return rows if before is None else np.concatenate([before, rows])
 
 
-def _line(function: Any, code: str, equation: str) -> dict[str, Any]:
-    """An equation, and where the package's source computes it: the one line of a function that is this code."""
+def _line(function: Any, part: str, equation: str) -> dict[str, Any]:
+    """An equation, and where the package's source computes it: the one line of a function that contains this."""
     lines, first = inspect.getsourcelines(function)
-    (at,) = (i for i, line in enumerate(lines) if line.strip() == code)
+    ((at, code),) = ((i, line.strip()) for i, line in enumerate(lines) if part in line)
     return {"equation": equation, "file": Path(inspect.getfile(function)).name, "line": first + at, "code": code}
 
 
@@ -322,9 +322,9 @@ _Branch = ml.lora.LoraBranch
 LINES = {  # what a step computes for one matrix, in order
     "h": _line(_Branch.branch, "h = ops.linear(x, self.lora_A.data)", "h = s x Aᵀ"),
     "z": _line(_Branch.branch, "z = ops.linear(h, self.lora_B.data)", "z = h Bᵀ"),
-    "dB": _line(_Branch.branch_backward, "accumulate(grads, self.lora_B, ops.linear_dW(dz, cache.h))", "dB = dzᵀ h"),
+    "dB": _line(_Branch.branch_backward, "ops.linear_dW(dz, cache.h)", "dB = dzᵀ h"),
     "dh": _line(_Branch.branch_backward, "dh = ops.linear_dx(dz, self.lora_B.data)", "dh = s dz B"),
-    "dA": _line(_Branch.branch_backward, "accumulate(grads, self.lora_A, ops.linear_dW(dh, cache.x))", "dA = dhᵀ x"),
+    "dA": _line(_Branch.branch_backward, "ops.linear_dW(dh, cache.x)", "dA = dhᵀ x"),
     "B": _line(ml.Adam._update, "w -= root", "B ← B − Adam(dB)"),
     "A": _line(ml.Adam._update, "w -= root", "A ← A − Adam(dA)"),
 }

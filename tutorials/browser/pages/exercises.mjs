@@ -1,7 +1,7 @@
 // The exercises: an editor, checks in a worker, and drafts that this browser keeps.
 import { boot } from "./boot.mjs";
 import { Python } from "./python.mjs";
-import { everything, restore, save, saved } from "./saves.mjs";
+import { everything, PREFIX, restore, save, saved } from "./saves.mjs";
 
 const MOST_SECONDS = 30; // for one check, after which its loop is taken for an endless one
 const TRIES = 5; // after which the answer is offered even if hints are left
@@ -29,6 +29,7 @@ const editor = CodeMirror(byId("code"), {
 editor.getInputField().setAttribute("aria-label", "Your answer");
 editor.on("change", (_, { origin }) => {
   if (origin === "setValue") return;
+  warmUp();
   if (!save(current.name, { source: editor.getValue(), starter: saved(current.name).starter ?? current.digest })) {
     notice("This browser does not keep your draft: its storage is full or turned off. Download your answer before you leave.");
   }
@@ -40,7 +41,9 @@ function show(name) {
   current = exercises.find((one) => one.name === name) ?? exercises[0];
   const { source, starter, before } = saved(current.name);
   byId("title").textContent = `${Number(current.number)} · ${current.title}`;
-  byId("about").textContent = `Lesson ${current.lesson}, about ${current.minutes} minutes. Replace the line that raises NotImplementedError.`;
+  byId("lesson").textContent = `Lesson ${current.lesson}`;
+  byId("lesson").href = current.notebook;
+  byId("minutes").textContent = current.minutes;
   byId("task").textContent = current.source;
   document.title = `${current.title} · minilora`;
   editor.setValue(source ?? current.source);
@@ -126,6 +129,7 @@ function busy(state) {
 async function check() {
   const name = current.name;
   busy("checking");
+  warmUp();
   byId("verdict").replaceChildren();
   const late = setTimeout(() => stop(`Stopped after ${MOST_SECONDS} s: is there an endless loop?`), 1000 * MOST_SECONDS);
   try {
@@ -147,15 +151,17 @@ async function stop(why) {
   python.stop();
   python = spare ?? (await boot(byId("boot"), ENGINE));
   spare = undefined;
+  delete document.body.dataset.spare;
   await python.ready;
-  warmUp();
   notice(why);
   busy("ready");
 }
 
+// A second Python, once there is code that may not end.
 function warmUp() {
-  spare = new Python(ENGINE);
-  spare.ready.catch(() => { spare = undefined; });
+  if (spare || !python) return;
+  const next = spare = new Python(ENGINE);
+  next.ready.then(() => { if (spare === next) document.body.dataset.spare = "ready"; }, () => { spare = undefined; });
 }
 
 // ------------------------------------------------------------------------------------------------ files
@@ -216,8 +222,11 @@ byId("import").addEventListener("change", async ({ target }) => {
 });
 byId("choose").addEventListener("change", ({ target }) => { location.hash = target.value; });
 addEventListener("hashchange", () => show(location.hash.slice(1)));
+addEventListener("storage", ({ key, newValue }) => { // another tab has saved
+  if (key === PREFIX + current.name && newValue && JSON.parse(newValue).source !== editor.getValue()) show(current.name);
+  else list();
+});
 
 show(location.hash.slice(1) || names.find((name) => saved(name).status !== "passed"));
 python = await boot(byId("boot"), ENGINE);
 busy("ready");
-warmUp();

@@ -65,7 +65,8 @@ export class Figure {
     this.legend = make("p", { class: "note legend" }, root);
     const charts = make("div", { class: "charts" }, root);
     this.bars = chart(charts, "Singular values of s B A", 300, 190);
-    this.lines = chart(charts, "Loss on held-out text (nats per byte)", 460, 190);
+    // A drawing is shrunk to its column, letters too, so a narrow window gets a narrow one.
+    this.lines = chart(charts, "Loss on held-out text (nats per byte)", innerWidth < 500 ? 330 : 460, 190);
   }
 
   // {W0, A, B, s, singular}
@@ -105,7 +106,7 @@ export class Figure {
     if (!all.length) return;
     const values = all.flatMap((point) => [point.new, point.old]);
     const low = Math.min(...values) - 0.05, high = Math.max(...values) + 0.05, steps = Math.max(10, ...all.map(({ step }) => step));
-    const x = (step) => plot.x + (plot.width - 132) * step / steps, y = (loss) => plot.y + plot.height * (high - loss) / (high - low);
+    const x = (step) => plot.x + (plot.width - 150) * step / steps, y = (loss) => plot.y + plot.height * (high - loss) / (high - low);
     svg.replaceChildren();
     axis(svg, plot);
     for (const value of [low + 0.05, high - 0.05]) make("text", { x: plot.x - 5, y: y(value) + 4, "text-anchor": "end" }, svg, value.toFixed(2));

@@ -161,13 +161,13 @@ async function change() {
   }
 }
 
-async function step() {
+async function step(always = false) {
   await change();
   const now = await lab.call("step");
   byId("count").textContent = now.step;
   byId("count").dataset.loss = now.loss;
   byId("speed").textContent = `${now.ms.toFixed(0)} ms a step${now.ms > SLOW_MS && settings.rows > 1 ? ": fewer windows per step would be faster" : ""}`;
-  if (performance.now() - drawn > 100) await draw();
+  if (always || performance.now() - drawn > 100) await draw();
   document.body.dataset.painted = now.step;
   if (now.step % EVERY === 0) {
     points.push(await lab.call("measure"));
@@ -214,7 +214,7 @@ function explain() {
 // ------------------------------------------------------------------------------------------- what a visitor does
 
 byId("run").addEventListener("click", () => { if (running) running = false; else run(); });
-byId("step").addEventListener("click", () => { if (!running) last = last.then(step).then(enable); });
+byId("step").addEventListener("click", () => { if (!running) last = last.then(() => step(true)).then(enable); });
 byId("reset").addEventListener("click", () => reset());
 byId("seed").addEventListener("click", () => { settings.seed += 1; reset(); });
 byId("predict")?.addEventListener("change", ({ target }) => { guess = target.value; byId("predict").hidden = true; run(); });

@@ -3,9 +3,11 @@
 //
 //   {source, starter, hints, tries, status, before}    starter: the hash of the file that the draft began from;
 //                                                      before: the draft that a reset put away
-const PREFIX = "minilora:exercise:";
+export const PREFIX = "minilora:exercise:";
+const unkept = new Map(); // entries that the browser did not take: its storage is full, or turned off
 
 export function saved(name) {
+  if (unkept.has(name)) return unkept.get(name);
   try {
     return JSON.parse(localStorage.getItem(PREFIX + name)) ?? {};
   } catch {
@@ -13,12 +15,15 @@ export function saved(name) {
   }
 }
 
-// Adds to an exercise's entry. False if the browser keeps nothing: its storage is full, or turned off.
+// Adds to an exercise's entry. False if the browser does not keep it, so that it is lost with the page.
 export function save(name, part) {
+  const entry = { ...saved(name), ...part };
   try {
-    localStorage.setItem(PREFIX + name, JSON.stringify({ ...saved(name), ...part }));
+    localStorage.setItem(PREFIX + name, JSON.stringify(entry));
+    unkept.delete(name);
     return true;
   } catch {
+    unkept.set(name, entry);
     return false;
   }
 }

@@ -11,15 +11,17 @@ from minilora.experiments.engine.run import Result, Store, write_text
 from minilora.experiments.real.data import load
 from minilora.experiments.real.page import FOLDER, PAIRS, SHARED, page
 from minilora.experiments.real.plan import Cell, Plan, Scale
-from minilora.experiments.real.run import file_hash, run
+from minilora.experiments.real.run import adapter_file, file_hash, run
 from minilora.experiments.real.updates import shared
 from minilora.experiments.reproduce import write_page
+from minilora.files.adapter import read_adapter
 from minilora.hf import load_pretrained
 from minilora.machine.progress import format_seconds
 
 
 def reproduce_real(data: Path | None, test: Path | None, base: Path, scale: Scale, out: Path) -> None:
-    """Make every run that OUT/results/real does not have yet; print each one's numbers, and the tables at the end.
+    """Make every run that OUT/results/real does not have yet; print each one's numbers, and the tables
+    at the end or at Ctrl-C.
 
     A run that was interrupted continues from its latest state, which lies beside the results until it has ended.
     """
@@ -28,26 +30,27 @@ def reproduce_real(data: Path | None, test: Path | None, base: Path, scale: Scal
     plan = Plan(scale, file_hash(base), *found.digests, chat)
     store = Store(out / FOLDER)
     print(f"{plan.take_known(store)} runs are in {store.folder}", flush=True)
-    while config := plan.next():
-        started = time.perf_counter()
-        result = run(config, found, base, store.folder / f"{config.key}.state")
-        plan.results[config.text] = store.put(config, result)
-        compare(plan, store)
+    try:
+        while config := plan.next():
+            started = time.perf_counter()
+            result = run(config, found, base, store.folder)
+            plan.results[config.text] = store.put(config, result)
+            compare(plan, store.folder)
+            write_page(out)
+            print(f"{config.key}: {summary(result)}; {format_seconds(time.perf_counter() - started)}", flush=True)
+    finally:
         write_page(out)
-        print(f"{config.key}: {summary(result)}; {format_seconds(time.perf_counter() - started)}", flush=True)
-    write_page(out)
-    print(page(plan, store.folder))
+        print(page(plan, store.folder))
 
 
-def compare(plan: Plan, store: Store) -> None:
-    """Write which directions two runs share, once both have ended here: their matrices are on disk, but not in git."""
-    N, file = plan.scale.usual, store.folder / SHARED
+def compare(plan: Plan, folder: Path) -> None:
+    """Write which directions two runs share, once both have ended here: their adapters are in the folder."""
+    N, file = plan.scale.usual, folder / SHARED
     known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    for label, (way, seed), (other_way, other_seed) in PAIRS:
-        configs = [plan.runs(Cell(w, N))[s : s + 1] for w, s in ((way, seed), (other_way, other_seed))]
-        found = [config for made in configs for config in made if (store.folder / f"{config.key}.npz").exists()]
-        if label not in known and len(found) == len(configs):
-            known[label] = shared(*map(store.lora, found))
+    for label, *ends in PAIRS:
+        files = [adapter_file(config, folder) for way, seed in ends for config in plan.runs(Cell(way, N))[seed:][:1]]
+        if label not in known and len(files) == len(ends) and all(map(Path.exists, files)):
+            known[label] = shared(*map(read_adapter, files))
             write_text(file, json.dumps(known, indent=1) + "\n")
 
 
