@@ -14,7 +14,7 @@ from minilora.methods.pissa import OloraConfig, PissaConfig
 from minilora.methods.vera import VeraConfig
 from minilora.nn import Parameter
 from minilora.optim import Adam, clip_grad_norm, warmup_cosine
-from minilora.text import ByteTokenizer, TextData, python_docs, python_source
+from minilora.text import ByteTokenizer, TextData, python_docs, python_source, source_windows
 from minilora.train import FitResult, NonFiniteLossError, evaluate, fit, loss_and_grads
 from minilora.transformer import GPT, GPTConfig
 
@@ -57,6 +57,7 @@ __all__ = [
     "remove_lora",
     "save_adapter",
     "save_model",
+    "source_windows",
     "trainable_report",
     "unmerge",
     "warmup_cosine",

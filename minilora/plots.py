@@ -5,11 +5,12 @@ Curves differ by line style and marker as well as by colour, so that a figure su
 
 from __future__ import annotations
 
+import io
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -65,7 +66,7 @@ def frame_cell(axes: Axes, row: int, column: int, color: str, style: str = "-") 
     axes.add_patch(Rectangle(place, 0.94, 0.94, fill=False, edgecolor=color, linewidth=2.5, linestyle=style))
 
 
-def save_figure(figure: Figure, path: str | Path, dpi: int = 150) -> None:
+def save_figure(figure: Figure, path: str | Path | BinaryIO, dpi: int = 150) -> None:
     """Write a PNG.  Curves get a light grid and lose the box around them; images and colour bars keep it."""
     for axes in figure.axes:
         if not axes.images and axes.get_label() != "<colorbar>":
@@ -79,18 +80,42 @@ def show_figure(figure: Figure, name: str) -> None:
     """What a lesson does with its figure: write it into `drawn/` beside the lesson, and show it if this is a notebook.
 
     Git ignores `drawn/`, so reading a lesson changes no committed file. To remake those, set MINILORA_FIGURES to their
-    folder, as `python -m tutorials.notebooks` does: then figures go there, and notebooks link to them.
+    folder, as `python -m tutorials.notebooks` does.
     """
-    committed = os.environ.get("MINILORA_FIGURES")
-    lesson = Path(getattr(sys.modules["__main__"], "__file__", None) or "notebook")  # a notebook runs in its folder
-    path = Path(committed or lesson.parent / "drawn") / name
-    path.parent.mkdir(exist_ok=True)
+    path = _path(name)
     save_figure(figure, path)
-    if committed:
-        return
+    _show(path)
+
+
+def show_animation(figure: Figure, draw: Callable[[int], None], frames: int, name: str) -> None:
+    """The same for a picture that moves: `draw(i)` changes the figure to frame i.  The file is an animated PNG."""
+    from PIL import Image  # matplotlib needs it, so it is there
+
+    images = []
+    for i in range(frames):
+        draw(i)
+        page = io.BytesIO()
+        save_figure(figure, page, dpi=90)
+        images.append(Image.open(page).convert("P", palette=Image.Palette.ADAPTIVE, colors=64))
+    path = _path(name)
+    durations = [250] * (frames - 1) + [2500]  # milliseconds
+    images[0].save(path, format="PNG", save_all=True, append_images=images[1:], duration=durations, loop=0)
+    _show(path)
+
+
+def _path(name: str) -> Path:
+    """Where a lesson's figure goes."""
+    lesson = Path(getattr(sys.modules["__main__"], "__file__", None) or "notebook")  # a notebook runs in its folder
+    path = Path(os.environ.get("MINILORA_FIGURES") or lesson.parent / "drawn") / name
+    path.parent.mkdir(exist_ok=True)
+    return path
+
+
+def _show(path: Path) -> None:
+    """Show a figure below a notebook's cell, or print where it is."""
     if any(kernel in sys.modules for kernel in ("ipykernel", "pyodide_kernel")):  # the second is a browser's
         from IPython.display import Image, display
 
         display(Image(filename=str(path)))
-    else:
+    elif "MINILORA_FIGURES" not in os.environ:
         print(f"figure: {path}")

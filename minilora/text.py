@@ -189,3 +189,9 @@ class RowData:
         order = sorted(range(len(self.rows)), key=lambda i: len(self.rows[i]))
         for i in range(0, len(order), batch_size):
             yield self.batch(order[i : i + batch_size])
+
+
+def source_windows(block_size: int = 64) -> tuple[TextData, TextData]:
+    """The lessons' task, Python source in windows: nine tenths to train on, the first 4 KiB of the rest to test on."""
+    train, held_out = split(ByteTokenizer().encode(python_source()))
+    return TextData(train, block_size), TextData(held_out[: 4096 + 1], block_size)

@@ -35,6 +35,16 @@ def test_the_committed_figures_are_remade_only_where_the_environment_asks_for_it
     assert capsys.readouterr().out == ""
 
 
+def test_an_animation_is_one_png_with_all_frames(lesson, capsys):
+    image = pytest.importorskip("PIL.Image")
+    figure, axes = plots.subplots(figsize=(1, 1))
+    (line,) = axes.plot([0, 1], [0, 0])
+    plots.show_animation(figure, lambda i: line.set_ydata([0, i]), 3, "moves.png")
+    with image.open(lesson / "drawn" / "moves.png") as moves:
+        assert moves.n_frames == 3
+    assert "moves.png" in capsys.readouterr().out
+
+
 def test_curves_get_a_grid_and_lose_the_box_which_images_keep(tmp_path):
     figure, (curve, image) = plots.subplots(1, 2)
     bar = figure.colorbar(image.imshow(np.eye(2)), ax=image).ax

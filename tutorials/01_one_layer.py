@@ -5,7 +5,8 @@
 # - say what a linear layer computes, and which way round its matrix goes;
 # - derive its three gradients with a pencil: for the input, the weight and the bias;
 # - check any gradient against finite differences, with a step $h$ that makes the check meaningful;
-# - train a layer on real text with nothing but these formulas, and know when it cannot get any better.
+# - train a layer on real text with nothing but these formulas, and know when it cannot get any better;
+# - write LoRA for this layer in ten lines.
 #
 # **You need** `pip install -e ".[plots]"`, matrices, and Python. It takes about 5 seconds to run.
 
@@ -16,7 +17,7 @@ import numpy as np
 
 import minilora as ml
 from minilora import ops
-from minilora.plots import BASE, LORA, OTHER, show_figure, subplots
+from minilora.plots import BASE, FULL, LORA, OTHER, show_figure, subplots
 
 # %% [markdown]
 # ## 1. The layer
@@ -223,7 +224,8 @@ for mistake, wrong in {"none": dW, "the 1/n is missing": dW * n, "the sign is wr
 # layer can do better than to predict exactly $q$. The loss of that prediction is the *conditional entropy* of the text.
 
 # %%
-text = ml.ByteTokenizer().encode(ml.python_docs()[:100_000])
+tokenizer = ml.ByteTokenizer()
+text = tokenizer.encode(ml.python_docs()[:100_000])
 counts = np.zeros((256, 256))
 np.add.at(counts, (text[:-1], text[1:]), 1)  # counts[a, c]: how often c follows a
 share = counts / counts.sum()
@@ -260,7 +262,54 @@ assert chr(int(W[:, ord("q")].argmax())) == "u"
 # %% [markdown]
 # One layer that sees one byte can do no more. To do better, a model must look further back: lesson 2.
 #
-# ## 6. The picture
+# ## 6. LoRA in ten lines
+# **Question.** The layer has read English. Now it meets Python's source, where other bytes follow each other. Must we
+# train all 65,536 entries of $W$ again?
+#
+# **Formula** (Hu et al. 2021, eq. 3). Keep the trained $W$ as it is, call it $W_0$, and train two thin matrices beside
+# it, $B$ with $r$ columns and $A$ with $r$ rows:
+#
+# $$ W = W_0 + B A, \qquad B \in \mathbb{R}^{256 \times r}, \quad A \in \mathbb{R}^{r \times 256} $$
+#
+# $B$ starts at zero, so training starts from $W_0$. Their gradients follow from $dW$ by the same chain rule as above,
+# because $BA$ is a matrix product: $dB = dW\, A^\top$ and $dA = B^\top dW$.
+
+# %%
+code = tokenizer.encode(ml.python_source(100_000))
+counts_code = np.zeros((256, 256))
+np.add.at(counts_code, (code[:-1], code[1:]), 1)
+share_code = counts_code / counts_code.sum()
+
+
+def loss_and_dW(W):
+    """The mean loss on the source, and its gradient."""
+    logits = ops.linear(x, W)
+    P = np.exp(logits - logits.max(axis=1, keepdims=True))
+    P /= P.sum(axis=1, keepdims=True)
+    dy = share_code.sum(axis=1)[:, None] * P - share_code
+    return float(-(share_code * np.log(P)).sum()), ops.linear_dW(dy, x)
+
+
+W0, r, slower = W, 8, eta / 5  # a product of two matrices curves more sharply than one matrix
+A, B = rng.standard_normal((r, 256)) / 16, np.zeros((256, r))  # 16 = sqrt(256): each row of A has length 1 or so
+lora_losses = []
+for _ in range(300):
+    loss, dW = loss_and_dW(W0 + B @ A)
+    dB, dA = dW @ A.T, B.T @ dW
+    B, A = B - slower * dB, A - slower * dA
+    lora_losses.append(loss)
+before = loss_and_dW(W0)[0]
+print(f"source: {before:.3f} nats per byte before, {lora_losses[-1]:.3f} with LoRA, r = {r}", end="; ")
+print(f"{A.size + B.size:,} numbers trained, {W0.size:,} frozen")
+assert lora_losses[0] == before, "B = 0: it starts as the layer that read English"
+assert lora_losses[-1] < before - 0.3
+assert np.linalg.matrix_rank(B @ A) == r
+
+# %% [markdown]
+# That is all of LoRA; lesson 5 says why it is written this way, and puts it into a transformer. The *rank* of $BA$ is
+# the number of directions that it uses: all its columns are mixtures of the $r$ columns of $B$.
+#
+# ## 7. The picture
 
 # %%
 figure, (left, right) = subplots(1, 2, figsize=(9, 3.7))
@@ -274,7 +323,8 @@ left.plot([], [], ":", color=BASE, linewidth=1, label="$u|L|/h$ (rounding)")
 left.set(title="Error of a central difference", xlabel="step h", ylabel="largest error in an entry of dW")
 left.set_ylim(1e-13, 20)
 left.legend(fontsize=8)
-right.plot(losses, color=LORA, label="one layer, gradient descent")
+right.plot(losses, color=FULL, label="one layer, gradient descent")
+right.plot(lora_losses, color=LORA, label=f"then LoRA on source, r = {r}")
 right.axhline(math.log(256), color=BASE, linestyle=":", label="knowing nothing: log 256")
 right.axhline(entropy, color=BASE, linestyle="--", label="best possible: conditional entropy")
 right.set(title="One layer learns to read", xlabel="step", ylabel="loss (nats per byte)", ylim=(0, None))
@@ -282,8 +332,6 @@ right.legend(fontsize=8)
 show_figure(figure, "01_one_layer.png")
 
 # %% [markdown]
-# ![error of a finite difference by step size, and the loss of one layer](figures/01_one_layer.png)
-#
 # Left: where the float32 curve is flat, adding $h$ to $W$ changes nothing. $W + h = W$, the difference is 0, and the
 # error is as large as the gradient itself.
 #
@@ -293,5 +341,5 @@ show_figure(figure, "01_one_layer.png")
 # - Keep doubling $\eta$. When does the loss first go up? (The bound covers the worst direction.)
 # - Put one linear layer after another. Show that together they compute nothing that a single one could not. What has to
 #   go between them?
-# - If $W$ has rank $r$, how many numbers does it take to describe it? (Lesson 5 is about that.)
-# - Exercises 1 (linear backward), 2 (gradient check), 5 (softmax), 6 (cross-entropy).
+# - Use $r = 1$ and $r = 64$ in section 6. What does each cost, and what does it reach?
+# - Exercises 1 (linear backward) and 2 (gradient check).

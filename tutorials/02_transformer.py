@@ -340,8 +340,6 @@ right.legend(fontsize=9)
 show_figure(figure, "02_transformer.png")
 
 # %% [markdown]
-# ![gradients between positions, and errors of all backward passes](figures/02_transformer.png)
-#
 # Left: each row shows which bytes one guess depends on, as shares of the row. Right: the two biases of the keys, whose
 # gradient is 0, are off the scale.
 #
@@ -352,4 +350,4 @@ show_figure(figure, "02_transformer.png")
 # - Make $T$ four times as long. How much more work is attention, and how much more is the MLP?
 # - Which backward passes are needed if only $W_q$ of the last block trains? Look at `need_dx` in
 #   `minilora/transformer.py`: this is where LoRA saves time.
-# - Exercises 3 (GELU), 4 (LayerNorm), 7 (attention).
+# - Exercises 3 (GELU), 4 (LayerNorm), 5 (softmax), 6 (cross-entropy) and 7 (attention).

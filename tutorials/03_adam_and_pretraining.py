@@ -233,12 +233,10 @@ right.legend(fontsize=8, loc="lower left")
 show_figure(figure, "03_adam_and_pretraining.png")
 
 # %% [markdown]
-# ![two scales under both optimizers, and the loss of a small GPT](figures/03_adam_and_pretraining.png)
-#
 # ## What to try next
 # - Give gradient descent *momentum*: $m$ without $v$. Which of the three properties in section 2 does it have?
 # - Set $\epsilon$ to 1 in `adam`. Which method is it now? When would a large $\epsilon$ matter in float16?
 # - A parameter's gradient is exactly zero for 100 steps, and then it is not. How long is its first real step? (Lesson
 #   5: LoRA's $A$ starts out in this position, for one step.)
 # - `minilora pretrain --help` shows how to make a base of your own; `minilora train --data FILE` trains on your text.
-# - Exercise 8 (Adam), exercise 9 (its memory).
+# - Exercise 8 (Adam).

@@ -214,14 +214,10 @@ right.legend(fontsize=8)
 show_figure(figure, "04_full_fine_tuning.png")
 
 # %% [markdown]
-# ![spectra of updates, and the loss with truncated updates](figures/04_full_fine_tuning.png)
-#
 # Left: the singular values of the update fall faster than those of noise, but have a long tail. Right: the loss when
 # only the first $r$ terms are kept; means of three seeds, with bars of one standard deviation.
 #
 # ## What to try next
-# - Cut $W_0$ itself down to rank 64 in every matrix. What happens to the loss? (Weights are not low-rank; updates are.)
 # - Train ten times as long. Does $\Delta W$ gain directions, or do its directions grow?
-# - Train with plain gradient descent instead of Adam (lesson 3). Does $\Delta W$ have a shorter tail?
 # - Leave *out* the first 4 terms and keep the others: how much of the gain remains?
-# - Exercises 9 (Adam's memory), 10 (SVD truncation).
+# - Exercises 9 (Adam's memory) and 10 (SVD truncation).

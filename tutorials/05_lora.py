@@ -3,13 +3,15 @@
 #
 # **After this lesson you can**
 # - write a LoRA layer, forward and backward, in ten lines, and have it checked;
+# - put it into a GPT and train it with your own code, and get the library's numbers to the last bit;
 # - get both of its gradients from a single matrix, the gradient that full fine-tuning would follow;
 # - say what each of the four ways to initialize $A$ and $B$ does in the first two steps, and why the paper chose its
 #   own;
 # - separate what follows from the two gradients from what only a measurement can tell you.
 #
 # **You need** `pip install -e ".[test]"`; lesson 1 (a layer's gradients) and lesson 3 (Adam). Lesson 4 shows why one
-# would look for a low-rank update. It takes about 30 seconds on two idle cores.
+# would look for a low-rank update. It takes about 40 seconds on two idle
+# cores.
 
 # %%
 import copy
@@ -17,14 +19,17 @@ import copy
 import numpy as np
 
 import minilora as ml
-from minilora.nn import normal
+from minilora import nn, ops, pictures
 from minilora.plots import BASE, LORA, OTHER, plot_spread, show_figure, subplots
 from minilora.testing import check_lora
-from minilora.text import split
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
+show_figure(pictures.lora(), "05_lora.png")
 
 # %% [markdown]
+# This is LoRA at one weight of our model, drawn to scale. For GPT-3, where $W_0$ is 12,288 wide, $A$ and $B$ would be
+# thinner than any line.
+#
 # ## 1. The layer
 # **Question.** A layer has a weight $W_0$ with $d$ rows and $k$ columns: it turns an input $x$ of $k$ numbers into $d$
 # numbers. Fine-tuning can change all $dk$ of its entries. How can we train fewer numbers and still change the whole
@@ -101,10 +106,7 @@ print("forward matches the formula; with B = 0 it is the base layer; dx, dA and 
 
 # %%
 base, tokenizer = ml.load_base()
-train_tokens, held_out = split(tokenizer.encode(ml.python_source()))
-T = 64  # bytes in a window of text
-train = ml.TextData(train_tokens, T)
-validation = ml.TextData(held_out[: 64 * T + 1], T)
+train, validation = ml.source_windows()
 tokens, targets, _ = next(validation.batches(8))
 
 double = ml.GPT(ml.GPTConfig(**{**vars(base.config), "dtype": "float64"}))
@@ -125,7 +127,117 @@ print(f"dB = s G A^T and dA = s B^T G in all {len(list(ml.lora_layers(double)))}
 assert worst < 1e-9
 
 # %% [markdown]
-# ## 3. Four ways to start
+# ## 3. Build it into a GPT
+# **Question.** How do $A$ and $B$ get into a whole model?
+#
+# **Code.** Here is lesson 2's `gpt()` again, with two more lines. `w` is a dictionary of the base's weights, `lora` one
+# of the adapted matrices: name -> $(A, B)$.
+
+
+# %%
+def gpt(tokens, w, lora, s, n_layer, n_head):
+    """tokens (T,) -> logits (T, V)."""
+
+    def linear(x, name):
+        y = x @ w[f"{name}.weight"].T + w[f"{name}.bias"]
+        if name in lora:
+            A, B = lora[name]
+            y = y + s * (x @ A.T) @ B.T
+        return y
+
+    def norm(x, name):
+        centred = x - x.mean(axis=-1, keepdims=True)
+        rho = 1 / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + 1e-5)
+        return w[f"{name}.weight"] * centred * rho + w[f"{name}.bias"]
+
+    def attention(q, k, v):
+        S = np.where(np.tril(np.ones((len(q), len(q)), dtype=bool)), q @ k.T / np.sqrt(q.shape[-1]), -np.inf)
+        E = np.exp(S - S.max(axis=-1, keepdims=True))
+        return E / E.sum(axis=-1, keepdims=True) @ v
+
+    x = w["wte.weight"][tokens] + w["wpe.weight"][: len(tokens)]
+    for i in range(n_layer):
+        n = norm(x, f"blocks.{i}.ln_1")
+        q, k, v = (np.split(linear(n, f"blocks.{i}.attn.{name}_proj"), n_head, axis=-1) for name in "qkv")
+        heads = [attention(*each) for each in zip(q, k, v, strict=True)]
+        x = x + linear(np.concatenate(heads, axis=-1), f"blocks.{i}.attn.o_proj")
+        h = linear(norm(x, f"blocks.{i}.ln_2"), f"blocks.{i}.mlp.up_proj")
+        h = h * (1 + np.tanh(np.sqrt(2 / np.pi) * (h + 0.044715 * h**3))) / 2
+        x = x + linear(h, f"blocks.{i}.mlp.down_proj")
+    return norm(x, "ln_f") @ w["wte.weight"].T
+
+
+# %% [markdown]
+# To train it, we need the backward passes of lesson 2 as well, and we do not want to write those again. So we put our
+# layer into minilora's model, whose layers are objects with `forward` and `backward`. Ours holds a `Linear` and adds
+# the formulas of sections 1 and 2 to it. (It multiplies by $s$ in the middle, where the array is smallest.)
+
+
+# %%
+class MyLora(nn.Module):
+    """A frozen Linear with A and B beside it."""
+
+    def __init__(self, base, A, B, s):
+        self.base, self.A, self.B, self.s = base, nn.Parameter(A), nn.Parameter(B), s
+
+    def forward(self, x, rng=None):
+        y, _ = self.base.forward(x)
+        h = self.s * ops.linear(x, self.A.data)
+        return y + ops.linear(h, self.B.data), (x, h)
+
+    def backward(self, dy, cache, grads, need_dx=True):
+        x, h = cache
+        dh = self.s * ops.linear_dx(dy, self.B.data)
+        nn.accumulate(grads, self.B, ops.linear_dW(dy, h))  # a large batch comes in pieces, whose gradients add up
+        nn.accumulate(grads, self.A, ops.linear_dW(dh, x))
+        return ops.linear_dx(dy, self.base.weight.data) + ops.linear_dx(dh, self.A.data)
+
+
+def inject(model, targets, r, alpha, seed):
+    """Freeze the model and put a MyLora in the place of every matrix with one of these names."""
+    rng = np.random.default_rng(seed)
+    model.freeze()
+    for path, layer in list(model.named_modules()):
+        parent, _, name = path.rpartition(".")
+        if name in targets:
+            d, k = layer.weight.shape
+            A = (rng.standard_normal((r, k)) * (1 / np.sqrt(k))).astype("float32")
+            B = np.zeros((d, r), "float32")
+            setattr(model.get_submodule(parent), name, MyLora(layer, A, B, alpha / r))
+    model.assign_names()
+    return model
+
+
+def train_it(model, steps=8):
+    optimizer, rng, losses = ml.Adam(model, lr=1e-3), np.random.default_rng(0), []
+    for _ in range(steps):
+        batch = train.sample(rng, 8)
+        loss, grads = ml.loss_and_grads(model, batch.tokens, batch.targets)
+        optimizer.step(grads)
+        losses.append(loss)
+    return losses
+
+
+mine = inject(copy.deepcopy(base), ATTENTION, r=4, alpha=8, seed=0)
+theirs = ml.add_lora(copy.deepcopy(base), ml.LoraConfig(r=4, lora_alpha=8, target_modules=ATTENTION), seed=0)
+my_losses, their_losses = train_it(mine), train_it(theirs)
+print(f"the last of 8 losses: {my_losses[-1]!r} with our code, {their_losses[-1]!r} with ml.add_lora")
+my_layers = [layer for _, layer in mine.named_modules() if isinstance(layer, MyLora)]
+assert my_losses == their_losses
+for ours, (_, layer) in zip(my_layers, ml.lora_layers(theirs), strict=True):
+    assert np.array_equal(ours.A.data, layer.lora_A.data), "every bit of every A"
+    assert np.array_equal(ours.B.data, layer.lora_B.data), "and of every B"
+
+lora = {path: (layer.lora_A.data, layer.lora_B.data) for path, layer in ml.lora_layers(theirs)}
+logits = gpt(tokens[0], base.state_dict(), lora, 2.0, base.config.n_layer, base.config.n_head)
+off = np.abs(logits - theirs(tokens[:1])[0]).max() / np.abs(logits).max()
+print(f"and gpt() with these A and B gives the same logits, to {off:.0e}")
+assert off < 1e-4
+
+# %% [markdown]
+# From here on we use `ml.add_lora`, which does what `inject` does. Nothing in it is hidden from you now.
+#
+# ## 4. Four ways to start
 # **Question.** What should $A$ and $B$ be before the first step?
 #
 # **Formula.** Read the answer off $\Delta W = s B A$, $dB = s G A^\top$ and $dA = s B^\top G$:
@@ -170,7 +282,7 @@ def started(start: str, seed: int) -> ml.GPT:
     for _, layer in ml.lora_layers(model):
         layer.lora_A.data *= random_A
         if random_B:
-            layer.lora_B.data[...] = normal(rng, layer.lora_B.shape, RANK**-0.5, "float32")
+            layer.lora_B.data[...] = rng.standard_normal(layer.lora_B.shape) * RANK**-0.5
     return model
 
 
@@ -213,7 +325,7 @@ assert np.all(norms[RANDOM])
 # while a step of $A$ reaches it through the $k$ numbers $x$, and there are far more of those. If we compared the two at
 # one learning rate, we would be comparing a short step with a long one. Each start needs a learning rate of its own.
 #
-# ## 4. How well they learn
+# ## 5. How well they learn
 # **Question.** Which start learns best?
 #
 # **Number.** The loss on held-out source. For each start we try three learning rates on seed 0, pick the one with the
@@ -266,7 +378,42 @@ difference = curves[REVERSED][:, -1] - curves[PAPER][:, -1]
 print(f"mirror image minus LoRA, seed by seed: {', '.join(f'{x:+.3f}' for x in difference)} nats per byte")
 
 # %% [markdown]
-# ## 5. The picture
+# ## 6. The objective, when there is an answer
+# **Question.** So far, every byte of a text was a target. The paper's tasks have a prompt $x$ and an answer $y$. Which
+# loss does it minimize?
+#
+# **Formula** (equations 1 and 2). Full fine-tuning maximizes, over all parameters $\Phi$, the log-probability of the
+# answers; LoRA does so over the much smaller $\Theta$, the entries of all $A$ and $B$, with $\Phi_0$ frozen:
+#
+# $$ \max_\Phi \sum_{(x, y)} \sum_{t=1}^{|y|} \log P_\Phi(y_t \mid x, y_{<t}) \qquad\qquad
+#    \max_\Theta \sum_{(x, y)} \sum_{t=1}^{|y|} \log P_{\Phi_0 + \Delta\Phi(\Theta)}(y_t \mid x, y_{<t}) $$
+#
+# The inner sum runs over $y$ only. The prompt is read, but the model is not asked to predict it: its targets have
+# weight 0.
+
+# %%
+prompt, answer = "boats(price, owner)\nshow the owner?\n>", "SELECT owner FROM boats\n"
+row = tokenizer.encode(prompt + answer).astype(int)
+x_y, next_byte = row[None, :-1], row[None, 1:]
+counts = np.arange(1, len(row)) >= len(prompt)  # True where the target belongs to the answer
+for name, text in (("input", row[:-1]), ("target", row[1:])):
+    print(f"{name:<8}{tokenizer.decode(text.astype(np.uint8))!r:.75}")
+print(f"{'weight':<8} " + "".join("1" if c else "0" for c in counts))
+
+weights = counts[None].astype(np.float32)
+loss, _ = ml.loss_and_grads(double, x_y, next_byte, weights)
+logits = double(x_y)[0]
+log_P = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+by_hand = -sum(log_P[t, row[t + 1]] for t in np.flatnonzero(counts)) / len(answer)
+print(f"loss of the answer: {loss:.4f} nats per byte; the inner sum of eq. 2, by hand: {by_hand:.4f}")
+assert np.isclose(loss, by_hand)
+assert counts.sum() == len(answer)
+
+# %% [markdown]
+# (Before training, the base knows nothing of SQL, as the loss says. The tables of the paper, `RESULTS.md` here, are
+# made with this objective.)
+#
+# ## 7. The picture
 
 # %%
 figure, ((first, high), (second, low)) = subplots(2, 2, figsize=(9, 4.4), width_ratios=(1, 1.15))
@@ -300,9 +447,7 @@ low.legend(fontsize=8)
 show_figure(figure, "05_four_starts.png")
 
 # %% [markdown]
-# ![gradients and losses of the four ways to start](figures/05_four_starts.png)
-#
-# Left: every zero in the table of section 3, measured; after one step, only "both zero" still has any. Right: the mean
+# Left: every zero in the table of section 4, measured; after one step, only "both zero" still has any. Right: the mean
 # of three seeds, with bars of one standard deviation; the upper panel starts where the base's loss is in the lower one.
 #
 # ## What to try next
@@ -312,5 +457,8 @@ show_figure(figure, "05_four_starts.png")
 #   $\Delta W = -\eta s^2 G A^\top A$. Derive it. For random $A$, the mean of $A^\top A$ is $\frac{r}{k} I$: on average,
 #   LoRA's first step goes down full fine-tuning's own gradient. What is the mean for the mirror image?
 # - Give the mirror image a $B$ of variance $1/d$ instead of $1/r$. What happens to the last column of the table in
-#   section 3, and which learning rate is best now?
+#   section 4, and which learning rate is best now?
+# - Put `MyLora` on the MLP's two matrices as well. Which numbers in `inject` change?
+# - Exercises 11 (forward), 12 (the start), 13 (backward), 14 (how many numbers train), 15 (injection) and 16 (a step
+#   that leaves the base frozen).
 # - Lesson 6 explains what $\alpha/r$ is for. Lesson 7 shows how $\Delta W$ disappears into $W_0$.

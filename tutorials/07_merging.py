@@ -298,8 +298,6 @@ figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center"
 show_figure(figure, "07_drift.png")
 
 # %% [markdown]
-# ![drift caused by subtracting, in float32 and float16](figures/07_drift.png)
-#
 # Means of three seeds, with bars of one standard deviation (small). The column "rms / update" above puts the drift in
 # proportion: how large the leftovers of a thousand swaps are compared with one adapter. In float32 nobody will notice
 # them. In float16, the precision in which models are served, they are thousands of times larger, and they grow. (The

@@ -161,8 +161,6 @@ figure.colorbar(image, ax=axes, label="held-out loss (nats per byte)")
 show_figure(figure, "08_plane.png")
 
 # %% [markdown]
-# ![the plane](figures/08_plane.png)
-#
 # Mean ± standard deviation over three seeds; dark is good. Solid frame: full fine-tuning. Dashed frames: two ways to
 # spend the same budget.
 #
@@ -227,8 +225,6 @@ axes.legend(loc="upper right", fontsize=9, bbox_to_anchor=(1, 0.93))
 show_figure(figure, "08_cut_and_trained.png")
 
 # %% [markdown]
-# ![cut and trained](figures/08_cut_and_trained.png)
-#
 # Is it better to train *at* a rank than to cut a full update down to it? Training can make the best of the little it
 # has, but full fine-tuning also moves embeddings, biases and LayerNorms, which the cut leaves as trained. Measured:
 

@@ -194,8 +194,6 @@ figure.colorbar(image, ax=axes, label=r"$\phi(i, j)$")
 show_figure(figure, "09_phi.png")
 
 # %% [markdown]
-# ![phi](figures/09_phi.png)
-#
 # ## 4. Where the miniature disagrees, and why
 # Every pair shares more than chance gives. But the paper's first direction has $\phi > 0.5$, and in the table above it
 # stays below that, especially on the input side. Why do the two sides differ?
@@ -300,8 +298,6 @@ right.legend(loc="lower right")
 show_figure(figure, "09_spectra_and_dimension.png")
 
 # %% [markdown]
-# ![spectra and intrinsic dimension](figures/09_spectra_and_dimension.png)
-#
 # A subspace chosen *blindly*, with less than a hundredth of the dimensions, gets a good part of the gain. LoRA's
 # directions are not blind: with the same number of parameters, it can choose $A$ and $B$. Is the intrinsic dimension of
 # a larger model smaller? Aghajanyan et al. (2020, section 5) find that it is: the better the pre-training, the fewer

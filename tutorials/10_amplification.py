@@ -191,8 +191,6 @@ right.legend(fontsize=8)
 show_figure(figure, "10_amplification.png")
 
 # %% [markdown]
-# ![amplification](figures/10_amplification.png)
-#
 # ## 4. What do these directions see?
 # **Question.** Does the *task's* text have more in these directions than the text that the base was trained on?
 #
@@ -246,5 +244,3 @@ for name in NAMES:
 # - Exercise 22: the amplification factor.
 # - Plot the factor for $r = 1, 2, 4, \dots, 128$, with one seed each. Where does it fall below 1? Must it?
 # - Multiply $\Delta W$ by 10. Which of this lesson's numbers change, and which cannot?
-# - Do the same for the update of *full* fine-tuning, with its first 4 directions (lesson 4). Is the excess over chance
-#   larger when no random $A$ is in the way?

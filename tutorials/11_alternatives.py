@@ -235,8 +235,6 @@ axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
 show_figure(figure, "11_quality_and_parameters.png")
 
 # %% [markdown]
-# ![quality against parameters](figures/11_quality_and_parameters.png)
-#
 # Mean and standard deviation over three seeds. We assert what holds for each seed, and print the rest:
 
 # %%
@@ -350,8 +348,6 @@ axes.legend(title="tokens at once", fontsize=9)
 show_figure(figure, "11_latency.png")
 
 # %% [markdown]
-# ![latency](figures/11_latency.png)
-#
 # Mean and standard deviation of three rounds. The first two bars are plain models, whose bars should be zero: they show
 # the uncertainty more honestly than the bars' own ± does. With few tokens at once, adapter layers cost more than that
 # and a merged LoRA does not, as in the paper's table 1; with many rows, the difference is close to the noise. We cannot

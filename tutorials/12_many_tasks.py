@@ -259,8 +259,6 @@ figure.colorbar(image, ax=axes, label="loss (nats per byte)")
 show_figure(figure, "12_who_is_good_at_what.png")
 
 # %% [markdown]
-# ![who is good at what](figures/12_who_is_good_at_what.png)
-#
 # Mean and standard deviation over three seeds. Framed: the best of each column.
 #
 # ## 5. The sum of low-rank updates need not be low-rank
@@ -338,8 +336,6 @@ right.legend()
 show_figure(figure, "12_rank_of_a_sum.png")
 
 # %% [markdown]
-# ![rank of a sum](figures/12_rank_of_a_sum.png)
-#
 # Right: means of three seeds, with bars of one standard deviation.
 #
 # ## 6. Stack: an adapter on top of an adapter

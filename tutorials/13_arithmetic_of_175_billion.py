@@ -277,8 +277,6 @@ assert ratios["GPT-2 small"] < 1000
 assert all(ratio > 3 * family[name].n_embd / r for name, ratio in ratios.items())
 
 # %% [markdown]
-# ![memory and ratio](figures/13_arithmetic.png)
-#
 # The points lie above the line because $N$ includes the embeddings, which matter a lot for a small model and not at all
 # for GPT-3. **"10,000 times" is a statement about width.** On GPT-2 small, the same LoRA is not even a thousand times
 # smaller than its model.
@@ -381,7 +379,7 @@ print(f"here: LoRA computes a step's gradients {times['full'] / times['LoRA']:.2
 
 # %% [markdown]
 # ## What to try next
-# - Exercise 27 (`minilora check 27`): the size of a LoRA checkpoint. Exercise 9 asks for section 4's table.
+# - Exercise 27: the size of a LoRA checkpoint.
 # - How much would $r = 4$ on *all six* matrices of every block take for GPT-3? (The MLP's are not square.)
 # - Adam with 8-bit moments needs $a = 2$. How much does LoRA save then, and by what factor? At which $a$ does it save
 #   nothing but the gradients?

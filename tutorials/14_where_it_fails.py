@@ -224,8 +224,6 @@ axes[0].set_ylabel("held-out loss (nats per byte)")
 show_figure(figure, "14_near_and_far.png")
 
 # %% [markdown]
-# ![near and far](figures/14_near_and_far.png)
-#
 # Mean and standard deviation over three seeds (often smaller than the marker).
 #
 # ## 3. A learning rate that is too high
@@ -319,8 +317,6 @@ right.margins(y=0.15)
 show_figure(figure, "14_rate_and_merge.png")
 
 # %% [markdown]
-# ![rate and merge](figures/14_rate_and_merge.png)
-#
 # So a model must know whether it is merged. In minilora, a second merge is an error, and so are two related mistakes.
 # One is training while merged: the optimizer would move $B$, and the forward pass would not see it. The other is
 # loading an adapter onto a base that is not its own: an adapter is an *update*, and means nothing elsewhere. Files

@@ -14,15 +14,12 @@
 # environment variable `MINILORA_GPT2`), or without one: then the lesson makes a GPT-2 with two small blocks.
 
 # %%
-import importlib.util
 import os
 import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
-from safetensors import safe_open
-from tokenizers import ByteLevelBPETokenizer
 
 import minilora as ml
 from minilora.hf import load_gpt2, load_peft_adapter, load_tokenizer, save_gpt2, save_peft_adapter
@@ -41,6 +38,9 @@ given = arguments[0] if arguments else os.environ.get("MINILORA_GPT2")
 
 
 # %%
+from tokenizers import ByteLevelBPETokenizer
+
+
 def make_gpt2(folder: Path) -> None:
     """A tokenizer and a model of 137 thousand parameters, pre-trained, in Hugging Face's format."""
     docs = ml.python_docs()
@@ -70,6 +70,8 @@ print("GPT-2", folder if given else "made here", "with", ", ".join(sorted(path.n
 # $$ M_{\text{c\_attn}} = \big[\, W_q^\top \;\; W_k^\top \;\; W_v^\top \,\big] \in \mathbb{R}^{C \times 3C} $$
 
 # %%
+from safetensors import safe_open
+
 model, tokenizer = load_gpt2(folder)
 C, V = model.config.n_embd, model.config.vocab_size
 print(model.config)
@@ -209,8 +211,6 @@ right.set(title=f"|A|, {2 * r} × {C}", xlabel="input dimension")
 show_figure(figure, "15_one_adapter_of_c_attn.png")
 
 # %% [markdown]
-# ![one adapter of c_attn](figures/15_one_adapter_of_c_attn.png)
-#
 # ## 5. Hand it to PEFT
 # **Question.** Does PEFT, on PyTorch, compute what we computed in NumPy?
 #
@@ -218,6 +218,8 @@ show_figure(figure, "15_one_adapter_of_c_attn.png")
 # $6 \cdot 10^{-8}$, and the two programs add things up in different orders, so we allow $10^{-5}$.
 
 # %%
+import importlib.util
+
 tokens = train.tokens[: min(32, T_max)].reshape(1, -1)
 ours = model(tokens)
 if importlib.util.find_spec("peft") and importlib.util.find_spec("torch"):
@@ -272,3 +274,4 @@ assert difference < 1e-5
 #   *parametrization*, which determines what training can change.
 # - Give $W_q$ and $W_v$ different $\alpha/r$ with `alpha_pattern`. One adapter has only one scaling: where did the
 #   other one go?
+# - Exercises 27 (the size of a checkpoint) and 35 (a training loop from end to end).

@@ -276,8 +276,6 @@ right.legend(fontsize=9)
 show_figure(figure, "16_modern_decoder.png")
 
 # %% [markdown]
-# ![what rotary pairs see of a distance, and errors of all backward passes](figures/16_modern_decoder.png)
-#
 # ## What to try next
 # - Set `qk_norm=True`, as in Qwen3. Between which two steps do `q_norm` and `k_norm` go, and which gradients pass
 #   through them?

@@ -29,16 +29,14 @@ assert plan is not None
 
 
 def show(table: str) -> None:
-    """A Markdown table as aligned text; rows that have not run are only counted."""
-    lines = [line.strip("|").split("|") for line in table.splitlines() if line.startswith("|")]
-    rows = [[cell.strip() for cell in line] for line in lines if not line[1].strip().startswith("---")]
-    waiting = [row for row in rows if page.NOT_YET in row[1:]]
-    rows = [row for row in rows if row not in waiting]
+    """A Markdown table with its columns aligned."""
+    lines = table.splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    if waiting:
-        print(f"{page.NOT_YET}: {'; '.join(row[0] for row in waiting)}")
+    for line in lines:
+        cells = [cell.strip() for cell in line.strip("|").split("|")] if line.startswith("|") else [line]
+        if not cells[0].startswith("---"):
+            print("  ".join(cell.ljust(width) for cell, width in zip(cells, widths or [0], strict=False)).rstrip())
 
 
 print(f"{len(plan.results)} runs, {sum(run['seconds'] for run in plan.results.values()) / 3600:.1f} hours of one core")
@@ -131,7 +129,7 @@ for way, (colour, style) in styles.items():
         left.plot(list(curves[way]), list(curves[way].values()), style, color=colour, label=WAYS[way].label)
 left.set(xscale="log", xlabel="learning rate", ylabel="loss where rates are chosen", title="Each has its rate")
 left.legend(fontsize=9)
-right.plot([0, 1], [0, 1], color="black", linewidth=0.8)
+right.plot([0, 1], [0, 1], color="black", linewidth=0.8, label="as right as it is sure")
 for way in ("lora", "full"):
     for run in page.runs(plan, Cell(way, plan.scale.usual))[:1]:
         counts, confidence, correct = np.array(run["test"]["pairs"]["bins"]).T
@@ -143,8 +141,6 @@ right.legend(fontsize=9)
 show_figure(figure, "17_a_real_model.png")
 
 # %% [markdown]
-# ![losses by learning rate; calibration](figures/17_a_real_model.png)
-#
 # ## 5. Which rank, which matrices
 # At alpha = 8 for every rank the scale is alpha / r, so A and B of r = 1 are scaled eight times as much as those of
 # r = 8. A shared rate hides what a rank can do. So each rank has its own search, and the last columns show what one
@@ -153,7 +149,7 @@ show_figure(figure, "17_a_real_model.png")
 # %%
 show(page.ranks_table(plan))
 print()
-show(page.cells_table(plan, [Cell("lora", plan.scale.usual), *plan.sections()["matrices"]]))
+show(page.beside_lora(plan, "matrices"))
 
 # %% [markdown]
 # ## 6. How large is the update?

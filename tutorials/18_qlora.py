@@ -189,8 +189,6 @@ right.legend(fontsize=9)
 show_figure(figure, "18_qlora.png")
 
 # %% [markdown]
-# ![NF4's levels among the weights, and the memory of three ways to fine-tune](figures/18_qlora.png)
-#
 # ## What to try next
 # - Use blocks of 256 instead of 64. What happens to the error, and to the bits per weight?
 # - Add one outlier to a block, ten times its largest weight. What happens to its 63 neighbours?

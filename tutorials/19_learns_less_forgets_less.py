@@ -13,9 +13,6 @@
 
 # %%
 import copy
-import json
-import sys
-from pathlib import Path
 
 import numpy as np
 
@@ -88,6 +85,10 @@ def run(r, lr, seed):
 # $\Delta W$ by a random matrix of the same size and the same rank.
 
 # %%
+import json
+import sys
+from pathlib import Path
+
 TOP = 8
 
 
@@ -230,10 +231,8 @@ left.legend(fontsize=9)
 show_figure(figure, "19_forgetting.png")
 
 # %% [markdown]
-# ![forgetting and intruders against the learning rate](figures/19_forgetting.png)
-#
 # ## What to try next
-# - Exercise 36 (`minilora check 36`): forgetting at equal loss.
+# - Exercise 36: forgetting at equal loss.
 # - Mix a tenth of documentation into the batches of source. How much of the forgetting goes away, and what does it
 #   cost?
 # - Continue the gentlest full fine-tuning for 2,000 steps. Is it still the one that forgets least?

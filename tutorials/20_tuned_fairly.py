@@ -23,8 +23,6 @@ import minilora as ml
 from minilora import methods
 from minilora.experiments.engine import report
 from minilora.experiments.tables import variants, variants_by_size
-from minilora.lora import lora_layers
-from minilora.machine.timing import interleaved_medians
 from minilora.plots import FULL, LORA, OTHER, show_figure, subplots
 
 HERE = Path(__file__).parent if "__file__" in globals() else Path()  # a notebook runs in its folder
@@ -88,7 +86,7 @@ for name in ("lora", "pissa", "vera", "lora_xs", "dora"):
     for parameter in model.parameters:
         if parameter.trainable:
             parameter.data += 0.05 * rng.standard_normal(parameter.shape).astype("float32")
-    layer = dict(lora_layers(model))["blocks.1.attn.q_proj"]
+    layer = dict(ml.lora_layers(model))["blocks.1.attn.q_proj"]
     sigma = np.linalg.svd(layer.delta().astype(float), compute_uv=False)
     rank = int((sigma > 1e-5 * sigma[0]).sum())
     print(f"{methods.METHODS[name].label:<8}rank of the update of a {' x '.join(map(str, layer.weight.shape))}: {rank}")
@@ -160,8 +158,6 @@ right.set(xlabel="gain over LoRA, nats per byte (95 % interval)", title="What re
 show_figure(figure, "20_tuned_fairly.png")
 
 # %% [markdown]
-# ![losses by learning rate, and the gains that remain](figures/20_tuned_fairly.png)
-#
 # **How to read it.** A gain whose interval contains 0 is no gain. Three seeds give wide intervals: they exclude large
 # gains, not small ones. And the horizontal distances in the left panel are the trap: at a rate that is right for one
 # curve, another is far from its best.
@@ -197,6 +193,8 @@ print(f"{len(ahead)} of {len(ours)} comparisons have a variant ahead of LoRA by 
 # median. LoRA+ is LoRA with another optimizer setting, and LoRA appears twice: the second row is noise.
 
 # %%
+from minilora.machine.timing import interleaved_medians
+
 models = {"LoRA": adapted("lora"), "LoRA, again": adapted("lora")}
 models |= {methods.METHODS[name].label: adapted(name) for name in ("dora", "pissa", "vera", "lora_xs")}
 batch = rng.integers(256, size=(8, 129))
@@ -232,3 +230,4 @@ for label, milliseconds in times.items():
 # - Give LoRA+ a ratio of 1, 4 and 64, and search the rate again each time.
 # - Run the protocol on `nli`: change `TASK` in `minilora/experiments/tables/variants.py`.
 # - Read `searched`: how large is PiSSA's gain if LoRA must use PiSSA's best rate, and the other way round?
+# - Exercises 33 (DoRA) and 34 (PiSSA's start).

@@ -255,10 +255,9 @@ for place, (title, (points, color)) in zip(axes.flat, draw.items(), strict=True)
 show_figure(figure, "21_without_a_transformer.png")
 
 # %% [markdown]
-# ![a ring, and what LoRA makes of it](figures/21_without_a_transformer.png)
-#
 # ## What to try next
 # - Adapt only `layers.0`, then only `layers.2`. Which of the two new shapes can each learn, and why? (What does the
 #   first layer see?)
 # - Train one LoRA on the ellipse and one on the arcs, and draw with the sum of their updates. Is it a mixture?
 # - Give the base a shape in three dimensions. What in the code must change, and what in LoRA?
+# - Exercises 11 (the layer) and 13 (its gradients): nothing in them knows of transformers.

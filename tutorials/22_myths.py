@@ -150,8 +150,6 @@ axes.set(xscale="log", xlim=(0.7, 400), xlabel="full fine-tuning / LoRA")
 show_figure(figure, "22_myths.png")
 
 # %% [markdown]
-# ![what becomes smaller with LoRA, and what does not](figures/22_myths.png)
-#
 # Blue: what follows the trained numbers, and shrinks with the width of the model (for GPT-3, by 10,000). Grey: what
 # follows the model, and hardly shrinks at any width.
 #
@@ -160,3 +158,4 @@ show_figure(figure, "22_myths.png")
 # - Someone writes: "LoRA with $r = 8$ uses 8 times the memory of $r = 1$." Which bytes does that hold for? What is the
 #   right number for this model?
 # - Find a seventh: a sentence about LoRA in a talk or an article, and the number that decides it.
+# - Exercises 14 (how many numbers LoRA trains) and 27 (the size of a checkpoint).

@@ -55,12 +55,9 @@ def compare(plan: Plan, folder: Path) -> None:
 
 
 def summary(result: Result) -> str:
-    """ "valid_loss 1.412, test_loss 1.380, BLEU 54.1, ..." """
+    """ "valid_loss 1.412", or "test_loss 1.380, BLEU 54.1, ..." """
     if "diverged" in result:
         return result["diverged"]
-    names = ("valid_loss", "test_loss")
-    parts = [f"{name} {result[name]:.3f}" for name in names if result[name] is not None]
-    if test := result["test"]:
-        shown = {name: METRICS[name] for name in test["interval"]}
-        parts += [f"{m.label} {m.factor * test[name]:.{m.decimals}f}" for name, m in shown.items()]
-    return ", ".join(parts)
+    parts = [f"{name} {result[name]:.3f}" for name in ("valid_loss", "test_loss") if result[name] is not None]
+    shown = {name: METRICS[name] for name in result["test"].get("interval", ())}
+    return ", ".join([*parts, *(f"{m.label} {m.factor * result['test'][n]:.{m.decimals}f}" for n, m in shown.items())])

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
+import os
 import re
+import subprocess
 import sys
 import threading
 import zipfile
@@ -15,6 +17,7 @@ import pytest
 
 from minilora.exercises import spec
 from minilora.exercises.sandbox import Local
+from tests.browser.conftest import MARK, processes
 from tutorials.browser import build, fetch, lite, serve, wheels
 from tutorials.browser.course import fast_matmul, lab
 from tutorials.browser.course.checks import Checks
@@ -186,6 +189,16 @@ def test_the_server_gives_the_types_that_browsers_insist_on(tmp_path):
 def test_a_text_that_is_too_short_is_refused_with_the_least_that_is_needed():
     with pytest.raises(ValueError, match="give at least 640"):
         lab.Lab().reset({"task": "own", "text": "short"})
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are looked for in /proc")
+def test_a_process_that_is_left_behind_is_found():
+    """What `conftest.chromium` asserts after the last test of all."""
+    with subprocess.Popen(["sleep", "60"], env={**os.environ, MARK: "left behind"}) as left:
+        while not (found := processes("left behind")):  # it has yet to become `sleep`
+            pass
+        left.kill()
+    assert "sleep 60" in found[0] and processes("left behind") == []
 
 
 def test_a_local_student_keeps_working_as_before():

@@ -26,11 +26,6 @@ def ready(page: Any) -> Any:
     return page
 
 
-@pytest.fixture(scope="module")
-def page(open_page: Any) -> Any:
-    return ready(open_page("exercises.html"))
-
-
 def write(page: Any, text: str) -> None:
     """Replace what is in the editor, by the keyboard."""
     page.click(".CodeMirror")
@@ -55,6 +50,59 @@ def choose(page: Any, name: str) -> None:
     page.wait_for_function("(name) => document.querySelector('#lessons a[aria-current]').hash === '#' + name", arg=name)
 
 
+def begin_to_judge(page: Any, answers: list[tuple[str, str]]) -> None:
+    """Have answers, (exercise, source) each, checked by the page's own code in a worker beside the page's."""
+    page.evaluate(
+        """(answers) => {
+            window.judged = (async () => {
+                const { Python } = await import("./python.mjs");
+                window.judge ??= new Python({ module: "checks" });
+                await window.judge.ready;
+                const verdicts = [];
+                for (const answer of answers) verdicts.push(await window.judge.call("check", ...answer));
+                return verdicts;
+            })();
+        }""",
+        answers,
+    )
+
+
+def judged(page: Any, answers: list[tuple[str, str]]) -> list[dict[str, Any]]:
+    """The verdicts on answers, in a worker: the real platform, not a simulation."""
+    begin_to_judge(page, answers)
+    return page.evaluate("window.judged")
+
+
+def slip_source(exercise: str, slip: str) -> str:
+    """A catalogued wrong answer as a student would hand it in: without the catalogue's own imports."""
+    source = spec.load(exercise).slip_source(slip)
+    return re.sub(r"^from minilora\.exercises[^\n(]*(\([^)]*\))?\n", "", source, flags=re.MULTILINE)
+
+
+def slips_of(exercise: str) -> list[tuple[str, str]]:
+    return [(exercise, slip) for slip in spec.load(exercise).slips]
+
+
+def unrecognised(slips: list[tuple[str, str]], verdicts: list[dict[str, Any]]) -> list[str]:
+    """The slips that do not fail with their own message."""
+    return [
+        f"{exercise}, {slip}: {verdict['status']}\n{verdict['report']}"
+        for (exercise, slip), verdict in zip(slips, verdicts, strict=True)
+        if verdict["status"] not in ("failed", "error") or f"likely {slip}" not in " ".join(verdict["report"].split())
+    ]
+
+
+FIRST_SLIPS = [slips_of(name)[0] for name in spec.names()]
+
+
+@pytest.fixture(scope="module")
+def page(open_page: Any) -> Any:
+    """The page; beside it, a worker checks a wrong answer to each exercise."""
+    page = ready(open_page("exercises.html"))
+    begin_to_judge(page, [(exercise, slip_source(exercise, slip)) for exercise, slip in FIRST_SLIPS])
+    return page
+
+
 @pytest.mark.parametrize("exercise", spec.names())
 def test_9_the_solution_passes_and_the_file_to_start_from_does_not(page, exercise):
     choose(page, exercise)
@@ -76,45 +124,15 @@ def test_9_a_wrong_answer_shows_the_property_the_smallest_input_and_the_likely_s
         assert part in told
 
 
-def judged(page: Any, exercise: str, sources: list[str]) -> list[dict[str, Any]]:
-    """The verdicts of the page's own code in a worker, many at a time: the real platform, not a simulation."""
-    return page.evaluate(
-        """async ([name, sources]) => {
-            const { Python } = await import("./python.mjs");
-            window.judge ??= new Python({ module: "checks" });
-            await window.judge.ready;
-            const found = [];
-            for (const source of sources) found.push(await window.judge.call("check", name, source));
-            return found;
-        }""",
-        [exercise, sources],
-    )
-
-
-def slip_source(exercise: str, slip: str) -> str:
-    """A catalogued wrong answer as a student would hand it in: without the catalogue's own imports."""
-    source = spec.load(exercise).slip_source(slip)
-    return re.sub(r"^from minilora\.exercises[^\n(]*(\([^)]*\))?\n", "", source, flags=re.MULTILINE)
-
-
-def unrecognised(page: Any, exercise: str, slips: list[str]) -> list[str]:
-    """The slips that do not fail with their own message."""
-    verdicts = judged(page, exercise, [slip_source(exercise, slip) for slip in slips])
-    return [
-        f"{exercise}, {slip}: {verdict['status']}\n{verdict['report']}"
-        for slip, verdict in zip(slips, verdicts, strict=True)
-        if verdict["status"] not in ("failed", "error") or f"likely {slip}" not in " ".join(verdict["report"].split())
-    ]
-
-
 def test_9_a_catalogued_wrong_answer_to_each_exercise_fails_with_its_own_message(page):
-    assert [told for name in spec.names() for told in unrecognised(page, name, list(spec.load(name).slips)[:1])] == []
+    assert unrecognised(FIRST_SLIPS, page.evaluate("window.judged")) == []
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("exercise", spec.names())
 def test_9_every_catalogued_wrong_answer_fails_with_its_own_message(page, exercise):
-    assert unrecognised(page, exercise, list(spec.load(exercise).slips)) == []
+    slips = slips_of(exercise)
+    assert unrecognised(slips, judged(page, [(exercise, slip_source(exercise, slip)) for _, slip in slips])) == []
 
 
 @pytest.mark.slow
@@ -123,7 +141,7 @@ def test_9_answers_by_other_hands_are_judged_as_they_are_here(page, exercise):
     """The first right ones and the first wrong ones; `tests/exercises` tries all of them natively."""
     tried = [[a for a in answers(exercise) if a.kind == kind][:4] for kind in ("right", "wrong")]
     for kind, some in zip(("right", "wrong"), tried, strict=True):
-        told = judged(page, exercise, [a.source for a in some])
+        told = judged(page, [(exercise, a.source) for a in some])
         assert [a.text for a, verdict in zip(some, told, strict=True) if verdict["passed"] != (kind == "right")] == []
 
 

@@ -39,7 +39,7 @@ from minilora.experiments.engine.plan import (
 )
 from minilora.experiments.engine.run import RunConfig, Store, run, run_and_keep
 from minilora.experiments.real.page import section
-from minilora.experiments.tables import lr_transfer
+from minilora.experiments.tables import lr_transfer, skill
 
 ROOT = Path(__file__).parents[2]
 TINY = RunConfig("nli", "lora", lr=1e-2, options=lora(2), steps=2, batch_size=2, train=12, valid=2, test=2)
@@ -362,7 +362,7 @@ def test_a_table_is_markdown():
 def reported(tmp_path_factory):
     """Every experiment reported on made-up results, with two seeds."""
     out = tmp_path_factory.mktemp("out")
-    store, scale = Store(out / "runs"), Scale(seeds=2, steps=8, train=50, repeats=1)
+    store, scale = Store(out / "runs"), Scale(seeds=2, steps=8, train=50, valid=8, test=8, repeats=1)
     plan = Plan([s for e in EXPERIMENTS.values() for s in e.settings(scale)], scale)
     rng = np.random.default_rng(0)
     for config in finish(plan):
@@ -373,8 +373,12 @@ def reported(tmp_path_factory):
                 pair = rng.standard_normal((r, 128)), rng.standard_normal((128, r))
                 matrices[f"blocks.{i}.attn.{target}"] = pair
         store.put(config, plan.results[config.text] | {"lora": matrices})
-    for experiment in EXPERIMENTS.values():
-        report.save(experiment, Results(plan), store, out, "a command")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            skill, "one_run", lambda *run: {name: rng.random() for name in ("valid", "test", "size")} | {"lr": run[3]}
+        )
+        for experiment in EXPERIMENTS.values():
+            report.save(experiment, Results(plan), store, out, "a command")
     return out, plan
 
 
@@ -425,6 +429,13 @@ def test_the_committed_page_is_made_from_the_committed_results():
     committed = (ROOT / "tutorials" / report.PAGE).read_text(encoding="utf-8")
     cure = "run: from minilora.experiments import *; write_page(Path('tutorials'))"
     assert committed == report.page(EXPERIMENTS.values(), ROOT / "tutorials", section(ROOT / "tutorials")), cure
+
+
+def test_every_no_of_the_committed_page_has_its_reason():
+    for experiment in EXPERIMENTS.values():
+        if loaded := report.load(experiment, ROOT / "tutorials"):
+            for claim in experiment.claims(loaded[0]):
+                assert claim.holds or len(claim.why) > 20, claim.text
 
 
 def test_a_quick_page_warns_that_its_numbers_mean_nothing(tmp_path):

@@ -170,6 +170,8 @@ def test_a_run_is_measured_and_resumes_bit_for_bit(folder, base, tested, tmp_pat
     data = real_data.load(folder)
     config = config_for(data, base)
     whole = real_run.run(config, data, base, tmp_path)
+    searched = real_run.run(replace(config, test=""), data, base, tmp_path)
+    assert searched["valid_loss"] > 0 and searched["test"] == {}, "from the adapter"
     assert len(whole["losses"]) == 3 and whole["trainable"] == 2 * 2 * (64 + 64)
     assert set(whole["updates"]) == {"q_proj"} and 0 < whole["updates"]["q_proj"]["norm"] < 1
     test = whole["test"]
@@ -268,13 +270,25 @@ def test_the_page_names_what_has_not_run_and_shows_what_has(measured, tmp_path, 
         steps += 1
         if steps in (1, 8, 9, 15, 40):
             text = real_page.page(plan, tmp_path)
-            assert real_page.NOT_YET in text and "nan" not in text, steps
+            assert "Not run yet: " in text and "nan" not in text, steps
     text = real_page.page(plan, tmp_path)
-    missing = [line for line in text.splitlines() if real_page.NOT_YET in line]
-    assert len(missing) == len(real_page.PAIRS) and "nan" not in text, "their matrices are nowhere"
+    missing = [line for line in text.splitlines() if line.startswith("Not run yet")]
+    assert missing == ["Not run yet: r = 8 and r = 64; r = 4, two seeds."], "their adapters are nowhere"
     bleu = f"{measured['test']['bleu']:.1f}"
-    assert f"| LoRA, r = 4 on q, v | 500 | {measured['trainable']:,} | 0.001 | 3 | {bleu} ± 0.0 [" in text
+    assert f"| LoRA, r = 4 on q, v, 500 pairs | {measured['trainable']:,} | 0.001 | 3 | {bleu} ± 0.0 [" in text
+    assert "nan" not in text and real_page.NOT_YET not in text
     assert "3 of 3 seeds" in text and "c0ffee" in text
+
+
+def test_a_cell_whose_runs_all_diverged_says_so(measured):
+    plan, cell = Plan(Scale(), "b", "d", "t"), real_plan.Cell("lora", 500, 1.0)
+    assert real_page.cell_text(plan, cell, "bleu") == real_page.NOT_YET
+    for config in plan.runs(cell):
+        plan.results[config.text] = made_up(config)
+    assert real_page.cell_text(plan, cell, "bleu") == "diverged"
+    config = plan.runs(cell)[1]
+    plan.results[config.text] = as_of(measured, config)
+    assert real_page.cell_text(plan, cell, "loss").startswith(f"{measured['test_loss']:.3f} [")
 
 
 def test_the_section_is_made_from_the_files_alone(measured, tmp_path):
@@ -317,8 +331,8 @@ def test_the_headline_comes_first_and_a_rate_is_searched_beyond_the_ends():
     assert [c["method"] for c in made[4:7]] == ["lora", "base", "base"], "a search, a run, and the base beside it"
     searched = {m: sorted(c["lr"] for c in done if c["method"] == m and not c["test"]) for m in best}
     assert searched == {"lora": [3e-4, 1e-3, 3e-3, 1e-2], "full": [3e-5, 1e-4, 3e-4, 1e-3]}
-    tested = [(c["method"], c["seed"]) for c in done if c["test"]]
-    assert tested == [("lora", 0), ("full", 0), ("lora", 1), ("full", 1)]
+    tested = [(c["method"], c["train"], c["seed"]) for c in done if c["test"]]
+    assert tested == [("lora", 200, 0), *((m, 500, seed) for seed in (0, 1) for m in ("lora", "full"))]
     assert all(c["lr"] == best[c["method"]] for c in done if c["test"])
 
 
@@ -341,10 +355,10 @@ def test_the_quick_command_makes_every_run_and_a_second_one_finds_them(folder, b
     assert main(command) == 0
     said = capsys.readouterr().out
     stored = list((tmp_path / "results" / "real").glob("*-*.json"))
-    assert "0 runs are in" in said and said.count("valid_loss") + 2 == len(stored), "two prompts have no rate"
+    assert "0 runs are in" in said and all(f"\n{path.stem}: " in said for path in stored)
     assert "### Table 3" in said and "CC BY-SA" in (tmp_path / "RESULTS.md").read_text()
-    missing = [line for line in said.splitlines() if real_page.NOT_YET in line]
-    assert missing == [f"| r = 4, two seeds |  | {real_page.NOT_YET} |  |  |"], "there is one seed"
+    missing = [line for line in said.splitlines() if line.startswith("Not run yet")]
+    assert missing == ["Not run yet: r = 4, two seeds."], "there is one seed"
     assert main(command) == 0
     again = capsys.readouterr().out
-    assert f"{len(stored)} runs are in" in again and "valid_loss" not in again
+    assert f"{len(stored)} runs are in" in again and "\nlora-r4" not in again

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from minilora.exercises import spec
+from tutorials.notebooks import LARGEST
 
 TUTORIALS = Path(__file__).parents[2] / "tutorials"
 LESSONS = sorted(TUTORIALS.glob("[0-9][0-9]_*.py"))
@@ -52,7 +53,7 @@ def test_the_notebook_is_made_from_the_current_lesson_and_ran_to_its_end(lesson)
     path = lesson.with_suffix(".ipynb")
     cure = f"make it: python -m tutorials.notebooks {lesson.name[:2]}"
     assert path.exists(), cure
-    assert path.stat().st_size <= 400_000
+    assert path.stat().st_size <= LARGEST
     notebook = json.loads(path.read_text(encoding="utf-8"))
     assert notebook_cells(notebook) == percent_cells(lesson.read_text(encoding="utf-8")), cure
     code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
@@ -66,12 +67,21 @@ def test_every_notebook_has_its_lesson():
 
 @every_lesson
 def test_every_file_a_lesson_shows_or_links_to_exists(lesson):
-    """At least one of the figures is drawn by the lesson's own code."""
     text = lesson.read_text(encoding="utf-8")
     links = [link for link in re.findall(r"\]\(([^)#\s]+)\)", text) if not link.startswith("http")]
-    assert [link for link in links if not (TUTORIALS / link).exists()] == []
-    figures = [Path(link).name for link in links if link.endswith(".png")]
-    assert any(name.startswith(lesson.name[:3]) and f'"{name}"' in text for name in figures)
+    drawn = re.findall(r'"(\d\d_\w+\.png)"', text)
+    assert drawn and all(name.startswith(lesson.name[:3]) for name in drawn)
+    assert [path for path in [*links, *(f"figures/{name}" for name in drawn)] if not (TUTORIALS / path).exists()] == []
+
+
+@every_lesson
+def test_every_figure_is_in_the_notebook_and_none_twice(lesson):
+    text = lesson.read_text(encoding="utf-8")
+    notebook = json.loads(lesson.with_suffix(".ipynb").read_text(encoding="utf-8"))
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    shown = [output for cell in code for output in cell["outputs"] if "image/png" in output.get("data", {})]
+    assert len(shown) == len(set(re.findall(r'"(\d\d_\w+\.png)"', text)))
+    assert "](figures/" not in text
 
 
 @pytest.mark.parametrize("name", QUICK)
@@ -86,6 +96,38 @@ def test_a_lesson_runs_from_another_folder_without_a_display_and_writes_only_whe
     assert "drawn/" in (TUTORIALS.parent / ".gitignore").read_text(encoding="utf-8").splitlines()
 
 
+def questions(lesson: Path) -> list[str]:
+    """The first lines of what to try next, without those that point to exercises or to other lessons."""
+    text = lesson.read_text(encoding="utf-8").partition("# ## What to try next\n")[2]
+    return [line for line in re.findall(r"^# - (.*)", text, re.MULTILINE) if not re.match("Exercise|Lesson ", line)]
+
+
+@every_lesson
+def test_every_question_has_its_answer(lesson):
+    answers = (TUTORIALS / "answers" / f"{lesson.name[:2]}.md").read_text(encoding="utf-8")
+    numbers = [int(number) for number in re.findall(r"^(\d+)\. ", answers, re.MULTILINE)]
+    assert numbers == list(range(1, len(questions(lesson)) + 1))
+
+
+@every_lesson
+def test_the_exercises_of_a_lesson_are_those_of_the_syllabus(lesson):
+    syllabus = (TUTORIALS / "README.md").read_text(encoding="utf-8").splitlines()
+    row = next(line for line in syllabus if line.startswith("|") and f"({lesson.stem}.ipynb)" in line)
+    text = lesson.read_text(encoding="utf-8")
+    bullets = re.findall(r"^# - (Exercises? .*(?:\n#   .*)*)", text, re.MULTILINE)
+    assert {int(number) for line in bullets for number in re.findall(r"\d+", line)} == exercise_numbers(
+        row.split("|")[-2]
+    )
+
+
+def exercise_numbers(cell: str) -> set[int]:
+    """ "01, 03–05" -> {1, 3, 4, 5}."""
+    found: set[int] = set()
+    for first, last in re.findall(r"(\d\d)(?:–(\d\d))?", cell):
+        found |= set(range(int(first), int(last or first) + 1))
+    return found
+
+
 def test_the_syllabus_lists_every_lesson_and_exercise_and_its_links_exist():
     text = (TUTORIALS / "README.md").read_text(encoding="utf-8")
     links = re.findall(r"\]\((?!http)([^)#]+)\)", text) + re.findall(r'src="([^"]+)"', text)
@@ -93,7 +135,4 @@ def test_the_syllabus_lists_every_lesson_and_exercise_and_its_links_exist():
     rows = [line.split("|") for line in text.splitlines() if re.match(r"\|[^|]*\| \[?\d+ · ", line)]
     titles = {int(re.sub(r"\D.*", "", row[2].strip(" ["))) for row in rows}
     assert titles >= {int(lesson.name[:2]) for lesson in LESSONS}
-    exercises: set[int] = set()
-    for first, last in re.findall(r"(\d\d)(?:–(\d\d))?", ",".join(row[-2] for row in rows)):
-        exercises |= set(range(int(first), int(last or first) + 1))
-    assert exercises == {int(spec.number(name)) for name in spec.names()}
+    assert exercise_numbers(",".join(row[-2] for row in rows)) == {int(spec.number(name)) for name in spec.names()}

@@ -36,7 +36,13 @@ METRICS = {
     "rouge_1": Metric("ROUGE-1"),
     "rouge_2": Metric("ROUGE-2"),
 }
-HEADLINE = {"e2e": "bleu", "sql": "execution", "nli": "accuracy", "summ": "rouge_1", "code": "nats_per_byte"}
+HEADLINE = {
+    "e2e": "bleu",
+    "sql": "logical_form",  # as the paper scores WikiSQL
+    "nli": "accuracy",
+    "summ": "rouge_1",
+    "code": "nats_per_byte",
+}
 
 
 class Score(NamedTuple):
@@ -71,15 +77,25 @@ class Score(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """A statement of the paper, with our numbers in it, and whether they support it."""
+    """A statement of the paper with our numbers in it, whether they support it, and if not, why: what was measured."""
 
     text: str
     holds: bool
+    why: str = ""
+
+    @property
+    def answer(self) -> str:
+        """The claim with its answer in front, as Markdown."""
+        return f"{'yes' if self.holds else '**no**'}: {self.text}"
 
     @property
     def line(self) -> str:
-        """The claim with its answer in front, as Markdown."""
-        return f"{'yes' if self.holds else '**no**'}: {self.text}"
+        """The answer, and the reason for a "no"."""
+        return self.answer if self.holds or not self.why else f"{self.answer}. Why: {self.why}"
+
+
+FROM_NOTHING = "the base cannot do this task, and learning from nothing takes more rank (`minilora reproduce skill`)"
+TOO_SHORT = "the runs are too short for LoRA: most of the gap goes if both train longer, [measured](#longer_training)"
 
 
 def verdict(claims: Sequence[Claim]) -> str:
@@ -155,6 +171,7 @@ class Experiment:
     claims    what the paper concludes from it, and whether our numbers agree
     figure    draws it into a file, if a table is not enough
     measure   other measurements than scores of runs (matrices compared, latencies): JSON
+    finding   what the report says about it at its head
     """
 
     name: str
@@ -165,3 +182,4 @@ class Experiment:
     claims: Callable[[Results], list[Claim]]
     figure: Callable[[Results, Path], None] | None = None
     measure: Callable[[Results, Store], Any] | None = None
+    finding: Callable[[Results], str] | None = None

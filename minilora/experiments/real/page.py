@@ -13,7 +13,7 @@ import numpy as np
 from minilora.experiments.engine.experiment import METRICS, Claim, Metric, Score, markdown, verdict
 from minilora.experiments.engine.run import FIELDS, Result
 from minilora.experiments.real.plan import WAYS, Cell, Plan, Scale
-from minilora.experiments.real.scores import FROM_SUMS, interval
+from minilora.experiments.real.scores import FROM_SUMS, interval, mean
 
 FOLDER = Path("results", "real")  # in --out
 SHARED = "shared_directions.json"  # in it, beside the runs
@@ -71,11 +71,11 @@ def page(plan: Plan, folder: Path) -> str:
         if claims
         else "",
         "### Table 3: the methods\n\n" + methods_table(plan),
-        "### More examples\n\n" + cells_table(plan, plan.sections()["sizes"]),
+        "### Fewer and more examples\n\n" + cells_table(plan, plan.sections()["sizes"]),
         "### Table 8: prompting\n\n" + prompts_table(plan),
         "### Tables 6 and 18: the rank, each at its own rate and at r = 4's\n\n" + ranks_table(plan),
-        "### Table 5: which matrices\n\n" + cells_table(plan, [Cell("lora", plan.scale.usual), *_matrices(plan)]),
-        "### After LoRA\n\n" + cells_table(plan, [Cell("lora", plan.scale.usual), *plan.sections()["variants"]]),
+        "### Table 5: which matrices\n\n" + beside_lora(plan, "matrices"),
+        "### After LoRA\n\n" + beside_lora(plan, "variants"),
         "### Why the loss and BLEU disagree\n\n" + why_table(plan),
         "### Sections 4 and 7: what the update is\n\n" + UPDATES_SAID + updates_table(plan),
         "### Figures 3 and 4: directions that two adapters share\n\n" + shared_table(folder),
@@ -111,16 +111,15 @@ def runs(plan: Plan, cell: Cell) -> list[Result]:
     return [run for run in made if run["test"]]
 
 
-def score(plan: Plan, cell: Cell, metric: str) -> Score:
+def score(plan: Plan, cell: Cell, name: str) -> Score:
     """Over the seeds that have run; nan where none has."""
-    return _over(run["test_loss"] if metric == "loss" else run["test"][metric] for run in runs(plan, cell))
+    found = [value(run, name) for run in runs(plan, cell)]
+    spread = statistics.stdev(found) if len(found) > 1 else 0.0
+    return Score(statistics.fmean(found) if found else float("nan"), spread, len(found))
 
 
-def _over(values: Iterable[float]) -> Score:
-    found = list(values)
-    if not found:
-        return Score(float("nan"), 0.0, 0)
-    return Score(statistics.fmean(found), statistics.stdev(found) if len(found) > 1 else 0.0, len(found))
+def value(run: Result, name: str) -> float:
+    return run["test_loss"] if name == "loss" else run["test"][name]
 
 
 def metric(name: str) -> Metric:
@@ -128,31 +127,36 @@ def metric(name: str) -> Metric:
 
 
 def show(found: Score, name: str) -> str:
-    """ "54.1 ± 1.2", in the metric's units, or that it has not run."""
-    if not found.n:
-        return NOT_YET
+    """ "54.1 ± 1.2", in the metric's units."""
     _, factor, decimals, _ = metric(name)
     spread = f" ± {factor * found.std:.{decimals}f}" if found.n > 1 else ""
     return f"{factor * found.mean:.{decimals}f}{spread}"
 
 
-def over_meanings(made: Sequence[Result], name: str) -> list[float]:
-    """The 95 % interval over meanings of the mean over runs."""
-    each = np.stack([np.array(run["test"]["each"][name]) for run in made], axis=1)  # (meanings, runs, numbers)
+def with_interval(made: Sequence[Result], name: str) -> str:
+    """ "54.1 ± 1.2 [50.3, 57.8]": over the runs' seeds, and the 95 % interval over meanings of their mean."""
+    found = [value(run, name) for run in made]
+    spread = statistics.stdev(found) if len(found) > 1 else 0.0
+    text, (_, factor, decimals, _) = show(Score(statistics.fmean(found), spread, len(found)), name), metric(name)
+    each = np.stack([meanings(run, name) for run in made], axis=1)  # (meanings, runs, numbers)
+    from_sums = mean if name == "loss" else FROM_SUMS[name]
+    low, high = interval(each, lambda sums: statistics.fmean(map(from_sums, sums)))
+    return f"{text} [{factor * low:.{decimals}f}, {factor * high:.{decimals}f}]"
 
-    def mean_score(sums: np.ndarray) -> float:
-        return statistics.fmean(FROM_SUMS[name](row) for row in sums)
 
-    return interval(each, mean_score)
+def meanings(run: Result, name: str) -> np.ndarray:
+    """The numbers that a score is made of, a row for each meaning."""
+    if name != "loss":
+        return np.array(run["test"]["each"][name], float)
+    losses, tokens = np.array(run["test"]["pairs"]["each"]).T
+    return np.stack([losses * tokens, tokens], axis=1)
 
 
-def bleu(plan: Plan, cell: Cell) -> str:
-    """With its interval over meanings."""
-    made = runs(plan, cell)
-    if not made:
-        return NOT_YET
-    low, high = over_meanings(made, "bleu")
-    return f"{show(score(plan, cell, 'bleu'), 'bleu')} [{low:.1f}, {high:.1f}]"
+def cell_text(plan: Plan, cell: Cell, name: str) -> str:
+    """A score with its interval; or that every run diverged, or that none has been made."""
+    if made := runs(plan, cell):
+        return with_interval(made, name)
+    return "diverged" if any(config.text in plan.results for config in plan.runs(cell)) else NOT_YET
 
 
 def not_worse(one: Score, other: Score, name: str) -> bool:
@@ -164,24 +168,29 @@ def not_worse(one: Score, other: Score, name: str) -> bool:
 # -------------------------------------------------------------------------------------------------- tables
 
 
-def _row(plan: Plan, cell: Cell, label: str | None = None) -> list[str]:
-    made, rate = runs(plan, cell), plan.rate(cell.way) if cell.lr is None else cell.lr
-    return [
-        label or WAYS[cell.way].label,
-        f"{cell.train:,}",
-        f"{made[0]['trainable']:,}" if made else "",
-        f"{rate:g}" if rate else "",
-        str(len(made)),
-        bleu(plan, cell),
-        *(show(score(plan, cell, name), name) if made else "" for name in (*SCORES[1:], "loss")),
-    ]
+def filled(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """The rows that have a number, as a table; the names of the others below it."""
+    every = list(rows)
+    empty = [row for row in every if not {*row[1:]} - {NOT_YET, ""}]
+    table = markdown(header, [row for row in every if row not in empty]) if len(empty) < len(every) else ""
+    missing = f"{NOT_YET.capitalize()}: {'; '.join(row[0] for row in empty)}." if empty else ""
+    return "\n\n".join(filter(None, [table, missing]))
 
 
-HEADER = ["method", "pairs", "trained", "rate", "seeds", "BLEU", *(metric(n).label for n in (*SCORES[1:], "loss"))]
+SHOWN = (*SCORES, "loss")
+HEADER = ["method", "trained", "rate", "seeds", *(metric(name).label for name in SHOWN)]
+
+
+def _row(plan: Plan, cell: Cell) -> list[str]:
+    scores = [cell_text(plan, cell, name) for name in SHOWN]
+    made, label = runs(plan, cell), f"{WAYS[cell.way].label}, {cell.train:,} pairs"
+    if not made:
+        return [label, "", "", "", *scores]
+    return [label, f"{made[0]['trainable']:,}", f"{made[0]['config']['lr']:g}", str(len(made)), *scores]
 
 
 def cells_table(plan: Plan, cells: Iterable[Cell]) -> str:
-    return markdown(HEADER, [_row(plan, cell) for cell in cells])
+    return filled(HEADER, [_row(plan, cell) for cell in cells])
 
 
 def methods_table(plan: Plan) -> str:
@@ -189,24 +198,20 @@ def methods_table(plan: Plan) -> str:
     return cells_table(plan, [*sections["headline"], *sections["methods"]])
 
 
-def _matrices(plan: Plan) -> list[Cell]:
-    return plan.sections()["matrices"]
+def beside_lora(plan: Plan, section: str) -> str:
+    """A section's cells below the headline's LoRA."""
+    sections = plan.sections()
+    return cells_table(plan, [sections["headline"][0], *sections[section]])
 
 
 def prompts_table(plan: Plan) -> str:
     rows = []
     for label, config in plan.prompts().items():
         run = plan.results.get(config.text)
-        if run is None:
-            rows.append([label, NOT_YET, *[""] * 5])
-            continue
-        low, high = run["test"]["interval"]["bleu"]
-        first = f"{show(Score(run['test']['bleu'], 0, 1), 'bleu')} [{low:.1f}, {high:.1f}]"
-        rest = [show(Score(run["test"][name], 0, 1), name) for name in SCORES[1:]]
-        loss = "" if run["test_loss"] is None else show(Score(run["test_loss"], 0, 1), "loss")
-        rows.append([label, first, *rest, loss])
-    tuned = _row(plan, plan.sections()["headline"][0])
-    return markdown(["the base, prompted", *HEADER[5:]], [*rows, [f"{tuned[0]}, {tuned[1]} pairs", *tuned[5:]]])
+        has = {name: run is not None and value(run, name) is not None for name in SHOWN}
+        rows.append([label, *(with_interval([run], name) if run and has[name] else "" for name in SHOWN)])
+    label, _, _, _, *scores = _row(plan, plan.sections()["headline"][0])
+    return filled(["the base, prompted", *HEADER[4:]], [*rows, [label, *scores]])
 
 
 def ranks_table(plan: Plan) -> str:
@@ -214,12 +219,11 @@ def ranks_table(plan: Plan) -> str:
     rows = []
     for way, r in (("r1", 1), ("r2", 2), ("lora", 4), ("r8", 8), ("r64", 64)):
         own = Cell(way, N)
-        both = [own, own if way == "lora" else Cell(way, N, shared)]
-        rate = plan.rate(way)
-        cells = [text for cell in both for text in (bleu(plan, cell), show(score(plan, cell, "loss"), "loss"))]
-        rows.append([str(r), f"{rate:g}" if rate else NOT_YET, *cells])
+        rate, both = plan.rate(way), [own, own if way == "lora" else Cell(way, N, shared)]
+        rows.append([f"r = {r}", *(cell_text(plan, cell, name) for cell in both for name in ("bleu", "loss"))])
+        rows[-1].insert(1, f"{rate:g}" if rate else "")
     at = f"at {shared:g}" if shared else "at r = 4's rate"
-    return markdown(["r", "its own rate", "BLEU", "loss", f"BLEU {at}", f"loss {at}"], rows)
+    return filled(["", "its own rate", "BLEU", "loss", f"BLEU {at}", f"loss {at}"], rows)
 
 
 WHY = {  # what stands beside the loss: its label, and how to find it in a run's test
@@ -238,13 +242,13 @@ WHY = {  # what stands beside the loss: its label, and how to find it in a run's
 
 
 def why_table(plan: Plan) -> str:
-    """Seed 0 of the headline's cells, and of the larger ones that have run."""
+    """Seed 0 of the headline's cells, and of the larger ones."""
     rows = []
     for cell in (*plan.sections()["headline"], *plan.sections()["sizes"]):
         made = runs(plan, cell)[:1]
-        cells = [find(made[0]["test"]) for find in WHY.values()] if made else [NOT_YET, *[""] * (len(WHY) - 1)]
+        cells = [find(made[0]["test"]) if made else "" for find in WHY.values()]
         rows.append([f"{WAYS[cell.way].label}, {cell.train:,} pairs", *cells])
-    return markdown(["seed 0", *WHY], rows)
+    return filled(["seed 0", *WHY], rows)
 
 
 UPDATES_SAID = """In the paper's table 7, ‖ΔW‖ / ‖W‖ is 11 % (6.91 / 61.95, W_q, r = 4); in the miniature's, above, ΔW
@@ -267,39 +271,33 @@ UPDATE_LABELS = (
 def updates_table(plan: Plan) -> str:
     rows = []
     for cell in (*plan.sections()["headline"], *plan.sections()["ranks"][-1:]):
-        for run in runs(plan, cell)[:1]:
-            for kind, numbers in run["updates"].items():
-                found = [f"{numbers['norm']:.2%}", *(f"{numbers[name]:.4g}" for name in UPDATES[1:])]
-                rows.append([WAYS[cell.way].label, kind.removesuffix("_proj"), *found])
-    head = ["seed 0", "matrix", *UPDATE_LABELS]
-    return markdown(head, rows or [[NOT_YET, *[""] * (len(head) - 1)]])
+        label, made = WAYS[cell.way].label, runs(plan, cell)[:1]
+        for kind, numbers in made[0]["updates"].items() if made else ():
+            found = [f"{numbers['norm']:.2%}", *(f"{numbers[name]:.4g}" for name in UPDATES[1:])]
+            rows.append([label, kind.removesuffix("_proj"), *found])
+        rows += [] if made else [[label]]
+    return filled(["seed 0", "matrix", *UPDATE_LABELS], rows)
 
 
 def shared_table(folder: Path) -> str:
     file, rows = folder / SHARED, []
     known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     for label, *_ in PAIRS:
-        for kind, phi in known.get(label, {"": None}).items():
-            cells = [f"{phi[name]:.2f}" for name in ("top", "all", "chance")] if phi else [NOT_YET, "", ""]
-            rows.append([label, kind.removesuffix("_proj"), *cells])
-    header = ["adapters", "matrix", "φ(1, 1)", "φ(r, r), r the smaller rank", "the same of random directions"]
-    return "Means over blocks.\n\n" + markdown(header, rows)
+        for kind, phi in known.get(label, {}).items():
+            rows.append([label, kind.removesuffix("_proj"), *(f"{phi[name]:.2f}" for name in ("top", "all", "chance"))])
+        rows += [] if label in known else [[label]]
+    return filled(["means over blocks", "matrix", "φ(1, 1)", "φ(r, r), r the smaller rank", "of random ones"], rows)
 
 
 def rates_table(plan: Plan) -> str:
     rows = []
     for way, (label, *_) in WAYS.items():
-        searched = [config.lr for config in plan.search(way)]
-        tried, chosen = plan.tried(way, searched), plan.rate(way)
-        losses = [
-            f"{'**' if lr == chosen else ''}{lr:g}: {'diverged' if loss is None else f'{loss:.3f}'}"
-            f"{'**' if lr == chosen else ''}"
-            for lr, loss in sorted(tried.items())
-        ]
-        rows.append([label, ", ".join(losses) or NOT_YET, "" if chosen or not losses else "unfinished"])
-    return "Loss on the meanings kept for this, in nats per token; the chosen rate is bold.\n\n" + markdown(
-        ["method", "rate: loss", ""], rows
-    )
+        tried, chosen = plan.tried(way, [config.lr for config in plan.search(way)]), plan.rate(way)
+        losses = {lr: "diverged" if loss is None else f"{loss:.3f}" for lr, loss in sorted(tried.items())}
+        shown = [f"**{lr:g}: {loss}**" if lr == chosen else f"{lr:g}: {loss}" for lr, loss in losses.items()]
+        rows.append([label, ", ".join(shown) + ("" if chosen or not shown else ", unfinished")])
+    said = "Loss on the meanings kept for this, in nats per token; the chosen rate is bold."
+    return f"{said}\n\n{filled(['method', 'rate: loss'], rows)}"
 
 
 # ------------------------------------------------------------------------------------------------- verdicts
@@ -308,7 +306,7 @@ def rates_table(plan: Plan) -> str:
 def all_claims(plan: Plan) -> Iterable[Claim]:
     """The paper's claims that the runs made so far can decide."""
     headline = plan.sections()["headline"]
-    for N in (plan.scale.usual, *plan.scale.larger):
+    for N in sorted((plan.scale.usual, *plan.scale.sizes)):
         lora, full = (score(plan, Cell(cell.way, N), "bleu") for cell in headline)
         if lora.n and full.n:
             text = f"with {N:,} pairs, LoRA is not worse than full fine-tuning (BLEU {show(lora, 'bleu')} and "

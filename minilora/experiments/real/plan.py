@@ -72,6 +72,11 @@ class Scale:
     meanings: int | None = None
     searched: bool = True
 
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Beside the usual one. The smallest is the search's, whose adapters are there already."""
+        return (self.search, *self.larger)
+
     def rates(self, way: Way) -> tuple[float, ...]:
         return way.rates if self.searched else way.rates[1:2]
 
@@ -113,7 +118,7 @@ class Plan:
             "matrices": [Cell(way, N) for way in ("seven", "attention", "q", "v", "mlp", "k")],
             "shared rate": [Cell(f"r{r}", N, shared) for r in (1, 2, 8, 64)] if shared else [],
             "variants": [Cell(way, N) for way in ("dora", "pissa", "loraplus", "vera")],
-            "sizes": [Cell(way, size) for size in self.scale.larger for way in ("lora", "full")],
+            "sizes": [Cell(way, size) for size in self.scale.sizes for way in ("lora", "full")],
             "methods": [Cell(way, N) for way in ("top2", "bottleneck", "prefix")],
         }
 
@@ -126,10 +131,10 @@ class Plan:
         }
 
     def configs(self) -> Iterator[RealConfig]:
-        """Every run in order, as far as searches allow to know it: LoRA's first seed beside the base as it is; the
-        headline, whose first run that was; longer prompts; all else with the first seed, then with the next."""
+        """Every run in order, as far as searches allow to know it: LoRA on the fewest pairs beside the base as it is;
+        the headline; longer prompts; all else with the first seed, then with the next."""
         headline, *others = self.sections().values()
-        yield from self._cells(headline[:1], seed=0)
+        yield from self._cells([Cell("lora", self.scale.search)], seed=0)
         yield from (config for config in self.prompts().values() if not config.prompting.shots)
         for seed in range(self.scale.seeds):
             yield from self._cells(headline, seed)

@@ -87,7 +87,7 @@ def file_hash(base: Path) -> str:
 
 
 def run(config: RealConfig, data: RealData, base: Path, folder: Path) -> Result:
-    """Tune the base on the first pairs; measure its loss where rates are chosen, and all else on the test meanings.
+    """Tune the base on the first pairs; measure its loss where rates are chosen, or all else on the test meanings.
 
     `folder` keeps the state of a run that was interrupted, until it has ended, and the adapters of LoRA: a run that
     trains as an earlier one did, and is tested on other meanings, takes its adapter. `seconds` are the processor's, of
@@ -113,6 +113,7 @@ def run(config: RealConfig, data: RealData, base: Path, folder: Path) -> Result:
             if config.method == "lora":
                 adapter.parent.mkdir(exist_ok=True)
                 ml.save_adapter(model, adapter)
+    if config.train and not config.test:
         result["valid_loss"] = on_pairs(model, tokenizer, data.rates, config.prompting, data.train)["loss"]
     if config.test:
         result["test"] = on_test(model, tokenizer, data, config.prompting)

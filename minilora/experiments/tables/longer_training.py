@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from minilora.experiments.engine.experiment import HEADLINE, METRICS, Claim, Experiment, Results, markdown
+from minilora.experiments.engine.experiment import FROM_NOTHING, HEADLINE, METRICS, Claim, Experiment, Results, markdown
 from minilora.experiments.engine.plan import Scale, Setting, reference
 
 TASKS = ("sql", "e2e")
@@ -46,7 +46,7 @@ def claims(results: Results) -> list[Claim]:
     text = ", ".join(f"{task} {first:.1f} -> {later:.1f} points" for task, (first, later) in gaps.items())
     return [
         Claim(f"the gap narrows with training ({text})", all(later < first for first, later in gaps.values())),
-        Claim("and is gone after three times the steps", all(later <= 0 for _, later in gaps.values())),
+        Claim("and is gone after three times the steps", all(later <= 0 for _, later in gaps.values()), FROM_NOTHING),
     ]
 
 

@@ -6,8 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 from minilora.experiments.engine.experiment import (
+    FROM_NOTHING,
     HEADLINE,
     METRICS,
+    TOO_SHORT,
     Claim,
     Experiment,
     Results,
@@ -101,7 +103,8 @@ def claims(results: Results) -> list[Claim]:
                 f"is not worse than full fine-tuning on most tasks ({len(tasks)} of {len(TASKS)}: "
                 f"{', '.join(tasks) or 'none'})"
             )
-            found.append(Claim(text, len(tasks) >= 3 and run["trainable"] / run["total"] < SHARE))
+            held = len(tasks) >= 3 and run["trainable"] / run["total"] < SHARE
+            found.append(Claim(text, held, FROM_NOTHING if train else TOO_SHORT))
     return found
 
 

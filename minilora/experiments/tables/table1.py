@@ -1,7 +1,7 @@
 """Table 1: the latency that bottleneck layers add to a forward pass; merged LoRA adds none.
 
 Measured as processor time of one thread on the shipped base, all variants in turn, so that other work on the machine
-affects them alike.
+affects them alike. The base takes part twice: the difference between the two is noise.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ PAPER = {  # our batch and length: the paper's (GPT-2 M on a Quadro RTX8000), an
 BOTTLENECKS = ("Adapter-L", "Adapter-H")
 VARIANTS = {  # each trains about 3 % of the parameters
     "base": None,
+    "base, again": None,
     "LoRA, merged": ("lora", lora(6, ATTENTION)),
     "LoRA, unmerged": ("lora", lora(6, ATTENTION)),
     "Adapter-L": ("adapter_l", {"m": 24}),
@@ -74,13 +75,22 @@ def table(results: Results) -> str:
 def claims(results: Results) -> list[Claim]:
     m = results.measured
     large, *_, small = m
-    merged = max(abs(added(m, shape, "LoRA, merged")) for shape in m)
+    # Two plain models: the base once more, and a merged LoRA, which is one (lesson 7 compares the bits).
+    noise = max(abs(added(m, shape, name)) for shape in m for name in ("base, again", "LoRA, merged"))
     least = min(added(m, shape, name) for shape in m for name in BOTTLENECKS)
+    least_small = min(added(m, small, name) for name in BOTTLENECKS)
     growing = [name for name in BOTTLENECKS if added(m, small, name) > added(m, large, name)]
+    within = f"two plain models differ by up to {noise:.1%} on this machine, so a smaller difference cannot be seen"
     return [
-        Claim(f"Adapter-L and Adapter-H add latency in every shape (at least {least:+.1%})", least > 0),
-        Claim(f"and more of it to short passes (true of {' and '.join(growing) or 'neither'})", len(growing) == 2),
-        Claim(f"merged LoRA differs from the base by at most {merged:.1%}, less than either", merged < least),
+        Claim(
+            f"Adapter-L and Adapter-H add latency to short passes (at least {least_small:+.1%}; noise {noise:.1%})",
+            least_small > noise,
+            within,
+        ),
+        Claim(f"and in every shape (at least {least:+.1%})", least > noise, within),
+        Claim(
+            f"and more of it to short passes (true of {' and '.join(growing) or 'neither'})", len(growing) == 2, within
+        ),
     ]
 
 

@@ -1,4 +1,7 @@
-"""Table 15: LoRA together with prefixes."""
+"""Table 15: LoRA together with prefixes, at the paper's size that is nearest to LoRA's own (37.7M parameters).
+
+(Its best LoRA+PreEmbed, 76.2, trains 302.1M.)
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ PAPER = {  # GPT-3: WikiSQL
     "lora": "73.8",
     "pre_embed": "63.1",
     "pre_layer": "70.1",
-    "lora_pre_embed": "76.2",
+    "lora_pre_embed": "75.0",
     "lora_pre_layer": "72.9",
 }
 
@@ -32,9 +35,15 @@ def table(results: Results) -> str:
 def claims(results: Results) -> list[Claim]:
     metric = HEADLINE[TASK]
     score = {method: results.score(reference(TASK, method)) for method in PAPER}
+    noise = " and ".join(f"{score[m].scaled(metric).std:.1f}" for m in ("lora", "lora_pre_embed"))
     with_embed, with_layer = (score[both].gain(score["lora"], metric) for both in ("lora_pre_embed", "lora_pre_layer"))
     return [
-        Claim(f"LoRA+PreEmbed beats LoRA on sql ({with_embed:+.1f} points)", with_embed > 0),
+        Claim(
+            f"LoRA+PreEmbed beats LoRA on sql ({with_embed:+.1f} points)",
+            with_embed > 0,
+            f"the difference is smaller than the scatter over seeds (standard deviations {noise}), and made-up words "
+            f"by themselves teach this base nothing ({results.cell(reference(TASK, 'pre_embed'))})",
+        ),
         Claim(f"LoRA+PreLayer does worse than LoRA on sql ({with_layer:+.1f} points)", with_layer < 0),
     ]
 

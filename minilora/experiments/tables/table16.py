@@ -48,6 +48,8 @@ def claims(results: Results) -> list[Claim]:
         Claim(
             f"with {SIZES[0]} examples LoRA is not worse than full fine-tuning ({lead(few, 'full'):+.1f} points)",
             few["lora"].not_worse(few["full"], METRIC),
+            f"its answers are worse although its loss is lower ({loss['lora'].mean:.3f} and {loss['full'].mean:.3f}): "
+            "the two measures disagree about which has learned more",
         ),
         Claim(
             f"and its loss is lower ({loss['lora'].mean:.3f} and {loss['full'].mean:.3f})",
@@ -60,6 +62,8 @@ def claims(results: Results) -> list[Claim]:
         Claim(
             f"with all examples they are closer to LoRA ({against_lora(many)})",
             all(lead(many, method) < lead(few, method) for method in PREFIXES),
+            "prefixes answer nothing right with 100 examples or with all, so the distance is LoRA's own score: a "
+            "prefix brings out what a model can do, and this base cannot do the task (`minilora reproduce skill`)",
         ),
     ]
 

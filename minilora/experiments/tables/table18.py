@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minilora.experiments.engine.experiment import Claim, Experiment, Results, markdown
+from minilora.experiments.engine.experiment import FROM_NOTHING, Claim, Experiment, Results, markdown
 from minilora.experiments.engine.plan import Scale, Setting, lora
 
 METRICS = {"loss": "loss", "bleu": "BLEU", "nist": "NIST", "rouge_l": "ROUGE-L", "cider": "CIDEr"}
@@ -38,6 +38,7 @@ def claims(results: Results) -> list[Claim]:
         Claim(
             f"a low rank has the best BLEU (here r = {best_bleu} has; the lowest loss has r = {best_loss})",
             best_bleu < 64,
+            FROM_NOTHING,
         ),
     ]
 

@@ -7,7 +7,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from minilora.experiments.engine.experiment import HEADLINE, Claim, Experiment, Results, Score, labels, markdown
+from minilora.experiments.engine.experiment import (
+    FROM_NOTHING,
+    HEADLINE,
+    Claim,
+    Experiment,
+    Results,
+    Score,
+    labels,
+    markdown,
+)
 from minilora.experiments.engine.figures import scores_by_rank
 from minilora.experiments.engine.plan import Scale, Setting, lora
 from minilora.experiments.tables.table5 import adapted, symbols
@@ -53,8 +62,9 @@ def claims(results: Results) -> list[Claim]:
             f"on W_q, W_v rank 1 is not worse than rank 64 (loss {low.mean:.3f} and {top.mean:.3f}; the lowest rank "
             f"that is not worse is {reached})",
             reached == 1,
+            FROM_NOTHING,
         ),
-        Claim(f"some rank up to 8 is not worse than rank 64 (the lowest is {reached})", reached <= 8),
+        Claim(f"some rank up to 8 is not worse than rank 64 (the lowest is {reached})", reached <= 8, FROM_NOTHING),
         Claim(
             f"W_q alone is worse than W_q, W_v at the same rank (true at r = {', '.join(map(str, both)) or 'none'})",
             len(both) == len(RANKS["q"]),

@@ -79,6 +79,9 @@ def claims(results: Results) -> list[Claim]:
             f"W_q is more than twice as large in the directions of dW as in random ones ({low['dW']:.2f} and "
             f"{low['random']:.2f} at r = 4)",
             low["dW"] > 2 * low["random"],
+            f"dW is {low['||dW||'] / low['||W||']:.0%} as large as W (in the paper, "
+            f"{PAPER[4]['||dW||'] / PAPER[4]['||W||']:.0%}): it replaces W's features where the paper's strengthens "
+            "them, because the base cannot do the task at all (`minilora reproduce skill`)",
         ),
         Claim(
             f"these are not W_q's own top directions ({low['dW']:.2f} against {low['W']:.2f})", low["dW"] < low["W"] / 2

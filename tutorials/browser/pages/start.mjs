@@ -33,9 +33,13 @@ function pause() {
 scrub.max = last;
 scrub.addEventListener("input", () => { pause(); show(Number(scrub.value)); });
 byId("play").addEventListener("click", () => (timer ? pause() : play()));
-new IntersectionObserver(([{ isIntersecting }]) => { if (!isIntersecting) pause(); }).observe(byId("figure"));
+let begin = !matchMedia("(prefers-reduced-motion: reduce)").matches; // by itself, once, when a visitor sees it
+new IntersectionObserver(([{ isIntersecting }]) => {
+  if (!isIntersecting) pause();
+  else if (begin) play();
+  if (isIntersecting) begin = false;
+}).observe(byId("figure"));
 document.addEventListener("visibilitychange", () => { if (document.hidden) pause(); });
 
-show(0);
-if (matchMedia("(prefers-reduced-motion: reduce)").matches) show(last); else play();
+show(begin ? 0 : last);
 document.body.dataset.state = "ready";
