@@ -111,9 +111,9 @@ class Group(NamedTuple):
 
     @property
     def data(self) -> str:
-        """The task, with the numbers that are not the scale's: "sql-100", "sql in batches of 2"."""
+        """The task, with the numbers that are not the scale's: "sql-100", "sql-in-32s"."""
         examples = "" if self.train is None else f"-{self.train}"
-        return f"{self.task}{examples}" + ("" if self.batch_size is None else f" in batches of {self.batch_size}")
+        return f"{self.task}{examples}" + ("" if self.batch_size is None else f"-in-{self.batch_size}s")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from minilora.experiments.engine.experiment import Claim, Experiment, Results, markdown
 from minilora.experiments.engine.plan import RANKED, Scale, Setting, reference
-from minilora.experiments.tables.variants import LABELS, LORA, TASK, Gain, gain_over
+from minilora.experiments.tables.variants import LABELS, LORA, TASK, WITHIN, Gain, gain_over
 
 LARGE = 32  # of a batch, where the scale's is 8
 RANKS = (1, 4, 16)
@@ -65,24 +65,32 @@ def table(results: Results) -> str:
 
 
 def claims(results: Results) -> list[Claim]:
-    found, usual = gains(results), results.scale.batch_size
+    sizes, found, usual = columns(results.scale), gains(results), results.scale.batch_size
     cells = [(title, family, gain) for title, of in found.items() for family, gain in of.items() if family != FULL]
-    better = [f"{LABELS[family]}, {title}: {gain}" for title, family, gain in cells if gain.mean > gain.half]
-    text = (
-        f"no variant is better than LoRA at its own best rate, in {len(cells)} comparisons over batch sizes and ranks"
-    )
+    better = [cell for cell in cells if cell[2].mean > cell[2].half]
+    trained = {
+        f"{LABELS[family]}, {title}": [results.trainable(sizes[title][name]) for name in (family, LORA)]
+        for title, family, _ in better
+    }
     base, large = found[f"batch {usual}"][FULL], found[f"batch {LARGE}"][FULL]
     ranks = {r: rate(results, by_rank(LORA, r)) for r in RANKS}
     return [
-        Claim(text + (f" (but {'; '.join(better)})" if better else ""), not better),
+        Claim(
+            f"no variant is better than LoRA, each at its best rate, at any batch size or rank: of {len(cells)} "
+            f"({', '.join(f'{LABELS[family]}, {title}: {gain}' for title, family, gain in better) or 'none'} is)",
+            not better,
+            "; ".join(f"{cell} trains {more:,} numbers and LoRA {fewer:,}" for cell, (more, fewer) in trained.items()),
+        ),
         Claim(
             f"full fine-tuning gains on LoRA as the batch grows ({usual}: {base}; {LARGE}: {large})",
             large.mean - base.mean > max(base.half, large.half),
+            WITHIN,
         ),
         Claim(
             f"LoRA's best rate is the same at r = {', '.join(map(str, RANKS))}, to half a decade "
             f"({', '.join(f'{lr:g}' for lr in ranks.values())})",
             max(ranks.values()) <= 3.5 * min(ranks.values()),
+            "alpha is fixed, so that r = 1 has a scale 16 times that of r = 16",
         ),
     ]
 
