@@ -22,43 +22,9 @@ del early
 
 __version__ = "0.2.0"
 
-__all__ = [
-    "GPT",
-    "Adam",
-    "ByteTokenizer",
-    "CheckpointError",
-    "DoraConfig",
-    "FitResult",
-    "GPTConfig",
-    "Llama",
-    "LlamaConfig",
-    "LoraConfig",
-    "LoraError",
-    "LoraXsConfig",
-    "NonFiniteLossError",
-    "OloraConfig",
-    "Parameter",
-    "PissaConfig",
-    "TextData",
-    "VeraConfig",
-    "add_lora",
-    "clip_grad_norm",
-    "evaluate",
-    "fit",
-    "generate",
-    "load_adapter",
-    "load_base",
-    "load_model",
-    "lora_layers",
-    "loss_and_grads",
-    "merge",
-    "python_docs",
-    "python_source",
-    "remove_lora",
-    "save_adapter",
-    "save_model",
-    "source_windows",
-    "trainable_report",
-    "unmerge",
-    "warmup_cosine",
-]
+__all__ = ["GPT", "GPTConfig", "Llama", "LlamaConfig", "Parameter"]
+__all__ += ["DoraConfig", "LoraConfig", "LoraError", "LoraXsConfig", "OloraConfig", "PissaConfig", "VeraConfig"]
+__all__ += ["add_lora", "lora_layers", "merge", "remove_lora", "trainable_report", "unmerge"]
+__all__ += ["Adam", "FitResult", "NonFiniteLossError", "clip_grad_norm", "fit", "loss_and_grads", "warmup_cosine"]
+__all__ += ["ByteTokenizer", "TextData", "evaluate", "generate", "python_docs", "python_source", "source_windows"]
+__all__ += ["CheckpointError", "load_adapter", "load_base", "load_model", "save_adapter", "save_model"]

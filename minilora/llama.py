@@ -299,9 +299,8 @@ class GatedMLP(nn.Module):
 
 def _linear(rng: np.random.Generator | None, d: int, k: int, bias: bool, dtype: str) -> nn.Linear:
     """A Linear from k to d with Gaussian weights of std STD, and no bias or zeros."""
-    return nn.Linear(
-        nn.Parameter(nn.normal(rng, (d, k), STD, dtype)), nn.Parameter(np.zeros(d, dtype)) if bias else None
-    )
+    b = nn.Parameter(np.zeros(d, dtype)) if bias else None
+    return nn.Linear(nn.Parameter(nn.normal(rng, (d, k), STD, dtype)), b)
 
 
 class Llama(nn.Decoder):

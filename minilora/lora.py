@@ -319,9 +319,7 @@ class MergeableLayer(nn.Wrapper):
     def check_state(self) -> None:
         super().check_state()
         if self.merged:  # W is neither a base nor, beside A and B, the weight that they belong to
-            raise LoraError(
-                "the LoRA is merged: call unmerge(model) for W0, A and B, or remove_lora(model) to keep only W"
-            )
+            raise LoraError("the LoRA is merged: call unmerge(model) for W0, A and B, or remove_lora(model) to keep W")
 
     def move_kept(self, move: Callable[[Array], Array]) -> None:
         super().move_kept(move)

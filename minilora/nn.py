@@ -211,9 +211,7 @@ class Module:
         if odd := difference({name: np.shape(array) for name, array in state.items()}, self.shapes()):
             raise ValueError(f"the state does not fit: {odd}. Build the model with the same config and adapters first")
         if name := next((name for name, p in parameters.items() if p.stored_as is not None), None):
-            raise ValueError(
-                f"{name} is stored as {parameters[name].stored_as}: call quantized.dequantize(model) first"
-            )
+            raise ValueError(f"{name} is stored as {parameters[name].stored_as}: call quantized.dequantize(model)")
         if name := next((name for name, array in state.items() if np.dtype(array.dtype).kind not in "fiu"), None):
             raise ValueError(f"{name} is of the type {state[name].dtype} in the state: give real numbers")
         for name, parameter in parameters.items():
@@ -762,9 +760,7 @@ class Decoder(Module):
         if not hasattr(tokens, "ndim"):
             tokens = np.asarray(tokens)
         if tokens.ndim != 2 or tokens.dtype.kind not in "iu":
-            raise ValueError(
-                f"tokens have shape {tokens.shape} and dtype {tokens.dtype}: give whole numbers of shape (B, T)"
-            )
+            raise ValueError(f"tokens are {tokens.shape} of dtype {tokens.dtype}: give whole numbers of shape (B, T)")
         if tokens.shape[1] == 0 or start + tokens.shape[1] > self.max_tokens:
             raise ValueError(
                 f"{start + tokens.shape[1]} tokens do not fit: give 1 to {self.max_tokens}, the model's max_tokens"
@@ -772,7 +768,5 @@ class Decoder(Module):
         # Only on the host: asking a device array for its extremes would wait for the device.
         V = self.vocab_size
         if isinstance(tokens, np.ndarray) and tokens.size and not 0 <= tokens.min() <= tokens.max() < V:
-            raise ValueError(
-                f"tokens run from {tokens.min()} to {tokens.max()}: this model's vocabulary is 0 to {V - 1}"
-            )
+            raise ValueError(f"tokens run from {tokens.min()} to {tokens.max()}: the vocabulary is 0 to {V - 1}")
         return self.xp.asarray(tokens)

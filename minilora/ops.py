@@ -227,15 +227,15 @@ def rotary(x: Array, cos: Array, sin: Array) -> Array:
     Queries and keys turned so have q_m . k_n depend on the distance m - n only (Su et al. 2021, section 3.2): pairs are
     complex numbers, and (q e^{i m f}) conj(k e^{i n f}) = q conj(k) e^{i (m - n) f}. The paper pairs neighbours, 2i and
     2i + 1; the pairs here are those of Llama's files.
+    In long passes: y = cos * x + sin * (-b, a), where x = (a, b).
     x (..., T, D), cos and sin (T, D/2) -> (..., T, D).
     """
-    half = x.shape[-1] // 2
-    a, b = x[..., :half], x[..., half:]
-    y = array_module(x).empty_like(x)
-    y[..., :half] = a * cos
-    y[..., :half] -= b * sin
-    y[..., half:] = b * cos
-    y[..., half:] += a * sin
+    xp, half = array_module(x), x.shape[-1] // 2
+    y = xp.empty_like(x)
+    xp.negative(x[..., half:], out=y[..., :half])
+    y[..., half:] = x[..., :half]
+    y *= xp.concatenate((sin, sin), axis=-1)
+    y += x * xp.concatenate((cos, cos), axis=-1)
     return y
 
 

@@ -114,9 +114,8 @@ def bounds(name: str, dtype: str) -> list[np.ndarray]:
         # g - mean(g) - xhat mean(g xhat), each mean a sum of d terms.
         dy, xhat, rstd, weight = size
         d, terms = dy.shape[-1], dy * weight
-        return [
-            g(d + 6) * rstd * (terms + terms.mean(-1, keepdims=True) + xhat * (terms * xhat).mean(-1, keepdims=True))
-        ]
+        spread = terms.mean(-1, keepdims=True) + xhat * (terms * xhat).mean(-1, keepdims=True)
+        return [g(d + 6) * rstd * (terms + spread)]
     if op == "layer_norm_dgamma":
         return [g(a[0][..., 0].size + 1) * ops.layer_norm_dgamma(*size)]
     if op == "rms_norm":

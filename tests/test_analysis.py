@@ -95,10 +95,8 @@ def test_phi_of_subspaces_that_are_known():
 def test_random_subspaces_are_as_similar_as_stated():
     rng = np.random.default_rng(0)
     i, j, k, draws = 3, 5, 20, 400
-    phi = [
-        analysis.subspace_similarity(rng.standard_normal((i, k)), rng.standard_normal((j, k)), i, j)
-        for _ in range(draws)
-    ]
+    pairs = [(rng.standard_normal((i, k)), rng.standard_normal((j, k))) for _ in range(draws)]
+    phi = [analysis.subspace_similarity(one, other, i, j) for one, other in pairs]
     # Five standard errors of the mean: one chance in a million, and the seed is fixed.
     assert abs(np.mean(phi) - analysis.random_similarity(i, j, k)) < 5 * np.std(phi) / draws**0.5
 

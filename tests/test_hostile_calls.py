@@ -35,32 +35,11 @@ def hostile(rng: np.random.Generator) -> Any:
     locked.flags.writeable = False
     choices = [
         *(None, True, -1, 0, 2**70, 1.5, -0.0, float("nan"), float("inf"), 1e300, 3 + 4j),
-        *(
-            "",
-            "text",
-            "\0",
-            b"bytes",
-            "(",
-            (),
-            [],
-            {},
-            [None],
-            [[1], [2, 3]],
-            ["q_proj", 3],
-            {"a": 1},
-            {1: 2},
-            object(),
-        ),
+        *("", "text", "\0", b"bytes", "(", (), [], {}, [None], [[1], [2, 3]], ["q_proj", 3]),
+        *({"a": 1}, {1: 2}, object()),
         *(np.array(3), np.zeros(0), np.zeros((0, 3), int), np.array(["a"]), np.array([np.nan]), fortran, locked),
-        *(
-            np.full((2, 3), 10**9),
-            np.zeros((2, 3, 4)),
-            np.array([[True]]),
-            np.float32(0.5),
-            np.int64(-3),
-            range(3),
-            object(),
-        ),
+        *(np.full((2, 3), 10**9), np.zeros((2, 3, 4)), np.array([[True]])),
+        *(np.float32(0.5), np.int64(-3), range(3), object()),
         *([1.0, 2.0], [-1, 0], np.array([[1, 2], [3, 4]], dtype=object), np.uint8(255), 10**6, object()),
     ]
     return choices[rng.integers(len(choices))]

@@ -65,11 +65,9 @@ def test_adam_is_the_textbooks(seed, steps, options):
     for g in grads:
         optimizer.step(g)
     for name, after in model.state_dict().items():
-        for index in np.ndindex(after.shape):
-            expected, error = textbook_adam(
-                float(before[name][index]), [float(g[name][index]) for g in grads], **options
-            )
-            assert abs(after[index] - expected) <= error
+        for i in np.ndindex(after.shape):
+            expected, error = textbook_adam(float(before[name][i]), [float(g[name][i]) for g in grads], **options)
+            assert abs(after[i] - expected) <= error
 
 
 @given(seeds, st.integers(-20, 20))
@@ -240,9 +238,8 @@ def test_the_schedule_warms_up_to_lr_and_cools_down_to_min_lr(steps, data, lr, f
     min_lr = lr * fraction
     rates = [warmup_cosine(step, steps, lr, warmup, min_lr) for step in range(steps)]
     rounding = gamma(10, "float64") * lr
-    assert all(
-        b - a == pytest.approx(lr / warmup, abs=rounding) for a, b in zip([0, *rates], rates[:warmup], strict=False)
-    )
+    steps_up = zip([0, *rates], rates[:warmup], strict=False)
+    assert all(b - a == pytest.approx(lr / warmup, abs=rounding) for a, b in steps_up)
     assert abs(rates[warmup] - lr) <= rounding and abs(rates[-1] - min_lr) <= rounding
     assert all(b <= a + rounding for a, b in zip(rates[warmup:], rates[warmup + 1 :], strict=False))
 

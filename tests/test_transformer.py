@@ -19,9 +19,8 @@ from tests.reference import reference_logits, reference_loss
 @given(configs(), seeds, st.data())
 def test_logits_are_gpt2s(config, seed, data):
     model = gpt(config, seed)
-    tokens = np.random.default_rng(seed).integers(
-        config.vocab_size, size=(2, data.draw(st.integers(1, config.block_size)))
-    )
+    T = data.draw(st.integers(1, config.block_size))
+    tokens = np.random.default_rng(seed).integers(config.vocab_size, size=(2, T))
     expected = reference_logits(model, tokens)
     logits = model(tokens)
     assert logits.dtype == config.dtype

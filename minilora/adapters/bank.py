@@ -153,9 +153,7 @@ class AdapterBank:
         return self._routed(routes, len(names), trained)
 
     def _routed(self, routes: list[tuple[Rows, str]], n_rows: int | None, trained: Iterable[str]) -> Decoder:
-        branches = {
-            name: _branches(self.adapter(name), name in trained and not self.children(name)) for _, name in routes
-        }
+        branches = {n: _branches(self.adapter(n), n in trained and not self.children(n)) for _, n in routes}
         model = _frozen_view(self.base)
         modules = dict(model.named_modules())
         layers = {}

@@ -52,9 +52,8 @@ def add_commands(commands: Commands) -> None:
     p = command(run_grade, "grade a folder of hand-ins", "minilora grade SUBMISSIONS --only 01-08 --feedback pages")
     p.add_argument("submissions", type=Path, metavar="SUBMISSIONS", help="a folder or zip with the students' files")
     p.add_argument("--csv", type=Path, default=Path("grades.csv"), metavar="FILE", help="default: grades.csv")
-    p.add_argument(
-        "--only", default="", metavar="NUMBERS", help="the assigned exercises, as in 01-08,13 (default: all)"
-    )
+    help = "the assigned exercises, as in 01-08,13 (default: all)"
+    p.add_argument("--only", default="", metavar="NUMBERS", help=help)
     p.add_argument("--weights", default="", metavar="LIST", help="points, as in 07=3,20-22=0.5 (default: 1 each)")
     p.add_argument("--feedback", type=Path, metavar="DIR", help="write a page for each student into a folder")
     p.add_argument("--gradebook", type=Path, metavar="FILE", help="the platform's own CSV export, to be filled in")
@@ -63,15 +62,10 @@ def add_commands(commands: Commands) -> None:
     p.add_argument("--one-student", action="store_true", help="all files are one student's, as with --gradescope")
     p.add_argument("--seed", type=seed, default=0, help="other cases than students have at home (default: 0, theirs)")
     p.add_argument("--fresh", action="store_true", help="run everything again, whatever the log of earlier runs holds")
-    p.add_argument(
-        "--jobs",
-        type=positive_int,
-        default=os.cpu_count() or 2,
-        help="how many files to grade at once (default: %(default)s)",
-    )
-    p.add_argument(
-        "--seconds", type=positive_int, default=1, help="computing time allowed per file (default: %(default)s)"
-    )
+    help = "how many files to grade at once (default: %(default)s)"
+    p.add_argument("--jobs", type=positive_int, default=os.cpu_count() or 2, help=help)
+    help = "computing time allowed per file (default: %(default)s)"
+    p.add_argument("--seconds", type=positive_int, default=1, help=help)
 
 
 def _workbook(a: argparse.Namespace) -> Workbook:
@@ -277,9 +271,8 @@ def _notes(found: Collected, exercises: list[str], results: list[Result]) -> lis
     from minilora.exercises.grading import NOT_GRADED, identical
     from minilora.exercises.sandbox import one_line
 
-    left = [
-        f"{r.student} {spec.number(r.exercise)}: {r.outcome.detail}" for r in results if r.outcome.status == NOT_GRADED
-    ]
+    missed = [result for result in results if result.outcome.status == NOT_GRADED]
+    left = [f"{r.student} {spec.number(r.exercise)}: {r.outcome.detail}" for r in missed]
     groups = identical({pair: hand_in for pair, hand_in in found.hand_ins.items() if pair[1] in exercises})
     equal = [f"{', '.join(students)}: {' '.join(map(spec.number, names))}" for students, names in groups]
     unread = [line for lines in found.unread.values() for line in lines]

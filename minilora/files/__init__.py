@@ -5,16 +5,5 @@ from minilora.files.container import CheckpointError
 from minilora.files.model import load_base, load_model, save_model
 from minilora.files.training import load_training, save_training
 
-__all__ = [
-    "Adapter",
-    "CheckpointError",
-    "load_adapter",
-    "load_base",
-    "load_model",
-    "load_training",
-    "read_adapter",
-    "save_adapter",
-    "save_model",
-    "save_training",
-    "write_adapter",
-]
+__all__ = ["CheckpointError", "load_base", "load_model", "load_training", "save_model", "save_training"]
+__all__ += ["Adapter", "load_adapter", "read_adapter", "save_adapter", "write_adapter"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -65,7 +65,7 @@ def check_shapes(tensors: Mapping[str, np.ndarray], expected: Mapping[str, tuple
         raise CheckpointError(f"{path}: {odd}")
 
 
-def base_hash(model: Module, without: list[str]) -> str:
+def base_hash(model: Module, without: Collection[str]) -> str:
     """`content_hash` of the frozen base: all parameters except those named, and W0 where a LoRA is merged.
 
     A base that was quantized counts as the one it was made from.
@@ -96,9 +96,7 @@ def check_setup(config: Config, lora: LoraConfig | None, model: Decoder, present
         )
     for key, value in asdict(model.config).items():
         if getattr(config, key) != value:
-            raise CheckpointError(
-                f"{path} belongs to a base with {key}={getattr(config, key)}, this model has {key}={value}"
-            )
+            raise CheckpointError(f"{path} belongs to a base with {key}={getattr(config, key)}, this model has {value}")
     if not same_lora(model.shapes(), lora, present):
         raise CheckpointError(
             f"{path} belongs to the LoRA {lora}, the model has {present}: "

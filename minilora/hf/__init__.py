@@ -13,15 +13,5 @@ from minilora.hf.peft import load_peft_adapter, save_peft_adapter
 from minilora.hf.pretrained import load_pretrained, save_pretrained
 from minilora.hf.tokenizer import BPETokenizer, load_tokenizer
 
-__all__ = [
-    "BPETokenizer",
-    "load_gpt2",
-    "load_llama",
-    "load_peft_adapter",
-    "load_pretrained",
-    "load_tokenizer",
-    "save_gpt2",
-    "save_llama",
-    "save_peft_adapter",
-    "save_pretrained",
-]
+__all__ = ["BPETokenizer", "load_gpt2", "load_llama", "load_pretrained", "load_tokenizer"]
+__all__ += ["load_peft_adapter", "save_gpt2", "save_llama", "save_peft_adapter", "save_pretrained"]

@@ -131,9 +131,7 @@ def _model_config(folder: Path, dtype: str) -> GPTConfig:
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}") from None
     if found.get("n_inner") not in (None, 4 * config.n_embd):
-        raise CheckpointError(
-            f"{path} sets n_inner to {found['n_inner']!r}: minilora's is 4 n_embd = {4 * config.n_embd}"
-        )
+        raise CheckpointError(f"{path} sets n_inner={found['n_inner']!r}: minilora's is 4 n_embd = {4 * config.n_embd}")
     return config
 
 

@@ -60,9 +60,7 @@ class Layout:
         if lora is not None:
             expected |= adapter_shapes(expected, lora)
         if odd := sorted(model.shapes().keys() ^ expected.keys()):
-            raise ValueError(
-                f"{self.title} and this model differ in {odd[0]}: remove what was added to the model first"
-            )
+            raise ValueError(f"{self.title} and this model differ in {odd[0]}: remove what was added to it first")
 
 
 def rooted(root: str, name: str) -> str:

@@ -72,14 +72,7 @@ def hf_name(name: str) -> str:
     return ".".join(HF_NAMES.get(part, part) for part in name.split("."))
 
 
-LLAMA = Layout(
-    "Llama",
-    LlamaConfig,
-    "model.",
-    "embed_tokens",
-    hf_name,
-    is_transposed=lambda name: False,
-)
+LLAMA = Layout("Llama", LlamaConfig, "model.", "embed_tokens", hf_name, is_transposed=lambda name: False)
 
 
 def gguf_name(name: str) -> str:
@@ -383,9 +376,7 @@ def _gguf_config(file: Gguf, kind: str, dtype: str) -> LlamaConfig:
         return value
 
     if (stretched := setting("rope.scaling.type", "none")) != "none":
-        raise CheckpointError(
-            f"{path} stretches its rotary positions by {stretched!r}: use the folder it was made from"
-        )
+        raise CheckpointError(f"{path} stretches rotary positions by {stretched!r}: use the folder it was made from")
     if "token_embd.weight" not in file.tensors:
         raise CheckpointError(f"{path} lacks the tensor token_embd.weight")
     heads = setting("attention.head_count")

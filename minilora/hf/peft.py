@@ -326,9 +326,7 @@ def _stored_adapter(path: Path) -> dict[str, StoredTensor]:
             f"{path.parent} holds {path.stem}.bin, a pickle, which minilora never opens: load it with PEFT and "
             "save_pretrained() it to a new folder"
         )
-    return {
-        name.removeprefix(PREFIX).replace(".base_layer.", "."): tensor for name, tensor in stored_tensors(path).items()
-    }
+    return {n.removeprefix(PREFIX).replace(".base_layer.", "."): tensor for n, tensor in stored_tensors(path).items()}
 
 
 def _checked_settings(path: Path) -> dict[str, Any]:
@@ -501,9 +499,7 @@ def _checked_tensors(
         if odd[0] in stored and is_head(odd[0]):
             raise CheckpointError(f"{path} holds {odd[0]}: {NO_HEAD}")
         fault = "lacks" if odd[0] in expected else "holds, against its configuration,"
-        raise CheckpointError(
-            f"{path} {fault} {odd[0]} ({len(odd)} such): it is incomplete, or belongs to a different model"
-        )
+        raise CheckpointError(f"{path} {fault} {odd[0]} ({len(odd)} such): it is incomplete, or of a different model")
     for name, shape in expected.items():
         if stored[name].shape != shape:
             raise CheckpointError(

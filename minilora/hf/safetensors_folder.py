@@ -142,9 +142,7 @@ def _check_there_are_weights(folder: Path) -> None:
             "model.safetensors"
         )
     if "adapter_model.safetensors" in there:
-        raise CheckpointError(
-            f"{folder} holds a PEFT adapter and no model: give its base, and load the adapter onto it"
-        )
+        raise CheckpointError(f"{folder} holds a PEFT adapter and no model: give its base and load the adapter onto it")
     if others := [name for name in there if name.endswith(".safetensors")]:
         raise CheckpointError(
             f"{folder} holds {others[0]} and no model.safetensors: rename it if it is the whole model; otherwise "

@@ -222,9 +222,7 @@ def check_fits(tokenizer: BPETokenizer | None, vocab_size: int, where: Any) -> N
     added = {token.content for token in tokenizer.tokenizer.get_added_tokens_decoder().values()}
     if not beyond:
         return
-    found = (
-        f"{where}: the model's table of {vocab_size} tokens has no row for {', '.join(map(repr, sorted(beyond)[:5]))}"
-    )
+    found = f"{where}: the table of {vocab_size} tokens has no row for {', '.join(map(repr, sorted(beyond)[:5]))}"
     if beyond - added:
         raise CheckpointError(f"{found} ({len(beyond)} such): the tokenizer belongs to a different model")
     warnings.warn(
@@ -247,6 +245,24 @@ HF_SPECIAL = {"bos": "bos", "eos": "eos", "padding": "pad", "unknown": "unk"}  #
 CONTROL, USER_DEFINED = 3, 4  # kinds of tokens that are never cut
 
 
+def _bpe(vocabulary: dict[str, int], merges: list[str], pre: str) -> Any:
+    """A byte-level BPE over words cut as WORDS has it for `pre`."""
+    tokenizers = extra("tokenizers")
+    pairs = [tuple(merge.split(" ")) for merge in merges]
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE(vocabulary, pairs, ignore_merges=pre == "llama-bpe"))
+    cut, byte_level = tokenizers.pre_tokenizers, tokenizers.pre_tokenizers.ByteLevel
+    if WORDS[pre] is None:
+        words = [cut.Digits(individual_digits=True), byte_level(add_prefix_space=False)]
+    else:
+        pattern = cut.Split(tokenizers.Regex(WORDS[pre]), "isolated")
+        words = [pattern, byte_level(add_prefix_space=False, use_regex=False)]
+    tokenizer.pre_tokenizer = cut.Sequence(words)
+    tokenizer.decoder = tokenizers.decoders.ByteLevel()
+    if pre == "qwen2":
+        tokenizer.normalizer = tokenizers.normalizers.NFC()
+    return tokenizer
+
+
 def gguf_tokenizer(settings: Mapping[str, Any], path: Path) -> BPETokenizer:
     """The tokenizer that a GGUF file holds.  CheckpointError if it is of another kind, or damaged."""
     said = {key.removeprefix("tokenizer.ggml."): value for key, value in settings.items()}
@@ -262,22 +278,10 @@ def gguf_tokenizer(settings: Mapping[str, Any], path: Path) -> BPETokenizer:
         raise CheckpointError(f"{path} has a tokenizer without tokens, merges or their kinds: fetch it again")
     tokenizers = extra("tokenizers")
     vocabulary = {token: i for i, token in enumerate(tokens)}
-    pairs = [tuple(merge.split(" ")) for merge in merges]
     try:
-        bpe = tokenizers.models.BPE(vocabulary, pairs, ignore_merges=pre == "llama-bpe")
+        tokenizer = _bpe(vocabulary, merges, pre)
     except Exception as error:  # the library raises a bare Exception for every fault
         raise CheckpointError(f"{path}: its tokenizer is damaged ({error}): fetch it again") from None
-    tokenizer = tokenizers.Tokenizer(bpe)
-    cut, byte_level = tokenizers.pre_tokenizers, tokenizers.pre_tokenizers.ByteLevel
-    if WORDS[pre] is None:
-        words = [cut.Digits(individual_digits=True), byte_level(add_prefix_space=False)]
-    else:
-        pattern = cut.Split(tokenizers.Regex(WORDS[pre]), "isolated")
-        words = [pattern, byte_level(add_prefix_space=False, use_regex=False)]
-    tokenizer.pre_tokenizer = cut.Sequence(words)
-    tokenizer.decoder = tokenizers.decoders.ByteLevel()
-    if pre == "qwen2":
-        tokenizer.normalizer = tokenizers.normalizers.NFC()
     for kind, special in ((CONTROL, True), (USER_DEFINED, False)):
         texts = [tokens[i] for i in np.flatnonzero(np.asarray(kinds) == kind)]
         added = [tokenizers.AddedToken(text, special=special, normalized=False) for text in texts]

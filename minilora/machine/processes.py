@@ -57,8 +57,6 @@ def all_reduce(
     comm.Allreduce(sent, total)
     comm.Allreduce(np.array([float(loss)]), total_loss)
     parts = np.split(total, np.cumsum([x.size for x in trained.values()])[:-1])
-    reduced = {
-        name: array_module(x).asarray(part).reshape(x.shape)
-        for (name, x), part in zip(trained.items(), parts, strict=True)
-    }
+    pairs = zip(trained.items(), parts, strict=True)
+    reduced = {name: array_module(x).asarray(part).reshape(x.shape) for (name, x), part in pairs}
     return float(total_loss[0]), reduced

@@ -16,17 +16,5 @@ from minilora.methods.method import Method, method_of
 from minilora.methods.published import MODELS, Published, checkpoint_bytes, published_counts
 from minilora.methods.registry import METHODS, apply, count
 
-__all__ = [
-    "METHODS",
-    "MODELS",
-    "Method",
-    "Published",
-    "apply",
-    "checkpoint_bytes",
-    "count",
-    "load_trained",
-    "loraplus",
-    "method_of",
-    "published_counts",
-    "save_trained",
-]
+__all__ = ["METHODS", "Method", "apply", "count", "load_trained", "loraplus", "method_of", "save_trained"]
+__all__ += ["MODELS", "Published", "checkpoint_bytes", "published_counts"]

@@ -28,12 +28,7 @@ def save_trained(model: Decoder, path: str | Path) -> None:
     if is_merged(model):
         raise LoraError("the LoRA is merged: call unmerge(model) before you save what it trained")
     saved = {name: to_host(p.data) for name, p in _saved(model).items()}
-    header = {
-        **describe(model.config),
-        "method": name,
-        "options": options,
-        "base_sha256": base_hash(model, list(saved)),
-    }
+    header = {**describe(model.config), "method": name, "options": options, "base_sha256": base_hash(model, saved)}
     write_file(path, "method", header, saved, _read)
 
 
@@ -58,7 +53,7 @@ def load_trained(model: Model, path: str | Path, allow_nonfinite: bool = False) 
         applied = method_of(model)
         if applied is not None and _recorded(model) != (method.name, options):
             raise CheckpointError(f"{path} holds {method.name} {options}, the model has {applied}: use a fresh base")
-        if base_sha256 != base_hash(model, list(tensors)):
+        if base_sha256 != base_hash(model, tensors):
             raise CheckpointError(
                 f"{path} was trained on a different base (the weights' hash differs): load that base first"
             )
@@ -91,9 +86,7 @@ def _recorded(model: Decoder) -> tuple[str, dict[str, Any]]:
     """The model's method as a file records it, LoRA's layers named one by one.  ValueError if it has none."""
     applied = method_of(model)
     if applied is None:
-        raise ValueError(
-            'the model has no method: call methods.apply(model, "lora") first, or save_model for all of it'
-        )
+        raise ValueError('the model has no method: call methods.apply(model, "lora"), or save_model for all of it')
     name, options = applied
     lora = resolved_config(model)
     return name, options if lora is None else {**options, "target_modules": lora.target_modules}

@@ -8,29 +8,11 @@ from minilora.methods import bottleneck, dora, finetune, lora_xs, loraplus, low_
 from minilora.methods.method import Method
 from minilora.nn import Config, Model
 
-METHODS: dict[str, Method] = {
-    method.name: method
-    for method in (
-        finetune.FULL,
-        finetune.TOP2,
-        finetune.BITFIT,
-        bottleneck.ADAPTER_H,
-        bottleneck.ADAPTER_L,
-        bottleneck.ADAPTER_P,
-        bottleneck.ADAPTER_D,
-        prefix.PRE_EMBED,
-        prefix.PRE_LAYER,
-        low_rank.LORA,
-        low_rank.LORA_PRE_EMBED,
-        low_rank.LORA_PRE_LAYER,
-        dora.DORA,
-        pissa.PISSA,
-        pissa.OLORA,
-        loraplus.LORA_PLUS,
-        vera.VERA,
-        lora_xs.LORA_XS,
-    )
-}
+PAPER = [finetune.FULL, finetune.TOP2, finetune.BITFIT]
+PAPER += [bottleneck.ADAPTER_H, bottleneck.ADAPTER_L, bottleneck.ADAPTER_P, bottleneck.ADAPTER_D]
+PAPER += [prefix.PRE_EMBED, prefix.PRE_LAYER, low_rank.LORA, low_rank.LORA_PRE_EMBED, low_rank.LORA_PRE_LAYER]
+LATER = [dora.DORA, pissa.PISSA, pissa.OLORA, loraplus.LORA_PLUS, vera.VERA, lora_xs.LORA_XS]
+METHODS: dict[str, Method] = {method.name: method for method in [*PAPER, *LATER]}
 
 
 def _named(name: str) -> Method:

@@ -11,14 +11,5 @@ from minilora.quantized.layers import QuantizedEmbedding, QuantizedParameter, de
 from minilora.quantized.nf4 import NF4Weight, quantize_nf4
 from minilora.quantized.weight import QuantizedWeight
 
-__all__ = [
-    "BLOCK_TYPES",
-    "BlockWeight",
-    "NF4Weight",
-    "QuantizedEmbedding",
-    "QuantizedParameter",
-    "QuantizedWeight",
-    "dequantize",
-    "quantize",
-    "quantize_nf4",
-]
+__all__ = ["BLOCK_TYPES", "BlockWeight", "NF4Weight", "dequantize", "quantize", "quantize_nf4"]
+__all__ += ["QuantizedEmbedding", "QuantizedParameter", "QuantizedWeight"]

@@ -43,23 +43,9 @@ if TYPE_CHECKING:
     from minilora.testing.check import check_lora
     from minilora.testing.strategies import adapters, alphas, dtypes, lora_cases, ranks, shapes, weights
 
-__all__ = [
-    "LoraCase",
-    "adapters",
-    "alphas",
-    "check_lora",
-    "dtypes",
-    "forward_error_bound",
-    "gamma",
-    "lora_cases",
-    "merge_error_bound",
-    "merged_weight_bound",
-    "ranks",
-    "shapes",
-    "unit_roundoff",
-    "unmerge_drift_bound",
-    "weights",
-]
+__all__ = ["LoraCase", "adapters", "alphas", "check_lora", "dtypes", "lora_cases", "ranks", "shapes", "weights"]
+__all__ += ["forward_error_bound", "merge_error_bound", "merged_weight_bound", "unmerge_drift_bound"]
+__all__ += ["gamma", "unit_roundoff"]
 
 
 def __getattr__(name: str) -> Any:

@@ -7,18 +7,8 @@ from functools import partial
 
 import numpy as np
 
-from minilora.testing import dora
+from minilora.testing import dora, laws
 from minilora.testing.case import Implementation, Law, LoraCase
-from minilora.testing.laws import (
-    forward_is_equation_3,
-    gradients_match_equation_3,
-    gradients_match_finite_differences,
-    merged_equals_unmerged,
-    merged_layer_equals_unmerged,
-    unmerge_restores,
-    update_has_rank_r,
-    zero_init_is_identity,
-)
 from minilora.testing.smallest import simpler_entries, smallest, without
 from minilora.testing.strategies import large_cases, small_cases
 
@@ -72,22 +62,24 @@ def check_lora(
         for law in dora.laws(forward, merge, unmerge, backward, base_forward):
             _hold(law, dora.prepared(every))
         return
-    laws: list[Law] = [
-        partial(zero_init_is_identity, forward=forward, base_forward=base_forward),
-        partial(forward_is_equation_3, forward=forward),
+    held: list[Law] = [
+        partial(laws.zero_init_is_identity, forward=forward, base_forward=base_forward),
+        partial(laws.forward_is_equation_3, forward=forward),
     ]
     if merge is not None:
-        laws.append(partial(update_has_rank_r, merge=merge))
-        laws.append(partial(merged_equals_unmerged, forward=forward, merge=merge))
+        held.append(partial(laws.update_has_rank_r, merge=merge))
+        held.append(partial(laws.merged_equals_unmerged, forward=forward, merge=merge))
     if merge is not None and merged_forward is not None:
-        laws.append(partial(merged_layer_equals_unmerged, forward=forward, merge=merge, merged_forward=merged_forward))
+        held.append(
+            partial(laws.merged_layer_equals_unmerged, forward=forward, merge=merge, merged_forward=merged_forward)
+        )
     if merge is not None and unmerge is not None:
-        laws.append(partial(unmerge_restores, merge=merge, unmerge=unmerge, exact=exact_unmerge))
-    for law in laws:
+        held.append(partial(laws.unmerge_restores, merge=merge, unmerge=unmerge, exact=exact_unmerge))
+    for law in held:
         _hold(law, every)
     if backward is not None:
-        _hold(partial(gradients_match_finite_differences, forward=forward, backward=backward), small)
-        _hold(partial(gradients_match_equation_3, backward=backward), every)
+        _hold(partial(laws.gradients_match_finite_differences, forward=forward, backward=backward), small)
+        _hold(partial(laws.gradients_match_equation_3, backward=backward), every)
 
 
 def _is_precision(dtype: object) -> bool:

@@ -17,6 +17,7 @@ rounding is a term of x V^T, which allows for PEFT's order: y' = x W0^T + b, the
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -59,6 +60,87 @@ def prepared(cases: Sequence[LoraCase]) -> list[LoraCase]:
     return found
 
 
+def _output(case: LoraCase, forward: Implementation) -> Array:
+    return call(case, "forward", forward, x=case.x, **case.layer, m=case.m, **case.bias)
+
+
+def _compare_rows(law: str, statement: str, case: LoraCase, got: Array, right: Array, bound: Array) -> None:
+    """Only the outputs whose V is more than rounding error; the last axis is d."""
+    sound = np.isfinite(gain(case).error)
+    compare(law, statement, case, got[..., sound], right[..., sound], bound[..., sound])
+
+
+def _expected(case: LoraCase) -> tuple[Array, Array]:
+    """y, and how far a computed y may be from it."""
+    here, plain = gain(case), case.replace(b=None)
+    u, u_error = reference(plain)
+    b = np.zeros(len(here.g)) if case.b is None else case.b.astype(np.float64)
+    more = forward_error_bound(case.x, **case.layer, more=6) + u_error + 6 * unit_roundoff(case.dtype) * np.abs(b)
+    return here.g * u + b, here.error * _sizes(case) + (np.abs(here.g) + 2) * more
+
+
+def zero_init_is_identity(case: LoraCase, forward: Implementation, base_forward: Implementation | None = None) -> None:
+    """With B = 0 and m = ||W0|| the layer is the base layer; exactly if base_forward(x, W0) is given."""
+    lengths = np.linalg.norm(case.W0.astype(np.float64), axis=1).astype(case.dtype)
+    case = case.replace(B=np.zeros_like(case.B), m=lengths)
+    right, bound = _expected(case)
+    if base_forward is not None:
+        right = call(case, "base_forward", base_forward, x=case.x, W0=case.W0, **case.bias)
+    statement = "with B = 0 and m = ||W0||, forward(...) is not x W0^T"
+    _compare_rows("zero-init identity", statement, case, _output(case, forward), right, bound)
+
+
+def forward_is_equation_5(case: LoraCase, forward: Implementation) -> None:
+    statement = "forward(...) is not m / ||V|| * (x V^T) with V = W0 + s B A"
+    _compare_rows("forward is equation 5", statement, case, _output(case, forward), *_expected(case))
+
+
+def merge_is_equation_5(case: LoraCase, merge: Implementation) -> None:
+    """W = m / ||V|| * V, and x W^T is what forward computes."""
+    W, here = call(case, "merge", merge, **case.layer, m=case.m), gain(case)
+    E, size = merged_weight_bound(**case.layer), np.abs(here.V)
+    rounding = E + 4 * unit_roundoff(case.dtype) * size
+    bound = here.error[:, None] * (size + E) + (np.abs(here.g)[:, None] + 2) * rounding
+    statement = "merge(...) is not m / ||V|| * V: its rows must be as long as m, and point along V"
+    _compare_rows("merge is equation 5", statement, case, W.T, (here.g[:, None] * here.V).T, bound.T)
+    merged = case.x.astype(np.float64) @ W.T.astype(np.float64) + (0 if case.b is None else case.b)
+    right, y_bound = _expected(case)
+    y_bound = y_bound + np.abs(case.x).astype(np.float64) @ np.nan_to_num(bound, posinf=0.0).T
+    _compare_rows("merged equals unmerged", "x @ merge(...).T is not forward(x, ...)", case, merged, right, y_bound)
+
+
+def unmerge_restores(case: LoraCase, merge: Implementation, unmerge: Implementation) -> None:
+    W = call(case, "merge", merge, **case.layer, m=case.m)
+    W0 = call(case, "unmerge", unmerge, W=W, **case.adapter, m=case.m)
+    statement = "unmerge after merge does not give W0 back: keep W0, because W has lost the lengths of V's rows"
+    compare("unmerge restores", statement, case, W0, case.W0, np.zeros(W0.shape))
+
+
+def gradients_match_equation_5(case: LoraCase, backward: Implementation) -> None:
+    """dx, dA, dB are LoRA's for g * dy, and dm = sum over rows of dy * (x V^T) / n, with n held constant."""
+    found = call(case, "backward", backward, dy=case.dy, x=case.x, **case.layer, m=case.m, **case.bias)
+    here = gain(case)
+    if not np.isfinite(here.error).all():
+        return
+    wide = case.astype(np.float64)
+    low_rank, base = gradients(wide.replace(dy=here.g * wide.dy))  # LoRA's, for g * dy
+    u, u_error = reference(case.replace(b=None))
+    right = {name: low_rank[name] + base[name] for name in "xAB"} | {"m": (wide.dy * u).sum(axis=0) / here.n}
+    larger = case.replace(dy=((np.abs(here.g) + 2) * np.abs(wide.dy)).astype(case.dtype))
+    size = {name: np.abs(array) for name, array in wide.arrays.items()}
+    # What the error of g adds.
+    off_low, off_base = gradients(wide.replace(**size | {"dy": here.error * size["dy"]}, alpha=abs(case.alpha)))
+    own = dict(zip("xAB", backward_bounds(larger), strict=True))
+    bounds = {name: 2 * own[name] + off_low[name] + off_base[name] for name in "xAB"}
+    relative = 2 * _relative(here) + gamma(len(case.x) + 8, case.dtype)
+    b_error = 0.0 if case.b is None else 3 * unit_roundoff(case.dtype) * size["b"]
+    bounds["m"] = (size["dy"] * (2 * u_error + b_error + relative * _sizes(case))).sum(axis=0) / here.n
+    for name, gradient in zip("xABm", found, strict=True):
+        statement = f"d{name} of backward(...) is not the derivative of sum(dy * forward(...)), ||V|| held constant"
+        gradient = np.reshape(gradient, right[name].shape)
+        compare("gradients match equation 5", statement, case, gradient, right[name], bounds[name])
+
+
 def laws(
     forward: Implementation,
     merge: Implementation | None,
@@ -67,88 +149,15 @@ def laws(
     base_forward: Implementation | None,
 ) -> list[Law]:
     """The laws that these functions can be held to."""
-
-    def output(case: LoraCase) -> Array:
-        return call(case, "forward", forward, x=case.x, **case.layer, m=case.m, **case.bias)
-
-    def compare_rows(law: str, statement: str, case: LoraCase, got: Array, right: Array, bound: Array) -> None:
-        """Only the outputs whose V is more than rounding error; the last axis is d."""
-        sound = np.isfinite(gain(case).error)
-        compare(law, statement, case, got[..., sound], right[..., sound], bound[..., sound])
-
-    def expected(case: LoraCase) -> tuple[Array, Array]:
-        """y, and how far a computed y may be from it."""
-        here, plain = gain(case), case.replace(b=None)
-        u, u_error = reference(plain)
-        b = np.zeros(len(here.g)) if case.b is None else case.b.astype(np.float64)
-        more = forward_error_bound(case.x, **case.layer, more=6) + u_error + 6 * unit_roundoff(case.dtype) * np.abs(b)
-        return here.g * u + b, here.error * _sizes(case) + (np.abs(here.g) + 2) * more
-
-    def zero_init_is_identity(case: LoraCase) -> None:
-        lengths = np.linalg.norm(case.W0.astype(np.float64), axis=1).astype(case.dtype)
-        case = case.replace(B=np.zeros_like(case.B), m=lengths)
-        right, bound = expected(case)
-        if base_forward is not None:
-            right = call(case, "base_forward", base_forward, x=case.x, W0=case.W0, **case.bias)
-        statement = "with B = 0 and m = ||W0||, forward(...) is not x W0^T"
-        compare_rows("zero-init identity", statement, case, output(case), right, bound)
-
-    def forward_is_equation_5(case: LoraCase) -> None:
-        right, bound = expected(case)
-        statement = "forward(...) is not m / ||V|| * (x V^T) with V = W0 + s B A"
-        compare_rows("forward is equation 5", statement, case, output(case), right, bound)
-
-    def merge_is_equation_5(case: LoraCase) -> None:
-        assert merge is not None
-        W, here = call(case, "merge", merge, **case.layer, m=case.m), gain(case)
-        E, size = merged_weight_bound(**case.layer), np.abs(here.V)
-        rounding = E + 4 * unit_roundoff(case.dtype) * size
-        bound = here.error[:, None] * (size + E) + (np.abs(here.g)[:, None] + 2) * rounding
-        statement = "merge(...) is not m / ||V|| * V: its rows must be as long as m, and point along V"
-        compare_rows("merge is equation 5", statement, case, W.T, (here.g[:, None] * here.V).T, bound.T)
-        merged = case.x.astype(np.float64) @ W.T.astype(np.float64) + (0 if case.b is None else case.b)
-        right, y_bound = expected(case)
-        y_bound = y_bound + np.abs(case.x).astype(np.float64) @ np.nan_to_num(bound, posinf=0.0).T
-        compare_rows("merged equals unmerged", "x @ merge(...).T is not forward(x, ...)", case, merged, right, y_bound)
-
-    def unmerge_restores(case: LoraCase) -> None:
-        assert merge is not None and unmerge is not None
-        W = call(case, "merge", merge, **case.layer, m=case.m)
-        W0 = call(case, "unmerge", unmerge, W=W, **case.adapter, m=case.m)
-        statement = "unmerge after merge does not give W0 back: keep W0, because W has lost the lengths of V's rows"
-        compare("unmerge restores", statement, case, W0, case.W0, np.zeros(W0.shape))
-
-    def gradients_match_equation_5(case: LoraCase) -> None:
-        assert backward is not None and case.m is not None
-        arguments = {"dy": case.dy, "x": case.x, **case.layer, "m": case.m, **case.bias}
-        found, here = call(case, "backward", backward, **arguments), gain(case)
-        if not np.isfinite(here.error).all():
-            return
-        wide = case.astype(np.float64)
-        low_rank, base = gradients(wide.replace(dy=here.g * wide.dy))  # LoRA's, for g * dy
-        u, u_error = reference(case.replace(b=None))
-        right = {name: low_rank[name] + base[name] for name in "xAB"} | {"m": (wide.dy * u).sum(axis=0) / here.n}
-        larger = case.replace(dy=((np.abs(here.g) + 2) * np.abs(wide.dy)).astype(case.dtype))
-        positive = {name: np.abs(array) for name, array in wide.arrays.items()}
-        off_low, off_base = gradients(
-            wide.replace(**positive | {"dy": here.error * positive["dy"]}, alpha=abs(case.alpha))
-        )  # what the error of g adds
-        bounds = {
-            name: 2 * bound + off_low[name] + off_base[name]
-            for name, bound in zip("xAB", backward_bounds(larger), strict=True)
-        }
-        relative = 2 * _relative(here) + gamma(len(case.x) + 8, case.dtype)
-        b_error = 0.0 if case.b is None else 3 * unit_roundoff(case.dtype) * positive["b"]
-        bounds["m"] = (positive["dy"] * (2 * u_error + b_error + relative * _sizes(case))).sum(axis=0) / here.n
-        for name, gradient in zip("xABm", found, strict=True):
-            statement = f"d{name} of backward(...) is not the derivative of sum(dy * forward(...)), ||V|| held constant"
-            gradient = np.reshape(gradient, right[name].shape)
-            compare("gradients match equation 5", statement, case, gradient, right[name], bounds[name])
-
-    held: list[Law] = [zero_init_is_identity, forward_is_equation_5]
-    held += [merge_is_equation_5] if merge is not None else []
-    held += [unmerge_restores] if merge is not None and unmerge is not None else []
-    return held + ([gradients_match_equation_5] if backward is not None else [])
+    held: list[Law] = [partial(zero_init_is_identity, forward=forward, base_forward=base_forward)]
+    held.append(partial(forward_is_equation_5, forward=forward))
+    if merge is not None:
+        held.append(partial(merge_is_equation_5, merge=merge))
+    if merge is not None and unmerge is not None:
+        held.append(partial(unmerge_restores, merge=merge, unmerge=unmerge))
+    if backward is not None:
+        held.append(partial(gradients_match_equation_5, backward=backward))
+    return held
 
 
 def _sizes(case: LoraCase) -> Array:

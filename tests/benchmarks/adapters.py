@@ -163,13 +163,6 @@ def side_by_side(seconds: float) -> Rows:
     return rows
 
 
-SECTIONS = {
-    "switching": switching,
-    "mixed_batch": mixed_batch,
-    "memory": memory,
-    "reduced": reduced,
-    "side_by_side": side_by_side,
-}
-
 if __name__ == "__main__":
-    main("tests.benchmarks.adapters", SECTIONS, "What many adapters on one base cost, as ratios within one run.")
+    sections = (switching, mixed_batch, memory, reduced, side_by_side)
+    main("tests.benchmarks.adapters", sections, "What many adapters on one base cost, as ratios within one run.")

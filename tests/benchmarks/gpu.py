@@ -85,9 +85,7 @@ def step_row(
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.benchmarks.gpu", description=(__doc__ or "").partition("\n")[0]
-    )
+    parser = argparse.ArgumentParser("python -m tests.benchmarks.gpu", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--only", default=",".join(ALL), help="comma-separated shapes (default: all)")
     parser.add_argument("--seconds", type=float, default=3.0, help="time for each number (default: 3)")
     parser.add_argument("--no-cpu", action="store_true", help="leave the CPU's column out")

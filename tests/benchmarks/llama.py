@@ -137,11 +137,7 @@ def generation(seconds: float) -> Rows:
             "ours": lambda p=prompt: ml.generate(model, p, 32, temperature=0, workers=WORKERS)
         }
         if pytorch.available():
-            import torch
-
-            other, given = their_model().eval(), torch.from_numpy(prompt)
-            options = {"max_new_tokens": 32, "min_new_tokens": 32, "do_sample": False, "pad_token_id": 0}
-            candidates["theirs"] = lambda m=other, g=given, o=options: m.generate(g, **o)
+            candidates["theirs"] = pytorch.generate(their_model(), prompt, 32)
         t = interleaved(candidates, seconds)
         faster = t["theirs"] / t["ours"] if "theirs" in t else None
         rows.append({"batch": batch, "tokens/s": 32 * batch / t["ours"], "times transformers": faster})
@@ -187,7 +183,6 @@ def memory(seconds: float) -> Rows:
     return rows
 
 
-SECTIONS = {"step": step, "generation": generation, "loading": loading, "memory": memory}
-
 if __name__ == "__main__":
-    main("tests.benchmarks.llama", SECTIONS, "SmolLM2-135M: speed and memory, beside PyTorch.")
+    sections = (step, generation, loading, memory)
+    main("tests.benchmarks.llama", sections, "SmolLM2-135M: speed and memory, beside PyTorch.")

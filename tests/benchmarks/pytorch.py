@@ -33,20 +33,11 @@ def gpt2(shape: Shape) -> Any:
     from transformers import GPT2Config, GPT2LMHeadModel
 
     torch.set_num_threads(WORKERS)
-    config = GPT2Config(
-        vocab_size=shape.vocab_size,
-        n_positions=shape.block_size,
-        n_embd=shape.n_embd,
-        n_layer=shape.n_layer,
-        n_head=shape.n_head,
-        resid_pdrop=0.0,
-        embd_pdrop=0.0,
-        attn_pdrop=0.0,
-        attn_implementation="sdpa",
-        bos_token_id=0,
-        eos_token_id=0,
-    )
-    return GPT2LMHeadModel(config)
+    V, T, layers, heads, C, _ = shape
+    sizes = {"vocab_size": V, "n_positions": T, "n_layer": layers, "n_head": heads, "n_embd": C}
+    no_dropout = dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0)
+    ends = {"bos_token_id": 0, "eos_token_id": 0}
+    return GPT2LMHeadModel(GPT2Config(**sizes, **no_dropout, **ends, attn_implementation="sdpa"))
 
 
 def pytorch_step(shape: Shape) -> Callable[[], None]:
@@ -56,6 +47,15 @@ def pytorch_step(shape: Shape) -> Callable[[], None]:
     config = LoraConfig(r=LORA.r, lora_alpha=LORA.lora_alpha, target_modules=["c_attn"], fan_in_fan_out=True)
     model = get_peft_model(gpt2(shape), config).train()
     return step_of(model, shape.tokens(), lr=1e-4)
+
+
+def generate(model: Any, prompt: np.ndarray, new: int) -> Callable[[], Any]:
+    """Greedy generation of `new` tokens after each row of the prompt (B, T)."""
+    import torch
+
+    options = {"max_new_tokens": new, "min_new_tokens": new, "do_sample": False, "pad_token_id": 0}
+    given = torch.from_numpy(prompt)
+    return lambda: model.eval().generate(given, attention_mask=torch.ones_like(given), **options)
 
 
 def step_of(model: Any, tokens: np.ndarray, lr: float) -> Callable[[], None]:

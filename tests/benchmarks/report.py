@@ -8,35 +8,33 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 Rows = list[dict[str, Any]]
-Section = Callable[[float], Rows]  # seconds to spend -> rows; its docstring goes above the table
+Section = Callable[[float], Rows]  # seconds to spend -> rows; its name and docstring go above the table
 
 
 def markdown(rows: Rows) -> str:
     """Rows as a Markdown table."""
     columns = list(rows[0])
 
-    def cell(value: Any) -> str:
-        return (
-            f"{value:.3g}" if isinstance(value, float) and abs(value) < 1000 else "" if value is None else _plain(value)
-        )
-
-    lines = [columns, ["---"] * len(columns)] + [[cell(row[c]) for c in columns] for row in rows]
+    lines = [columns, ["---"] * len(columns)] + [[_cell(row[c]) for c in columns] for row in rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def _plain(value: Any) -> str:
-    return f"{value:,.0f}" if isinstance(value, (int, float)) else str(value)
+def _cell(value: Any) -> str:
+    if isinstance(value, float) and abs(value) < 1000:
+        return f"{value:.3g}"
+    return "" if value is None else f"{value:,.0f}" if isinstance(value, (int, float)) else str(value)
 
 
-def main(module: str, sections: Mapping[str, Section], description: str) -> None:
+def main(module: str, functions: Sequence[Section], description: str) -> None:
     """The command line of `python -m MODULE`."""
+    sections = {function.__name__: function for function in functions}
     parser = argparse.ArgumentParser(
         prog=f"python -m {module}",
         description=description,

@@ -21,7 +21,7 @@ from tests.benchmarks.shapes import LORA, SHAPES, WORKERS, Shape, our_model, our
 from tests.benchmarks.timing import interleaved
 
 
-def train_step(seconds: float) -> Rows:
+def train(seconds: float) -> Rows:
     """LoRA step, full fine-tuning step, the floor and, if it is there, PyTorch + PEFT, in turns."""
     rows = []
     for name, shape in SHAPES.items():
@@ -43,24 +43,7 @@ def generation(seconds: float) -> Rows:
     model, prompt = our_model(shape, lora=False), np.array([1])
     candidates: dict[str, Callable[[], object]] = {"ours": lambda: ml.generate(model, prompt, temperature=0)}
     if pytorch.available():
-        import torch
-
-        torch_model = pytorch.gpt2(shape).eval()
-        torch_prompt = torch.from_numpy(prompt[None])
-        new = shape.block_size - 1
-
-        def torch_generate() -> object:
-            with torch.no_grad():
-                return torch_model.generate(
-                    torch_prompt,
-                    attention_mask=torch.ones_like(torch_prompt),
-                    max_new_tokens=new,
-                    min_new_tokens=new,
-                    do_sample=False,
-                    pad_token_id=0,
-                )
-
-        candidates["transformers"] = torch_generate
+        candidates["transformers"] = pytorch.generate(pytorch.gpt2(shape), prompt[None], shape.block_size - 1)
     t = interleaved(candidates, seconds)
     row = {f"{name} tokens/s": (shape.block_size - 1) / value for name, value in t.items()}
     if "transformers" in t:
@@ -68,7 +51,7 @@ def generation(seconds: float) -> Rows:
     return [row]
 
 
-def merged_forward(seconds: float) -> Rows:
+def merged(seconds: float) -> Rows:
     """The paper's claim of no added latency: `evaluate` on one batch by the base, the merged and the unmerged model."""
     rows = []
     for name, shape in SHAPES.items():
@@ -80,7 +63,7 @@ def merged_forward(seconds: float) -> Rows:
     return rows
 
 
-def state_bytes(seconds: float) -> Rows:
+def state(seconds: float) -> Rows:
     """Gradients and Adam's state: 3 arrays per trainable parameter, 3 x 4 bytes x r (d + k) per LoRA."""
     rows = []
     for name, shape in SHAPES.items():
@@ -96,7 +79,7 @@ def state_bytes(seconds: float) -> Rows:
     return rows
 
 
-def activation_bytes(seconds: float) -> Rows:
+def activations(seconds: float) -> Rows:
     """Bytes per token that one block's cache keeps for backward, part by part, and the whole model's."""
     rows = []
     for name, shape in SHAPES.items():
@@ -111,7 +94,7 @@ def activation_bytes(seconds: float) -> Rows:
     return rows
 
 
-def peak_memory(seconds: float) -> Rows:
+def peak(seconds: float) -> Rows:
     """Peak of one step by tracemalloc, from building the model on: 8 layers, 512 wide, batch 1 x 64."""
     shape = Shape(256, 64, 8, 8, 512, 1)
     peaks = {}
@@ -120,9 +103,7 @@ def peak_memory(seconds: float) -> Rows:
         our_step(shape, lora)()
         peaks["LoRA" if lora else "full"] = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-    return [
-        {**{f"{name} MB": peak / 1e6 for name, peak in peaks.items()}, "LoRA / full": peaks["LoRA"] / peaks["full"]}
-    ]
+    return [{f"{name} MB": n / 1e6 for name, n in peaks.items()} | {"LoRA / full": peaks["LoRA"] / peaks["full"]}]
 
 
 GROWTH = {
@@ -147,10 +128,8 @@ def growth(seconds: float) -> Rows:
 
 def _growth_rows(axis: str, values: Sequence[int], t: dict[str, float]) -> Rows:
     slopes = [None] + [math.log(t[str(b)] / t[str(a)]) / math.log(b / a) for a, b in pairwise(values)]
-    return [
-        {"axis": axis, "value": v, "ms": 1e3 * t[str(v)], "slope": slope}
-        for v, slope in zip(values, slopes, strict=True)
-    ]
+    rows = zip(values, slopes, strict=True)
+    return [{"axis": axis, "value": v, "ms": 1e3 * t[str(v)], "slope": slope} for v, slope in rows]
 
 
 def _step_of_rank(shape: Shape, r: int) -> Callable[[], object]:
@@ -158,14 +137,4 @@ def _step_of_rank(shape: Shape, r: int) -> Callable[[], object]:
     return lambda: ml.loss_and_grads(model, tokens[:, :-1], tokens[:, 1:], workers=WORKERS)
 
 
-SECTIONS: dict[str, Callable[[float], Rows]] = {
-    "train": train_step,
-    "generation": generation,
-    "merged": merged_forward,
-    "state": state_bytes,
-    "activations": activation_bytes,
-    "peak": peak_memory,
-    "growth": growth,
-    "profile": profile,
-    "without": without,
-}
+SECTIONS = (train, generation, merged, state, activations, peak, growth, profile, without)

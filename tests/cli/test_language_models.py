@@ -79,9 +79,8 @@ def test_a_conversation_keeps_its_keys_and_reads_what_a_fresh_one_reads(base):
     whole = whole[: -1 if whole[-1] == 2 else None]
     turn = ChatML().encode(tokenizer, [{"role": "user", "content": "b"}])
     whole = ml.generate(model, np.concatenate([whole, end, turn]), 6, temperature=0, stop=tokenizer.stop)
-    assert (
-        tokenizer.decode(whole).rpartition("assistant\n")[2].removesuffix("<|im_end|>") == talk.messages[3]["content"]
-    )
+    said = tokenizer.decode(whole).rpartition("assistant\n")[2]
+    assert said.removesuffix("<|im_end|>") == talk.messages[3]["content"]
 
 
 def test_a_conversation_beyond_the_context_drops_its_oldest_turn(base):

@@ -83,9 +83,7 @@ def test_the_same_seed_gives_the_same_numbers(result, tmp_path):
     assert again.inits == first.inits
     assert again.training.run.losses == first.training.run.losses
     assert again.training.text_after == first.training.text_after
-    assert [run.loss for run in again.scaling.unscaled.values()] == [
-        run.loss for run in first.scaling.unscaled.values()
-    ]
+    assert [r.loss for r in again.scaling.unscaled.values()] == [r.loss for r in first.scaling.unscaled.values()]
     other = run.demo(setup.QUICK, 1, 2, tmp_path / "demo.png", progress=False)
     assert other.training.run.losses != first.training.run.losses
 

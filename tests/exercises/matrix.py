@@ -56,9 +56,7 @@ def right_answers(name: str) -> dict[str, dict[str, Callable]]:
 def trials(name: str) -> list[Trial]:
     """Every answer to one exercise, tried."""
     exercise = spec.load(name)
-    right = [
-        Trial(name, answer, True, check(name, Local(functions))) for answer, functions in right_answers(name).items()
-    ]
+    right = [Trial(name, answer, True, check(name, Local(f))) for answer, f in right_answers(name).items()]
     wrong = [Trial(name, slip, False, check(name, Local(exercise.with_slip(slip)))) for slip in exercise.slips]
     return right + wrong
 

@@ -306,11 +306,9 @@ def test_a_spoiled_state_file_is_made_anew(started):
     assert main(["exercises"]) == 0
 
 
-@pytest.mark.parametrize(
-    "arguments", [["check", "99"], ["hint", "none"], ["exercises", "reset", "0"], ["grade", "nowhere"]]
-)
-def test_a_mistaken_command_is_one_line(arguments, started, capsys):
-    assert main(arguments) == 2
+@pytest.mark.parametrize("command", ["check 99", "hint none", "exercises reset 0", "grade nowhere"])
+def test_a_mistaken_command_is_one_line(command, started, capsys):
+    assert main(command.split()) == 2
     assert capsys.readouterr().err.count("\n") == 1
 
 

@@ -12,7 +12,6 @@ import socket
 import struct
 import subprocess
 import sys
-import textwrap
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from minilora.exercises import fence, grading, sandbox
 from minilora.exercises.checking import ERROR, FAILED, PASSED, check_source
 from minilora.exercises.handins import Collected, HandIn
 from minilora.exercises.sandbox import LIMITS
+from tests.exercises import attacks
 from tests.exercises.attacks import ATTACKS
 
 pytestmark = pytest.mark.skipif(bool(fence.lacking()), reason=fence.lacking())
@@ -54,9 +54,13 @@ class Targets:
 
     def hand_in(self, name: str) -> bytes:
         """A file that makes an attack as it is loaded and solves nothing."""
-        arguments = f"{str(self.secret)!r}, {str(self.folder)!r}, {self.victim.pid}, {self.port}"
-        source = textwrap.dedent(inspect.getsource(ATTACKS[name])).removeprefix("@attack\n")
-        return f"{source}\nif loot := {name}({arguments}):\n    print('SUCCEEDED', loot)\n".encode()
+        targets = f"{str(self.secret)!r}, {str(self.folder)!r}, {self.victim.pid}, {self.port}"
+        return f"""{inspect.getsource(attacks)}
+secret, folder, victim, port = {targets}
+print("READY", flush=True)
+if loot := {name}():
+    print("SUCCEEDED", loot)
+""".encode()
 
     def close(self) -> None:
         for each in (self.listener, self.datagrams):
@@ -106,6 +110,7 @@ def fenced(tmp_path_factory):
 @pytest.mark.parametrize("name", ATTACKS)
 def test_an_attack_is_stopped(name, fenced):
     text, untouched = fenced[name]
+    assert text.startswith("READY")
     assert ("SUCCEEDED" not in text and "SECRET" not in text) or "FAILED AFTER ALL" in text
     assert untouched
 
@@ -242,17 +247,8 @@ def test_the_filter_allows_the_table_and_nothing_else(place):
                 assert run(program, here, call, (2**64 - 1,) * 6) == expected
             assert run(program, fence.ARCHITECTURES[1 - place], call, ()) == fence.KILL
             assert run(program, 0x40000003, call, ()) == fence.KILL  # i386
-    writing = (
-        os.O_WRONLY,
-        os.O_RDWR,
-        os.O_CREAT,
-        os.O_TRUNC,
-        os.O_APPEND,
-        os.O_TMPFILE,
-        os.O_PATH,
-        os.O_ASYNC,
-        1 << 31,
-    )
+    writing = (os.O_WRONLY, os.O_RDWR, os.O_CREAT, os.O_TRUNC, os.O_APPEND, os.O_TMPFILE)
+    writing = (*writing, os.O_PATH, os.O_ASYNC, 1 << 31)
     for number, argument in opening.items():
         for flags, expected in [(os.O_CLOEXEC, fence.ALLOW), *((flag, fence.REFUSE) for flag in writing)]:
             assert run(program, here, number, (0,) * argument + (flags,)) == expected

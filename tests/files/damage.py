@@ -186,18 +186,8 @@ class _Evil:
 
 
 WAYS: list[Callable[[np.random.Generator, bytes, bytes], bytes]] = [
-    flip_bits,
-    truncate,
-    insert,
-    remove,
-    overwrite,
-    splice,
-    flip_directory_bits,
-    swap_members,
-    foreign_member,
-    flip_inside_member,
-    lose_or_double_member,
-    nasty_npy_header,
+    *(flip_bits, truncate, insert, remove, overwrite, splice, flip_directory_bits, swap_members),
+    *(foreign_member, flip_inside_member, lose_or_double_member, nasty_npy_header),
 ]
 
 # ------------------------------------------------------------------------------------------ what an attacker writes

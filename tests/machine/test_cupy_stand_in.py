@@ -485,9 +485,7 @@ def test_a_command_without_a_gpu_says_so_in_one_line(command, monkeypatch, tmp_p
 def test_the_demo_says_the_same_on_the_device(tmp_path):
     """Everything but the times is compared. The host cuts batches into pieces and clips with a factor of different
     precision, so losses are equal up to rounding, and texts unless a random choice is borderline."""
-    expected, found = (
-        demo(QUICK, 0, 2, tmp_path / "demo.png", progress=False, device=device) for device in ("numpy", "cupy")
-    )
+    expected, found = (demo(QUICK, 0, 2, tmp_path / "demo.png", progress=False, device=d) for d in ("numpy", "cupy"))
     for one, other in zip(found.inits, expected.inits, strict=True):
         assert (one.name, one.identical) == (other.name, other.identical)
         assert math.isclose(one.loss, other.loss, rel_tol=1e-5)

@@ -54,9 +54,8 @@ def test_a_run_on_a_quantized_base_leaves_it_as_it_was(model, tmp_path):
     before = bits(model)
     with_lora(model)
     data = np.tile(np.arange(7), 20)
-    whole = ml.fit(
-        model, data, steps=4, batch_size=2, progress=False, checkpoint=tmp_path / "c.npz", checkpoint_every=2
-    )
+    options = {"steps": 4, "batch_size": 2, "progress": False, "checkpoint": tmp_path / "c.npz", "checkpoint_every": 2}
+    whole = ml.fit(model, data, **options)
     assert len(whole.losses) == 4 and {n: b for n, b in bits(model).items() if n in before} == before
     stored = (tmp_path / "c.npz").stat().st_size
     assert stored < 8 * 4 * sum(p.size for p in model.parameters if p.trainable) + 50_000  # no base in it

@@ -137,9 +137,7 @@ def test_precision_and_recall_may_come_from_different_references():
 @given(words, words)
 def test_the_longest_common_subsequence_is_the_longest_of_all(a, b):
     def subsequences(text):
-        return {
-            tuple(text[i] for i in chosen) for n in range(len(text) + 1) for chosen in combinations(range(len(text)), n)
-        }
+        return {tuple(text[i] for i in at) for n in range(len(text) + 1) for at in combinations(range(len(text)), n)}
 
     assert metrics.longest_common_subsequence(a, b) == max(map(len, subsequences(a) & subsequences(b)))
 
@@ -250,9 +248,7 @@ def test_tokens_equal_sacrebleu_s(text):
 
 
 @needs("nltk")
-@given(
-    st.lists(st.tuples(words, words), min_size=1, max_size=4).filter(lambda pairs: max(len(c) for c, _ in pairs) >= 5)
-)
+@given(st.lists(st.tuples(words, words), min_size=1, max_size=4).filter(lambda p: max(len(c) for c, _ in p) >= 5))
 def test_nist_equals_nltk_s_for_one_reference(pairs):
     """With several, nltk uses the best reference; mteval and we use all of them together."""
     from nltk.translate.nist_score import corpus_nist

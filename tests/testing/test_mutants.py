@@ -14,12 +14,8 @@ from tests.testing.test_testing import GRADIENTS, TEXTBOOK, backward, forward, f
 
 ACCEPTED, ALONE, SHAPES = "every case is accepted", "inputs are left alone", "shapes fit"
 FORWARD, MERGED, REAL = "forward is equation 3", "merged equals unmerged", "results are real numbers"
-ZERO, RANK, RESTORES, DERIVATIVES = (
-    "zero-init identity",
-    "rank(dW) <= r",
-    "unmerge restores",
-    "gradients match equation 3",
-)
+ZERO, RANK, RESTORES = "zero-init identity", "rank(dW) <= r", "unmerge restores"
+DERIVATIVES = "gradients match equation 3"
 
 
 class KeepsBase:
@@ -217,22 +213,13 @@ SCALING = {
     "forward without alpha / r": (mutant(forward=unscaled(forward)), FORWARD, MISSING),
     "forward and merge without alpha / r": (mutant(forward=unscaled(forward), merge=unscaled(merge)), FORWARD, MISSING),
     "forward scales twice": (mutant(forward=scaling_by(lambda s: s * s, forward)), FORWARD, TWICE),
-    "forward divides by s": (
-        mutant(forward=scaling_by(lambda s: 1 / s, forward)),
-        FORWARD,
-        "the scaling alpha / r divides",
-    ),
+    "divided by s": (mutant(forward=scaling_by(lambda s: 1 / s, forward)), FORWARD, "the scaling alpha / r divides"),
     "merge without alpha / r": (mutant(merge=unscaled(merge)), MERGED, MISSING),
     "unmerge without alpha / r": (mutant(unmerge=unscaled(unmerge)), RESTORES, MISSING),
-    "dA without scaling": (mutant(backward=gradient(1, lambda g, *a: g / a[-1])), GRADIENTS, "dA of", MISSING),
-    "dB without scaling": (mutant(backward=gradient(2, lambda g, *a: g / a[-1])), GRADIENTS, "dB of", MISSING),
+    "dA unscaled": (mutant(backward=gradient(1, lambda g, *a: g / a[-1])), GRADIENTS, "dA of", MISSING),
+    "dB unscaled": (mutant(backward=gradient(2, lambda g, *a: g / a[-1])), GRADIENTS, "dB of", MISSING),
     "dB scaled twice": (mutant(backward=gradient(2, lambda g, *a: g * a[-1])), GRADIENTS, "dB of", TWICE),
-    "dx without scaling": (
-        mutant(backward=gradient(0, lambda g, *a: backward(*a[:-1], 1)[0])),
-        GRADIENTS,
-        "dx of",
-        MISSING,
-    ),
+    "dx unscaled": (mutant(backward=gradient(0, lambda g, *a: backward(*a[:-1], 1)[0])), GRADIENTS, "dx of", MISSING),
 }
 FORMULA = {
     "forward without LoRA": (mutant(forward=lambda x, W0, *_: x @ W0.T), FORWARD, LOST),
@@ -241,17 +228,9 @@ FORMULA = {
         ACCEPTED,
         "forward(...) raised ValueError: matmul",
     ),
-    "forward transposes B A where it can": (
-        mutant(forward=lambda x, *a: x @ transposed_where_square(*a).T),
-        FORWARD,
-        TRANSPOSED,
-    ),
-    "merge transposes B A where it can": (mutant(merge=transposed_where_square), MERGED, TRANSPOSED),
-    "forward ignores A": (
-        mutant(forward=lambda x, W0, A, *a: forward(x, W0, np.ones_like(A), *a)),
-        FORWARD,
-        "A  = [[0.0]]",
-    ),
+    "B A transposed if square": (mutant(forward=lambda x, *a: x @ transposed_where_square(*a).T), FORWARD, TRANSPOSED),
+    "merge transposes B A if square": (mutant(merge=transposed_where_square), MERGED, TRANSPOSED),
+    "A ignored": (mutant(forward=lambda x, W0, A, *a: forward(x, W0, np.ones_like(A), *a)), FORWARD, "A  = [[0.0]]"),
     "forward adds a bias": (mutant(forward=lambda *a: forward(*a) + 1), ZERO, "got 1.0"),
     "forward not the base's to the bit": (
         mutant(base_forward=lambda x, W0: (x @ W0.T) * x.dtype.type(1 + 2e-7)),
@@ -274,16 +253,8 @@ FORMULA = {
     "dA and dB swapped where they can be": (mutant(backward=swapping_backward), GRADIENTS, "dA and dB are swapped"),
 }
 SMALL_ONLY = {
-    "ranks of 1": (
-        mutant(forward=lambda x, W0, A, B, s: forward(x, W0, A[:1], B[:, :1], s)),
-        FORWARD,
-        "n=1, d=1, k=1, r=2",
-    ),
-    "one row": (
-        mutant(forward=lambda x, *a: forward(x[:1], *a) + np.zeros((len(x), 1))),
-        ZERO,
-        "n=2, d=1, k=1, r=1",
-    ),
+    "r = 1": (mutant(forward=lambda x, W0, A, B, s: forward(x, W0, A[:1], B[:, :1], s)), FORWARD, "n=1, d=1, k=1, r=2"),
+    "one row": (mutant(forward=lambda x, *a: forward(x[:1], *a) + np.zeros((len(x), 1))), ZERO, "n=2, d=1, k=1, r=1"),
     "rows in blocks of 16": (mutant(forward=blocked("rows", 16)), FORWARD),
     "columns in blocks of 16": (mutant(forward=blocked("columns", 16)), FORWARD),
     "sums in blocks of 16": (mutant(forward=blocked("sums", 16)), FORWARD, "k=17"),
@@ -323,25 +294,15 @@ MEMORY = {
     "A without its strides": (mutant(forward=reading(2, forward)), FORWARD),
     "B without its strides, in merge": (mutant(merge=reading(2, merge)), MERGED),
     "dy without its strides": (mutant(backward=reading(0, backward)), GRADIENTS),
-    "contiguous only": (
-        mutant(forward=only(lambda x, *_: not x.flags.c_contiguous, forward, lambda *a: 1 / 0)),
-        ACCEPTED,
-    ),
+    "contiguous": (mutant(forward=only(lambda x, *_: not x.flags.c_contiguous, forward, lambda *a: 1 / 0)), ACCEPTED),
     "x overwritten": (mutant(forward=lambda x, *layer: np.add(forward(x, *layer), x.fill(0) or 0)), ALONE),
-    "W0 overwritten": (
-        mutant(merge=lambda W0, *a: in_place(W0, *a) or W0),
-        ALONE,
-        "merge(...) changed its argument W0",
-    ),
+    "W0 in place": (mutant(merge=lambda W0, *a: in_place(W0, *a) or W0), ALONE, "merge(...) changed its argument W0"),
     "dy overwritten": (mutant(backward=in_place_backward), ALONE, "backward(...) changed its argument dy"),
 }
 SIGN = {
     "|s|": (mutant(forward=scaling_by(abs, forward)), FORWARD, SIGN_WRONG),
     "sqrt(s) on either side": (mutant(merge=lambda W0, A, B, s: W0 + (np.sqrt(s) * B) @ (np.sqrt(s) * A)), RANK),
-    "no update for s <= 0": (
-        mutant(forward=only(lambda *a: a[-1] <= 0, forward, lambda x, W0, *_: x @ W0.T)),
-        FORWARD,
-    ),
+    "no update for s <= 0": (mutant(forward=only(lambda *a: a[-1] <= 0, forward, lambda x, W0, *_: x @ W0.T)), FORWARD),
 }
 RESULTS = {
     "NaN": (mutant(forward=lambda *a: forward(*a) * np.nan), ZERO, "got nan"),
@@ -371,10 +332,7 @@ MERGING = {
 BIASES = {
     "added with each branch": (mutant(BIASED, forward=lambda *a: with_bias(*a) + a[-1]), ZERO),
     "lost after merging": (mutant(BIASED, merged_forward=lambda x, W, *_: x @ W.T), MERGED),
-    "in dx": (
-        mutant(BIASED, backward=gradient(0, lambda g, *a: g + a[-1].sum(), backward_with_bias)),
-        GRADIENTS,
-    ),
+    "in dx": (mutant(BIASED, backward=gradient(0, lambda g, *a: g + a[-1].sum(), backward_with_bias)), GRADIENTS),
     "scaled": (mutant(BIASED, forward=lambda *a: forward(*a[:-1]) + a[-2] * a[-1]), ZERO),
 }
 SEQUENCE = {

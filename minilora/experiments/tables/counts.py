@@ -42,6 +42,5 @@ def claims(results: Results) -> list[Claim]:
     ]
 
 
-EXPERIMENT = Experiment(
-    "counts", "Numbers of trained parameters", "section 5.1 and tables 3 and 4", lambda scale: [], table, claims
-)
+TITLE = "Numbers of trained parameters"
+EXPERIMENT = Experiment("counts", TITLE, "section 5.1 and tables 3 and 4", lambda scale: [], table, claims)

@@ -107,6 +107,5 @@ def figure(results: Results, path: Path) -> None:
     scores_by_size(curves, lines, path)
 
 
-EXPERIMENT = Experiment(
-    "figure2", "Figure 2: quality and number of parameters", "section 5.5 and table 15", settings, table, claims, figure
-)
+TITLE = "Figure 2: quality and number of parameters"
+EXPERIMENT = Experiment("figure2", TITLE, "section 5.5 and table 15", settings, table, claims, figure)

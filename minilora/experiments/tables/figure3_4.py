@@ -98,13 +98,5 @@ def figure(results: Results, path: Path) -> None:
     similarities(results.measured["grids"], NAMES, path)
 
 
-EXPERIMENT = Experiment(
-    "figure3_4",
-    "Figures 3 and 4: directions shared by ranks and by seeds",
-    "section 7.2, eq. 4",
-    settings,
-    table,
-    claims,
-    figure,
-    measure,
-)
+TITLE = "Figures 3 and 4: directions shared by ranks and by seeds"
+EXPERIMENT = Experiment("figure3_4", TITLE, "section 7.2, eq. 4", settings, table, claims, figure, measure)

@@ -86,13 +86,5 @@ def figure(results: Results, path: Path) -> None:
     curves(results.measured, _window(results.scale), path)
 
 
-EXPERIMENT = Experiment(
-    "full_rank_limit",
-    "LoRA approaches full fine-tuning as r grows",
-    "section 4.1",
-    settings,
-    table,
-    claims,
-    figure,
-    measure,
-)
+TITLE = "LoRA approaches full fine-tuning as r grows"
+EXPERIMENT = Experiment("full_rank_limit", TITLE, "section 4.1", settings, table, claims, figure, measure)

@@ -72,12 +72,5 @@ def figure(results: Results, path: Path) -> None:
     shares_by_dimension({task: gained(results, task) for task in TASKS}, path)
 
 
-EXPERIMENT = Experiment(
-    "intrinsic_dimension",
-    "The intrinsic dimension of tasks",
-    "section 4.1; Aghajanyan et al. 2020",
-    settings,
-    table,
-    claims,
-    figure,
-)
+TITLE, SOURCE = "The intrinsic dimension of tasks", "section 4.1; Aghajanyan et al. 2020"
+EXPERIMENT = Experiment("intrinsic_dimension", TITLE, SOURCE, settings, table, claims, figure)

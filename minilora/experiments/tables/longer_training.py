@@ -50,11 +50,5 @@ def claims(results: Results) -> list[Claim]:
     ]
 
 
-EXPERIMENT = Experiment(
-    "longer_training",
-    "LoRA and full fine-tuning, trained longer",
-    "a question left open by sections 5.4 and 5.5",
-    settings,
-    table,
-    claims,
-)
+TITLE, SOURCE = "LoRA and full fine-tuning, trained longer", "a question left open by sections 5.4 and 5.5"
+EXPERIMENT = Experiment("longer_training", TITLE, SOURCE, settings, table, claims)

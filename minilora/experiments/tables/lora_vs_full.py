@@ -108,12 +108,5 @@ def claims(results: Results) -> list[Claim]:
     return found
 
 
-EXPERIMENT = Experiment(
-    "lora_vs_full",
-    "Tables 3 and 4, the headline: LoRA and full fine-tuning",
-    "sections 5.4 and 5.5",
-    settings,
-    table,
-    claims,
-    measure=measure,
-)
+TITLE = "Tables 3 and 4, the headline: LoRA and full fine-tuning"
+EXPERIMENT = Experiment("lora_vs_full", TITLE, "sections 5.4 and 5.5", settings, table, claims, measure=measure)

@@ -70,6 +70,5 @@ def figure(results: Results, path: Path) -> None:
     losses_by_rate(losses(results), path)
 
 
-EXPERIMENT = Experiment(
-    "lr_transfer", "One learning rate for every rank", "section 4.1", settings, table, claims, figure
-)
+TITLE = "One learning rate for every rank"
+EXPERIMENT = Experiment("lr_transfer", TITLE, "section 4.1", settings, table, claims, figure)

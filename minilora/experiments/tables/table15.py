@@ -25,10 +25,7 @@ def settings(scale: Scale) -> list[Setting]:
 
 def table(results: Results) -> str:
     metric = HEADLINE[TASK]
-    rows = [
-        [METHODS[method].label, *results.row(reference(TASK, method), metric), theirs]
-        for method, theirs in PAPER.items()
-    ]
+    rows = [[METHODS[m].label, *results.row(reference(TASK, m), metric), theirs] for m, theirs in PAPER.items()]
     return markdown(["method", "trained", f"{TASK}: {labels(metric)[0]}", "paper: WikiSQL"], rows)
 
 

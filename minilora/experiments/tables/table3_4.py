@@ -36,10 +36,7 @@ def settings(scale: Scale, tasks: Iterable[str], compared: Iterable[str]) -> lis
 def one_task(results: Results, task: str, paper: Mapping[str, str], name: str) -> str:
     """Our loss and score of each method, and the paper's score on the task it calls `name`."""
     metrics = ("loss", HEADLINE[task])
-    rows = [
-        [METHODS[method].label, *results.row(reference(task, method), *metrics), theirs]
-        for method, theirs in paper.items()
-    ]
+    rows = [[METHODS[m].label, *results.row(reference(task, m), *metrics), theirs] for m, theirs in paper.items()]
     loss, score = f"{task}: loss", *labels(HEADLINE[task])
     return markdown(["method", "trained", loss, score, f"paper: {name}"], rows)
 

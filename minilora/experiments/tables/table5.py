@@ -41,10 +41,7 @@ def symbols(letters: str) -> str:
 
 def table(results: Results) -> str:
     metrics = ("loss", HEADLINE[TASK])
-    rows = [
-        [symbols(letters), str(r), *results.row(setting(letters), *metrics), *PAPER[letters]]
-        for letters, r in CHOICES.items()
-    ]
+    rows = [[symbols(c), str(r), *results.row(setting(c), *metrics), *PAPER[c]] for c, r in CHOICES.items()]
     header = ["adapted", "r", "trained", "loss", *labels(HEADLINE[TASK]), "paper: WikiSQL", "paper: MultiNLI"]
     return f"On {TASK}:\n\n" + markdown(header, rows)
 

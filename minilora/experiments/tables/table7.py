@@ -91,6 +91,5 @@ def claims(results: Results) -> list[Claim]:
     ]
 
 
-EXPERIMENT = Experiment(
-    "table7", "Table 7: what the update amplifies", "section 7.3", settings, table, claims, measure=measure
-)
+TITLE = "Table 7: what the update amplifies"
+EXPERIMENT = Experiment("table7", TITLE, "section 7.3", settings, table, claims, measure=measure)

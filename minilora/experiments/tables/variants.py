@@ -101,11 +101,5 @@ def claims(results: Results) -> list[Claim]:
     return found
 
 
-EXPERIMENT = Experiment(
-    "variants",
-    "After LoRA, tuned alike",
-    "later work: Liu et al. 2024, Meng et al. 2024, Büyükakyüz 2024, Hayou et al. 2024, Kopiczko et al. 2024",
-    settings,
-    table,
-    claims,
-)
+LATER = "Liu et al. 2024, Meng et al. 2024, Büyükakyüz 2024, Hayou et al. 2024, Kopiczko et al. 2024"
+EXPERIMENT = Experiment("variants", "After LoRA, tuned alike", f"later work: {LATER}", settings, table, claims)
