@@ -95,10 +95,10 @@ def show_animation(figure: Figure, draw: Callable[[int], None], frames: int, nam
     for i in range(frames):
         draw(i)
         page = io.BytesIO()
-        save_figure(figure, page, dpi=90)
-        images.append(Image.open(page).convert("P", palette=Image.Palette.ADAPTIVE, colors=64))
+        save_figure(figure, page, dpi=80)
+        images.append(Image.open(page).convert("P", palette=Image.Palette.ADAPTIVE, colors=32))
     path = _path(name)
-    durations = [250] * (frames - 1) + [2500]  # milliseconds
+    durations = [400] * (frames - 1) + [2500]  # milliseconds
     images[0].save(path, format="PNG", save_all=True, append_images=images[1:], duration=durations, loop=0)
     _show(path)
 

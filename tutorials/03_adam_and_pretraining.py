@@ -103,7 +103,7 @@ assert np.allclose(layer.weight.data[0], path[-1], rtol=0, atol=1e-12), "minilor
 assert optimizer.nbytes == 2 * layer.weight.nbytes, "m and v"
 
 # %% [markdown]
-# ## 3. From noise to words
+# ## 3. From noise towards words
 # **Question.** What does a GPT learn from a text, and in what order?
 #
 # **Formula.** The loss is the mean surprise at the next byte, in nats (lesson 1). We can compute three levels in
@@ -167,7 +167,7 @@ assert adam_losses.mean() < descent.mean()
 
 # %% [markdown]
 # Next, one of the Adam models trains on, and writes a line now and then. It learns the frequent bytes first, then the
-# frequent pairs; whole words take longer (section 4).
+# frequent pairs. There is no word yet: words take longer (section 4).
 
 
 # %%

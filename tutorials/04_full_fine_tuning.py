@@ -4,11 +4,11 @@
 # **After this lesson you can**
 # - fine-tune a whole model, and count the bytes that training it takes;
 # - read a matrix through its singular values: how many directions does it use?
-# - compare an update $\Delta W$ with noise of the same size, and say how they differ;
+# - compare an update $\Delta W$ with noise of the same size and with $W_0$ itself, and say how they differ;
 # - cut an update down to rank $r$, put it back into the model, and measure how much of the gain is left. LoRA is built
 #   on this observation.
 #
-# **You need** `pip install -e ".[plots]"`; lesson 2 (the model) and lesson 3 (Adam). It takes about 20 seconds on two
+# **You need** `pip install -e ".[plots]"`; lesson 2 (the model) and lesson 3 (Adam). It takes about 40 seconds on two
 # idle cores.
 
 # %%
@@ -126,8 +126,94 @@ for spectra, noise_spectra in zip(sigma, noise, strict=True):
 # Two things hold in every matrix and on every seed (asserted): the first 4 directions hold a larger share of the energy
 # than those of noise do, and it takes fewer directions to hold 90 % of it. But fewer is not few: 90 % still takes
 # between a fifth and a half of all directions, so this $\Delta W$ does *not* have low rank, whatever the paper's idea
-# might suggest. Adam is part of the reason: it moves every entry by about the same amount, even where the gradient is
-# almost nothing (lesson 3). That part of $\Delta W$ is noise by construction.
+# might suggest.
+#
+# There is one more thing to compare with: $W_0$ itself.
+
+# %%
+of_W0 = {name: singular_values(W0) for name, W0 in before.items()}
+print("90 % of the energy of W0 in:", end="")
+for kind in ("q_proj", "k_proj", "v_proj", "o_proj", "up_proj", "down_proj"):
+    ranks = [rank_for_energy(of_W0[name]) for name in MATRICES if f".{kind}." in name]
+    print(f"  {kind} {np.mean(ranks):.0f}", end="")
+print(" directions")
+
+# %% [markdown]
+# By this measure, $W_0$ is hardly less concentrated than $\Delta W$. "Weights are not low-rank, updates are" is a
+# sentence that you will meet often; the energy does not support it. Section 4 looks for a difference that does exist.
+#
+# Each term of the decomposition is an *outer product*, a column times a row. This is how they add up to one of the
+# updates:
+
+# %%
+from minilora import pictures
+from minilora.plots import show_animation
+
+show_figure(pictures.added_at_rank(deltas[0]["blocks.0.attn.o_proj.weight"]), "04_added_at_rank.png")
+
+# %% [markdown]
+# Rows and columns are sorted along the first term; their order means nothing. A matrix of rank 1 is a single pattern of
+# rows times a single pattern of columns. Every further term adds one more.
+#
+# How does the spectrum come about? We train once more, and look every eight steps.
+
+# %%
+growing, on_the_way = copy.deepcopy(base), []
+W = growing.blocks[0].attn.o_proj.weight
+optimizer, batches = ml.Adam(growing, lr=best), np.random.default_rng(SEEDS[0])
+for step in range(49):
+    if step % 8 == 0:
+        on_the_way.append(singular_values(W.data - before["blocks.0.attn.o_proj.weight"]))
+    batch = train.sample(batches, 8)
+    _, grads = ml.loss_and_grads(growing, batch.tokens, batch.targets, workers=2)
+    optimizer.step(grads)
+
+figure, axes = subplots(figsize=(5.5, 3.4))
+(line,) = axes.plot(on_the_way[0], color=FULL)
+axes.set(xlabel="i", ylabel=r"$\sigma_i$", ylim=(0, 1.05 * on_the_way[-1][0]))
+
+
+def draw(frame: int) -> None:
+    line.set_ydata(on_the_way[frame])
+    axes.set_title(rf"Singular values of $\Delta W$ after {8 * frame} steps ($W_o$ of block 0)")
+
+
+show_animation(figure, draw, len(on_the_way), "04_spectrum_grows.png")
+
+# %% [markdown]
+# A few directions run ahead, and a long tail follows. Is Adam a reason for the tail? It moves every entry by about the
+# same amount, even where the gradient is almost nothing (lesson 3). We test that: the same 48 batches with plain
+# gradient descent, at the better of two rates.
+
+
+# %%
+def descended(lr: float, seed: int = 0) -> ml.GPT:
+    """48 steps of w <- w - lr g, on the batches that `fine_tuned` sees."""
+    model, rng = copy.deepcopy(base), np.random.default_rng(seed)
+    parameters = model.named_parameters()
+    for _ in range(48):
+        batch = train.sample(rng, 8)
+        _, grads = ml.loss_and_grads(model, batch.tokens, batch.targets, workers=2)
+        for name, g in grads.items():
+            parameters[name].data -= lr * g
+    return model
+
+
+by_descent = {lr: descended(lr) for lr in (0.03, 0.1)}
+plain_losses = {lr: ml.evaluate(model, validation) for lr, model in by_descent.items()}
+lr_descent = min(plain_losses, key=plain_losses.get)
+after = by_descent[lr_descent].named_parameters()
+directions = {
+    "Adam": [rank_for_energy(sigma[0][name]) for name in MATRICES],
+    "gradient descent": [rank_for_energy(singular_values(after[name].data - before[name])) for name in MATRICES],
+}
+for (name, ranks), loss in zip(directions.items(), (losses[best], plain_losses[lr_descent]), strict=True):
+    print(f"{name:<18}loss {loss:.3f}; 90 % of |dW|^2 in {np.mean(ranks):.0f} directions on average")
+assert np.mean(directions["gradient descent"]) < 0.8 * np.mean(directions["Adam"])
+
+# %% [markdown]
+# Without Adam, the update is concentrated in fewer directions. So part of the long tail is Adam's, and part of it is
+# not. (Gradient descent has also learned less in these steps, which is why we use Adam.)
 #
 # ## 4. Which part of it does the work?
 # **Question.** Energy is not usefulness. Is the low-rank part of $\Delta W$ the part that lowers the loss?
@@ -180,6 +266,22 @@ assert (with_noise > base_loss - 0.1 * gain).all()
 assert (kept_gain[:, RANKS.index(16)] > 0.5).all()
 
 # %% [markdown]
+# And the weights? We cut every $W_0$ down to its first $r$ terms, without any update.
+
+# %%
+W0_cut = {r: loss_with({name: truncated(W0, r) - W0 for name, W0 in before.items()}) for r in (128, 64, 32, 16)}
+print(", ".join(f"W0 cut to rank {r}: {loss:.3f}" for r, loss in W0_cut.items()), "nats per byte")
+frequency = np.bincount(train_tokens, minlength=256) / len(train_tokens)
+frequency = frequency[frequency > 0]
+print(f"the counts of single bytes (lesson 3): {-(frequency * np.log(frequency)).sum():.3f}")
+assert abs(W0_cut[128] - base_loss) < 1e-3
+assert W0_cut[32] > base_loss + 1
+
+# %% [markdown]
+# That is the difference between weights and updates, and it is one of *function*. Cut to rank 32, the update keeps
+# nearly all of its gain; cut to rank 32, the weights have lost most of what they knew. The model needs the small
+# directions of $W_0$, and hardly needs those of $\Delta W$.
+#
 # So the useful part of an update is concentrated in a few directions. Aghajanyan et al. (2020) found that large models
 # can be fine-tuned in a surprisingly small random subspace (lesson 9); from this, Hu et al. (2021, section 4.1)
 # hypothesized that the *update of each matrix* has a low "intrinsic rank". If so, why train all $dk$ entries and cut

@@ -300,10 +300,11 @@ show_figure(figure, "07_drift.png")
 # %% [markdown]
 # Means of three seeds, with bars of one standard deviation (small). The column "rms / update" above puts the drift in
 # proportion: how large the leftovers of a thousand swaps are compared with one adapter. In float32 nobody will notice
-# them. In float16, the precision in which models are served, they are thousands of times larger, and they grow. (The
-# bound grows faster than $n$ there, because its own higher orders have become large.) Keeping $W_0$ aside costs the
-# bytes counted in section 3. If even that is too much, you can read $W_0$ again from the base's file, which is on the
-# disk anyway.
+# them. In float16 they are thousands of times larger, and they grow. bfloat16, the format in which most models are
+# served in 2026, has 8 significant bits where float16 has 11: its $u$ is $2^{-8}$, and drift goes with $u$. (The bound
+# grows faster than $n$ there, because its own higher orders have become large.) Keeping $W_0$ aside costs the bytes
+# counted in section 3. If even that is too much, you can read $W_0$ again from the base's file, which is on the disk
+# anyway.
 #
 # ## What to try next
 # - Merge twice without unmerging. What does minilora do, and what would happen if it allowed it (lesson 14)?

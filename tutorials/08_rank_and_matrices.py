@@ -6,7 +6,8 @@
 # - draw the plane of *which matrices* × *rank*, with full fine-tuning in its corner, and place the paper's tables 5 and
 #   6 in it;
 # - prove that LoRA at full rank can express every update, and measure how much of a full update a small rank keeps;
-# - trust a difference only where the seeds allow it.
+# - start with a low rank and raise it, as a procedure;
+# - say what the sufficient rank depends on, and trust a difference only where the seeds allow it.
 #
 # **You need** `pip install -e ".[plots]"`; lessons 4 (the spectrum of $\Delta W$), 5 and 6 ($\alpha/r$). It takes half
 # a minute to run.
@@ -24,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 import minilora as ml
-from minilora import methods
+from minilora import methods, pictures
 from minilora.experiments.engine import report
 from minilora.experiments.tables import table5, table6
 from minilora.plots import BASE, FULL, LORA, OTHER, frame_cell, plot_spread, show_figure, subplots, write_cells
@@ -32,6 +33,12 @@ from minilora.plots import BASE, FULL, LORA, OTHER, frame_cell, plot_spread, sho
 base, tokenizer = ml.load_base()
 C, L = base.config.n_embd, base.config.n_layer
 SEEDS = (0, 1, 2)
+
+# %% [markdown]
+# These are the six, to scale, with $A$ and $B$ on $W_q$ and $W_v$ as in most of the paper:
+
+# %%
+show_figure(pictures.block(("q_proj", "v_proj"), C), "08_block.png")
 
 # %% [markdown]
 # ## 1. One budget, many ways to spend it
@@ -139,30 +146,31 @@ for i in range(len(SEEDS)):
     assert few[i] < many[i], "a fourteenth of the numbers does more, if it is in all six matrices"
 
 # %% [markdown]
-# Here is a picture of the plane with its corner:
+# Here is a picture of the plane. In one corner is full fine-tuning, in the opposite one the base: rank 0, no matrices.
 
 # %%
-names, last = [*ROWS, "everything"], len(ROWS)
-cells = {(i, j): plane[row, r] for (i, row), (j, r) in product(enumerate(ROWS), enumerate(RANKS))}
-cells[last, RANKS.index(C)] = full
-table = np.full((len(names), len(RANKS)), np.nan)
-for place, values in cells.items():
-    table[place] = statistics.mean(values)
-figure, axes = subplots(figsize=(6.6, 3.8))
+names, columns = ["nothing", *ROWS, "everything"], (0, *RANKS)
+texts = {(names.index(row), columns.index(r)): cell(plane[row, r], "\n") for row, r in plane}
+texts |= {(names.index("everything"), columns.index(C)): cell(full, "\n"), (0, 0): f"{start:.3f}\nthe base"}
+table = np.full((len(names), len(columns)), np.nan)
+for place, text in texts.items():
+    table[place] = float(text.split()[0])
+figure, axes = subplots(figsize=(7.4, 4.4))
 image = axes.imshow(table, cmap="Greys_r", vmin=np.nanmin(table) - 0.05, vmax=np.nanmax(table) + 0.05, aspect="auto")
-write_cells(axes, {place: cell(values, "\n") for place, values in cells.items()}, fontsize=9)
-frame_cell(axes, last, RANKS.index(C), FULL)
-frame_cell(axes, names.index(q), RANKS.index(4), OTHER, "--")
-frame_cell(axes, names.index(qkvo), RANKS.index(1), OTHER, "--")
-axes.set_xticks(range(len(RANKS)), [str(r) if r < C else f"{r} (full)" for r in RANKS])
+write_cells(axes, texts, fontsize=9)
+frame_cell(axes, names.index("everything"), columns.index(C), FULL)
+frame_cell(axes, 0, 0, BASE)
+frame_cell(axes, names.index(q), columns.index(4), OTHER, "--")
+frame_cell(axes, names.index(qkvo), columns.index(1), OTHER, "--")
+axes.set_xticks(range(len(columns)), [str(r) if r < C else f"{r} (full)" for r in columns])
 axes.set_yticks(range(len(names)), names)
 axes.set(xlabel="rank r", ylabel="trained matrices of each block")
 figure.colorbar(image, ax=axes, label="held-out loss (nats per byte)")
 show_figure(figure, "08_plane.png")
 
 # %% [markdown]
-# Mean ± standard deviation over three seeds; dark is good. Solid frame: full fine-tuning. Dashed frames: two ways to
-# spend the same budget.
+# Mean ± standard deviation over three seeds; dark is good. Solid frames: the base and full fine-tuning. Dashed frames:
+# two ways to spend the same budget.
 #
 # The last comparison is the clearest: $W_q$ at full rank, where more rank cannot help, loses to all six matrices at the
 # smallest possible rank. Here, which matrices you adapt matters more than the rank. And full fine-tuning, in the
@@ -233,17 +241,13 @@ for r in (1, 4, 16):
     compare(f"r = {r}: full fine-tuning cut down - LoRA on all six", kept[r], plane["all six", r])
 
 # %% [markdown]
-# ## 4. What we can conclude, and what we cannot
-# In the paper's table 6, $r = 1$ does about as well as $r = 64$ on GPT-3, with one exception: $W_q$ on its own gains
-# from a larger $r$ (WikiSQL: 68.8 at $r = 1$, 70.5 at $r = 4$). The paper concludes that the update "could have a very
-# small 'intrinsic rank'" (section 7.2). A footnote there adds that "we do not expect a small $r$ to work for every task
-# or dataset". Here, in 20 steps, on a base of less than a million parameters, the differences printed above show how
-# much rank gains, row by row, and lesson 14 shows a task where no small rank in these matrices is enough. In a model as
-# narrow as ours, one rank is a larger part of the whole: $r = 1$ is $1/128$ of $W_q$'s rank here and $1/12288$ in
-# GPT-3.
+# ## 4. Start low and raise r
+# **Question.** You have a new task. Which rank do you take?
 #
-# A difference only counts when it is large compared with its standard error. With three seeds, even two standard errors
-# are weak evidence; that is why the tables of the next section say "not worse" for anything within a deviation.
+# **Procedure.** Start at $r = 1$ on all six matrices. Multiply the rank by 4 and compare, seed by seed, as `compare`
+# does. Go on as long as the held-out loss falls by more than its standard error (two of them, to be strict; more seeds
+# make it smaller); then take the rank before. Because of $\alpha/r$, the learning rate stays as it is (lesson 6). In
+# section 2, "all six: r = 1 to 4" is the first comparison of this procedure.
 #
 # ## 5. The paper's tables 5 and 6 at full length
 # `minilora reproduce table5 table6 --out tutorials` trains on tasks with answers and searches for the learning rate. It
@@ -274,8 +278,42 @@ for experiment in (table5.EXPERIMENT, table6.EXPERIMENT):
         draw(results)
 
 # %% [markdown]
+# ## 6. Why we need more rank than the paper
+# **Question.** In the paper's table 6, $r = 1$ does about as well as $r = 64$ on GPT-3, with one exception: $W_q$ on
+# its own gains from a larger $r$. The paper concludes that the update "could have a very small 'intrinsic rank'"
+# (section 7.2). In our table 6 it does not. Why?
+#
+# It is tempting to say that rank 1 is a smaller part of our matrices than of GPT-3's. But it is the other way round:
+# one of 128 directions is a larger part than one of 12,288. Another reason is more likely. GPT-3 can nearly write SQL
+# before any tuning. Our base scores 0, so it must learn SQL from nothing, and the update is no small correction:
+# $\lVert \Delta W \rVert$ is 87 % of $\lVert W \rVert$ at $r = 4$, where the paper's is 11 % (table 7).
+#
+# **Code.** That can be measured: `minilora reproduce skill`. One task (sql, its queries written with other keywords),
+# the same data, the same methods, and two bases: ours, which knows no SQL, and a copy of it that was taught ordinary
+# SQL before, for 60 steps.
+
+# %%
+from minilora.experiments.tables import skill
+
+results = report.tell(skill.EXPERIMENT, HERE)
+print(skill.finding(results))
+
+# %% [markdown]
+# The same task, the same data: on the base that can do more of it, a small rank costs less than half as much. Rank 1 is
+# not enough there either: the taught base is still far from GPT-3. A footnote of section 7.2 says that "we do not
+# expect a small $r$ to work for every task or dataset". This is the main finding of the course. When somebody reports
+# that rank 1 is enough, or that it is not, ask first what the base could do before.
+#
+# ## 7. What we can conclude, and what we cannot
+# Here, which matrices are adapted matters more than the rank, and rank matters more than in the paper, because our base
+# starts with less. That is one task and one small model: we cannot say which rank *your* task needs, only how to find
+# out (section 4).
+#
+# A difference only counts when it is large compared with its standard error. With three seeds, even two standard errors
+# are weak evidence; that is why the tables say "not worse" for anything within a deviation.
+#
 # ## What to try next
-# - Exercises 14 (how many numbers LoRA trains) and 17 (what $\alpha$ means).
 # - Add rows to the plane for $W_v$ by itself and for the MLP by itself. Which single matrix is best at equal budget?
 # - Train each cell for 200 steps. Does rank matter more, or less, when there is time to use it?
 # - `rank_pattern` gives individual layers their own rank. Spend one budget on the first two blocks, or on the last two.
+# - Exercises 14 (how many numbers LoRA trains) and 17 (what $\alpha$ means).

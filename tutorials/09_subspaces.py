@@ -230,9 +230,11 @@ print(f" ± {np.std(full_input, ddof=1):.2f}, chance {chance[8]:.2f}")
 assert min(full_input) > lora_input.max(), "without a random A, different seeds agree on the input too"
 
 # %% [markdown]
-# So different runs do look for the same input directions; in a short run, $A$'s random start hides it. The paper trains
-# for much longer. The lesson to take away: *compare $\Delta W$, compare both of its sides, and always include the
-# random baseline.*
+# So different runs do look for the same input directions; in a short run, $A$'s random start hides it. If that is the
+# reason, longer training must bring $A$'s directions together, and it does: `minilora reproduce figure3_4` compares the
+# $A$ of runs four times as long, and finds $\phi(1, 1) = 0.41$ for $W_q$ between rank 8 and rank 64, and 0.57 between
+# two seeds (`RESULTS.md`), on a task on which the base has more to learn. The lesson to take away: *compare
+# $\Delta W$, compare both of its sides, and always include the random baseline.*
 #
 # ## 5. How many numbers does the task need? Intrinsic dimension
 # **Question.** Rank counts directions within one matrix. How many directions does the task need in the space of *all*
@@ -244,7 +246,49 @@ assert min(full_input) > lora_input.max(), "without a random A, different seeds 
 # $$ \theta = \theta_0 + P z . $$
 #
 # The gradient is $P^\top \partial L / \partial \theta$. The smallest $m$ that reaches 90 % of the gain of full training
-# is called $d_{90}$. ($P$ would be enormous; `RandomSubspace` explains how a sparse one does the same.)
+# is called $d_{90}$. With three parameters and a task that fixes one direction of them, it looks like this:
+
+# %%
+from minilora import pictures
+
+show_figure(pictures.subspace(), "09_subspace.png")
+
+# %% [markdown]
+# Where the grey dot's random line meets the plane of solutions, the task is solved with one number instead of three.
+#
+# Our $P$ would have $D m$ entries, too many to keep. So we take a sparse one: each parameter follows *one* coordinate,
+# chosen at random, with a random sign, and all $n_c$ parameters that follow coordinate $c$ get the factor
+# $1/\sqrt{n_c}$. No two columns share a row, so they are orthogonal, and their length is 1. Both products take one pass
+# over the parameters.
+
+
+# %%
+class RandomProjection:
+    """A random P (D, m) with orthonormal columns, as two arrays of D numbers."""
+
+    def __init__(self, D: int, m: int, rng: np.random.Generator) -> None:
+        self.m, self.follows = m, rng.permutation(np.arange(D) % m)  # the coordinate of each parameter
+        self.entry = rng.choice([-1.0, 1.0], size=D) / np.sqrt(np.bincount(self.follows))[self.follows]
+
+    def expand(self, z: np.ndarray) -> np.ndarray:
+        """P z.  z (m,) -> (D,)."""
+        return self.entry * z[self.follows]
+
+    def project(self, g: np.ndarray) -> np.ndarray:
+        """P^T g.  g (D,) -> (m,)."""
+        return np.bincount(self.follows, self.entry * g, minlength=self.m)
+
+
+mine = RandomProjection(50, 7, np.random.default_rng(0))
+P = np.stack([mine.expand(e) for e in np.eye(7)], axis=1)
+g = np.arange(50.0)
+print("P has shape", P.shape, "and", np.count_nonzero(P), "entries that are not zero")
+assert np.allclose(P.T @ P, np.eye(7)), "orthonormal columns"
+assert np.allclose(P.T @ g, mine.project(g))
+
+# %% [markdown]
+# To train, walk in $z$: project the gradient, let Adam move $z$, expand, add to $\theta_0$. `fit_in_subspace` is that
+# loop around the same two functions.
 #
 # Adam moves each $z$ by about the learning rate $\eta_z$. Each of the $D/m$ parameters that depend on it then moves by
 # $\eta_z / \sqrt{D/m}$. To move them by $\eta$, as full fine-tuning would, use $\eta_z = \eta \sqrt{D/m}$. This gives

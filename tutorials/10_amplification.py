@@ -23,10 +23,20 @@ from itertools import product
 import numpy as np
 
 import minilora as ml
+from minilora import pictures
 from minilora.analysis import amplification_factor, gaussian_control, projection_norm
 from minilora.plots import BASE, LORA, OTHER, plot_spread, show_figure, subplots
 
 # %% [markdown]
+# A weight stretches some directions of its input and shrinks others. An update of rank 1 changes what happens to one of
+# them, $a$, and writes the change along one direction of the output, $b$:
+
+# %%
+show_figure(pictures.stretched(), "10_stretched.png")
+
+# %% [markdown]
+# Here $W_0$ nearly ignored the upward direction, and the update makes it the strongest. Is that what LoRA does?
+#
 # ## 1. How much of $W$ lies in certain directions?
 # **Question.** $\Delta W$ has $r$ directions at the input and $r$ at the output. What did $W$ do with them before?
 #
@@ -124,7 +134,24 @@ for name in NAMES:
 # %% [markdown]
 # **Where the miniature disagrees, and why.** Some of this is unavoidable: 64 of 128 directions are half of all there
 # are, so chance alone gives half of $\lVert W \rVert_F$, and no factor above 2 is possible; 64 of 12288 are half a per
-# cent. Also, our $A$ is still partly its random start (lesson 9), so its directions are partly random.
+# cent. Is $A$'s random start another reason (lesson 9)? Full fine-tuning has no $A$. We compute the same excess for
+# the first 4 and 64 directions of its update.
+
+# %%
+fully = copy.deepcopy(base)
+ml.fit(fully, train, steps=60, lr=3e-4, batch_size=8, workers=2, progress=False)
+print(f"{'full, first directions':<28}{'4':>8}{'64':>8}")
+for name in NAMES:
+    tuned = [getattr(fully.blocks[b].attn, name).weight.data - weight(b, name) for b in range(L)]
+    excess = []
+    for r in RANKS:
+        norms = [projection_norm(weight(b, name), tuned[b], r) / np.linalg.norm(weight(b, name)) for b in range(L)]
+        excess.append(statistics.mean(norms) / (r / k))
+    print(f"{'here, ' + name:<28}" + "".join(f"{value:>8.1f}" for value in excess))
+
+# %% [markdown]
+# So it is a reason: without an $A$ in the way, the excess at rank 4 is larger, for $W_q$ twice as large. It is not the
+# only one: the paper's 15.9 is larger still.
 #
 # ## 3. The amplification factor
 # **Question.** How much stronger is the update, in its own directions, than the weight was there?
@@ -237,8 +264,19 @@ for name in NAMES:
 # %% [markdown]
 # On both texts, the directions see more of the input than chance would. The ratio shows how much more they see of the
 # task's text than of the other: where it is clearly above 1, the update responds to what is characteristic of the task.
-# The ratio is not large, since the same letters and words occur in both texts, and much of what an update does is to
-# change how they are *used*.
+# Is a ratio like that large or small? The text itself sets a limit: take the 4 directions in which the source varies
+# most, and compute their ratio as well.
+
+# %%
+limit = []
+for source, documentation in zip(seen["source"], seen["documentation"], strict=True):
+    top = np.linalg.svd(source - source.mean(axis=0), full_matrices=False)[2][:4].T
+    limit.append(share(source, top) / share(documentation, top))
+print(f"the 4 directions that see most of the source: ratio {statistics.mean(limit):.2f}")
+
+# %% [markdown]
+# So between 1 and about 1.9, the update's ratio is in the lower half: it responds to what marks the task, but less than
+# the directions in which the task's text varies most.
 #
 # ## What to try next
 # - Exercise 22: the amplification factor.

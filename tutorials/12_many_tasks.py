@@ -5,10 +5,10 @@
 # - keep many adapters on one base, swap them, and say what a swap costs and why it is exact;
 # - serve one batch whose rows belong to different tasks, and write down the formula for it;
 # - add adapters up, and say what the sum can do, what it spoils, and what its rank is;
-# - train an adapter on top of another one.
+# - train several adapters at once, and grow a tree of adapters, knowing what each of them forgets.
 #
-# **You need** `pip install -e ".[plots]"`; lessons 5 (what $A$ and $B$ are) and 7 (merging). It takes half a minute to
-# run.
+# **You need** `pip install -e ".[plots]"`; lessons 5 (what $A$ and $B$ are) and 7 (merging). It takes about 40 seconds
+# on two idle cores.
 #
 # **Symbols.** $W_0 \in \mathbb{R}^{d \times k}$: a frozen weight. $A \in \mathbb{R}^{r \times k}$,
 # $B \in \mathbb{R}^{d \times r}$: an adapter's two factors for it; with several tasks, $A_t$ and $B_t$ for task $t$.
@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 import minilora as ml
-from minilora.adapters import AdapterBank, AdapterFolder, compress, weighted_sum
+from minilora.adapters import AdapterBank, AdapterFolder, compress, fit_side_by_side, weighted_sum
 from minilora.machine.blas import single_threaded_blas
 from minilora.machine.timing import finest_clock, interleaved
 from minilora.plots import BASE, LORA, OTHER, frame_cell, plot_spread, show_figure, subplots, write_cells
@@ -366,7 +366,54 @@ assert bank.lineage("child-0") == ["capitals-0", "child-0"]
 # The child is not an adapter for the base: its file names its parent, and a bank refuses it if the parent is missing or
 # has changed. Its update and its parent's together have rank $2r$, as in section 5.
 #
-# ## 7. What is stored, what is moved
+# A bank is therefore a *tree*: the base is the root, and every adapter may have children. What does a node know, and
+# what has it forgotten? We add a second branch, a child of "code" that learns code in capitals, and look at every node
+# on every text.
+
+# %%
+data["code in capitals"] = parts(ml.python_source(400_000).upper())
+bank.add_adapter("code-child", config, seed=0, parent="code-0")
+train("code-child", "code in capitals", 0, steps=20)
+tree = {"base": (), "capitals": ("capitals-0",), "code": ("code-0",), "child of capitals": ("child-0",)}
+tree |= {"child of code": ("code-child",)}
+shown = ("capitals", "both", "code", "code in capitals")
+print(f"{'':<20}" + "".join(f"{text:>18}" for text in shown))
+node_loss = {}
+for node, names in tree.items():
+    model = bank.view(*names) if names else base
+    node_loss[node] = [loss(model, text) for text in shown]
+    print(f"{node:<20}" + "".join(f"{value:>18.2f}" for value in node_loss[node]))
+assert node_loss["child of capitals"][1] < node_loss["capitals"][1], "the child learned its own text"
+assert node_loss["child of capitals"][0] > node_loss["capitals"][0], "and forgot some of its parent's"
+assert node_loss["child of code"][2] > node_loss["code"][2]
+
+# %% [markdown]
+# Read along a branch: each child is best on its own text, and has forgotten part of its parent's. But nothing is lost,
+# because the parent is still there, frozen: serve it, and its loss is what it was, to the bit. In a tree you pay for
+# memory with adapters, not with forgetting. (Lesson 19 trains one task after the other without a tree.)
+#
+# ## 7. Train several at once
+# **Question.** Three adapters on three texts: must the base compute everything three times?
+#
+# **Formula.** In a forward pass, the rows of all three batches share the product with $W_0$, as in section 3; only the
+# thin products differ. The same holds in the backward pass: $dy\, W_0$ is one product for all rows. So
+# `fit_side_by_side` stacks the three batches, reads each $W_0$ once per step, and gives every adapter its own gradients
+# and its own Adam. Each must end where it would have ended by itself, up to rounding.
+
+# %%
+for task in TASKS:
+    bank.add_adapter(f"{task}-together", config, seed=0)
+streams = {f"{task}-together": data[task][0] for task in TASKS}
+fit_side_by_side(bank, streams, steps=10, lr=5e-3, batch_size=8, seed=0, progress=False)
+for task in TASKS:
+    bank.add_adapter(f"{task}-apart", config, seed=0)
+    train(f"{task}-apart", task, 0, steps=10)
+    both = [loss(bank.view(f"{task}-{how}"), task) for how in ("together", "apart")]
+    print(f"{task:<14} together {both[0]:.5f}, by itself {both[1]:.5f}")
+    assert abs(both[0] - both[1]) < 1e-2, "rounding, which ten steps of training have amplified"
+
+# %% [markdown]
+# ## 8. What is stored, what is moved
 # **Question.** A server has a thousand adapters on disk and memory for only a few. What must it load when a request
 # comes?
 #

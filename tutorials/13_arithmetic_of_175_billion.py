@@ -352,8 +352,25 @@ assert activations[16][0] > 3.5 * activations[4][0] > 12 * activations[1][0], "n
 
 # %% [markdown]
 # LoRA saves little here: $A$ needs its layer's input too, and $W_q$, $W_k$ and $W_v$ share one. With a model as small
-# as ours and a batch of a few thousand tokens, activations are most of the memory. For GPT-3, with small batches and
-# with activations recomputed instead of kept, they need not be, which is why the paper can quote 350 GB at all.
+# as ours and a batch of a few thousand tokens, activations are most of the memory. Then how can the paper quote 350 GB?
+# If each block keeps only its input, and computes the rest again in the backward pass (*checkpointing*, Chen et al.
+# 2016), a token costs $2 L C$ bytes in fp16, plus one block's full activations at a time. Our own count above says how
+# much a block keeps if nothing is computed again: about as many numbers per token as this, in units of $C$.
+
+# %%
+per_token = activations[16][1] / 4 / (16 * 128)  # numbers that LoRA's forward keeps for each token, here
+in_units_of_C = per_token / (base.config.n_layer * base.config.n_embd)
+C, L = gpt3.n_embd, gpt3.n_layer
+for tokens_at_once in (2048, 16 * 2048):
+    everything = FP16 * in_units_of_C * C * L * tokens_at_once
+    checkpointed = FP16 * C * L * tokens_at_once + everything / L
+    print(f"GPT-3, {tokens_at_once:>6,} tokens at once: {everything / 1e9:>7,.0f} GB if all is kept", end=", ")
+    print(f"{checkpointed / 1e9:>5,.0f} GB if only each block's input is")
+assert FP16 * C * L * 2048 < 0.05 * 350e9, "for one text of 2,048 tokens, a few per cent of 350 GB"
+
+# %% [markdown]
+# With one text at a time and checkpointing, activations are a few per cent of 350 GB, and the paper's number can leave
+# them out. With many texts at once they are not. The paper does not say which it did.
 #
 # ## 7. And time: 25 % faster?
 # **Question.** Section 4.2 reports "a 25 % speedup" in training. How much does the arithmetic allow?

@@ -21,7 +21,7 @@ import numpy as np
 from minilora import LlamaConfig, methods
 from minilora.experiments.real import page
 from minilora.experiments.real.plan import WAYS, Cell
-from minilora.plots import FULL, LORA, OTHER, show_figure, subplots
+from minilora.plots import BASE, FULL, LORA, OTHER, show_figure, subplots
 
 HERE = Path(__file__).parent if "__file__" in globals() else Path()  # a notebook runs in its folder
 plan = page.stored(HERE)
@@ -51,8 +51,11 @@ print(f"{len(plan.results)} runs, {sum(run['seconds'] for run in plan.results.va
 # ```sh
 # minilora fetch smollm2
 # minilora reproduce real --data FOLDER --out tutorials     # makes the runs below that are missing
-# minilora reproduce real --data FOLDER --test testset_w_refs.csv --out official
+# minilora reproduce real --data FOLDER --out tutorials --test testset_w_refs.csv     # on the official test set
 # ```
+#
+# The whole plan takes about eight hours on two idle cores, and continues where it was stopped. What has not run yet is
+# named below each table.
 #
 # How much trains? Counted from the shapes, without the model:
 
@@ -88,6 +91,12 @@ curves = {way: losses for way, losses in searched.items() if len(losses) > 1}
 
 # %%
 best = {way: min(losses, key=lambda lr, losses=losses: losses[lr]) for way, losses in curves.items()}
+for way, losses in curves.items():
+    rates = list(losses)
+    place = rates.index(best[way])
+    beside = {side: rates[i] for side, i in (("lower", place - 1), ("higher", place + 1)) if 0 <= i < len(rates)}
+    costs = ", ".join(f"{losses[lr] - losses[best[way]]:.3f} nats at the {side}" for side, lr in beside.items())
+    print(f"{WAYS[way].label}: best at {best[way]:g}; the rate beside it costs {costs}")
 if "lora" in best and "full" in best:
     print(f"LoRA's best rate is {best['lora'] / best['full']:.0f} times full fine-tuning's")
     assert best["lora"] > best["full"]
@@ -130,13 +139,17 @@ for way, (colour, style) in styles.items():
 left.set(xscale="log", xlabel="learning rate", ylabel="loss where rates are chosen", title="Each has its rate")
 left.legend(fontsize=9)
 right.plot([0, 1], [0, 1], color="black", linewidth=0.8, label="as right as it is sure")
+zero_shot = plan.results.get(plan.prompts()["zero-shot, as in training"].text)
+drawn = [("the base, zero-shot", BASE, "x:", zero_shot)]
 for way in ("lora", "full"):
-    for run in page.runs(plan, Cell(way, plan.scale.usual))[:1]:
+    sizes = [N for N in (plan.scale.usual, plan.scale.search) if page.runs(plan, Cell(way, N))][:1]
+    drawn += [(f"{WAYS[way].label}, {N} pairs", *styles[way], page.runs(plan, Cell(way, N))[0]) for N in sizes]
+for label, colour, style, run in drawn:
+    if run is not None:
         counts, confidence, correct = np.array(run["test"]["pairs"]["bins"]).T
         shown = counts > 20
-        colour, style = styles[way]
-        right.plot(confidence[shown], correct[shown], style, color=colour, label=WAYS[way].label)
-right.set(xlabel="largest probability", ylabel="share of right tokens", title="Calibration, 500 pairs, seed 0")
+        right.plot(confidence[shown], correct[shown], style, color=colour, label=label)
+right.set(xlabel="largest probability", ylabel="share of right tokens", title="Calibration, seed 0")
 right.legend(fontsize=9)
 show_figure(figure, "17_a_real_model.png")
 
@@ -161,14 +174,17 @@ show(page.updates_table(plan))
 
 # %% [markdown]
 # ## 7. A page to decide by
-# | choice | do | look at |
+# The last column names where it was measured. Where this model's rows are still missing, the course's small base has
+# them: its numbers are in `RESULTS.md`.
+#
+# | choice | do | measured in |
 # |---|---|---|
-# | prompt or tune? | prompt first: it costs nothing; then tune on a few hundred examples | section 3, prompts |
-# | rate | search it before anything else, half a decade at a time, past the ends | section 2, the curves |
+# | prompt or tune? | prompt first: it costs nothing; then tune on a few hundred examples | section 3 |
+# | rate | search it before anything else, half a decade at a time, past the ends | section 2, lesson 20 |
 # | full or LoRA? | LoRA, unless memory is no matter *and* the loss itself is what you need | sections 3 and 4 |
-# | r | 4 or 8; compare ranks only at their own rates | section 5 |
+# | r | 4 or 8; compare ranks only at their own rates | section 5, lesson 8 |
 # | alpha | fix it; changing it is changing the rate | lesson 6 |
-# | matrices | all linear layers with a small r if you can; q and v are the paper's cheap start | section 5 |
+# | matrices | all linear layers with a small r if you can; q and v are the paper's cheap start | section 5, lesson 20 |
 # | score | the one you will be judged by, with an interval; the loss for choosing rates | section 4 |
 # | seeds | three before you call one method better | the ± in every table |
 #

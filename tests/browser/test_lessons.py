@@ -59,7 +59,7 @@ def losses_here(file: str, *options: str) -> np.ndarray:
 
 
 def test_lesson_1_runs_to_its_last_cell(open_page):
-    ran_to_its_end(run_lesson(open_page, RUNNABLE[0], minutes=3))
+    ran_to_its_end(run_lesson(open_page, RUNNABLE[0], minutes=5))
 
 
 @pytest.mark.slow

@@ -201,7 +201,9 @@ def test_3_the_frozen_weights_keep_every_bit():
 
 def test_4_singular_values_rise_to_r_and_no_further(page):
     assert bars(page) == [0] * 5
+    told = page.inner_text("#off")
     step(page, 10)
+    page.wait_for_function("(told) => document.getElementById('off').textContent !== told", arg=told)  # it writes again
     values = bars(page)
     assert values[3] > 0 and values[4] / values[0] < 1e-6
 

@@ -285,6 +285,9 @@ def test_a_cell_whose_runs_all_diverged_says_so(measured):
     assert real_page.cell_text(plan, cell, "bleu") == real_page.NOT_YET
     for config in plan.runs(cell):
         plan.results[config.text] = made_up(config)
+    assert real_page.cell_text(plan, cell, "bleu") == real_page.NOT_YET, "a search, whose scores nobody asked for"
+    for config in plan.runs(cell):
+        plan.results[config.text] = made_up(config) | {"diverged": "step 3: the loss is nan"}
     assert real_page.cell_text(plan, cell, "bleu") == "diverged"
     config = plan.runs(cell)[1]
     plan.results[config.text] = as_of(measured, config)

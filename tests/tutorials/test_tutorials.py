@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from minilora.exercises import spec
+from tutorials import explore
 from tutorials.notebooks import LARGEST
 
 TUTORIALS = Path(__file__).parents[2] / "tutorials"
@@ -126,6 +127,14 @@ def exercise_numbers(cell: str) -> set[int]:
     for first, last in re.findall(r"(\d\d)(?:–(\d\d))?", cell):
         found |= set(range(int(first), int(last or first) + 1))
     return found
+
+
+def test_the_page_to_play_with_is_made_from_its_numbers_and_loads_nothing(tmp_path, monkeypatch):
+    page = (TUTORIALS / "explore.html").read_text(encoding="utf-8")
+    monkeypatch.setattr(explore, "PAGE", tmp_path / "explore.html")
+    explore.main([])
+    assert (tmp_path / "explore.html").read_text(encoding="utf-8") == page, "make it: python -m tutorials.explore"
+    assert not re.search(r"(src|href)=|https?://|fetch\(|import ", page)
 
 
 def test_the_syllabus_lists_every_lesson_and_exercise_and_its_links_exist():

@@ -130,7 +130,10 @@ def tell(experiment: Experiment, out: Path) -> Results | None:
     results, head = loaded
     print(f"{experiment.title} ({head['command']})\n\n{experiment.table(results)}\n")
     for claim in experiment.claims(results):
-        print("yes:" if claim.holds else "NO: ", claim.text)
+        print(
+            "yes:" if claim.holds else "NO: ",
+            claim.text + ("" if claim.holds or not claim.why else f". Why: {claim.why}"),
+        )
     print()
     return results
 

@@ -31,7 +31,8 @@ LEFT_OUT = """### What was not run
 
 - BitFit: this model has no biases. METEOR: its synonyms need WordNet. Beam search: answers here are greedy.
 - The intrinsic dimension on this model, and the smallest sufficient rank on a second real task.
-- WikiSQL, SAMSum and MNLI: their files are not here, and nothing is claimed about them. `minilora data` reads them."""
+- WikiSQL, SAMSum and MNLI: their files are not here, and nothing is claimed about them. Your copy of one is read by
+  `minilora data nli --folder FOLDER --out nli.jsonl` (or `sql`, `summ`)."""
 
 
 def stored(out: Path, scale: Scale | None = None) -> Plan | None:
@@ -156,7 +157,8 @@ def cell_text(plan: Plan, cell: Cell, name: str) -> str:
     """A score with its interval; or that every run diverged, or that none has been made."""
     if made := runs(plan, cell):
         return with_interval(made, name)
-    return "diverged" if any(config.text in plan.results for config in plan.runs(cell)) else NOT_YET
+    failed = any("diverged" in plan.results.get(config.text, {}) for config in plan.runs(cell))
+    return "diverged" if failed else NOT_YET
 
 
 def not_worse(one: Score, other: Score, name: str) -> bool:
@@ -220,8 +222,8 @@ def ranks_table(plan: Plan) -> str:
     for way, r in (("r1", 1), ("r2", 2), ("lora", 4), ("r8", 8), ("r64", 64)):
         own = Cell(way, N)
         rate, both = plan.rate(way), [own, own if way == "lora" else Cell(way, N, shared)]
-        rows.append([f"r = {r}", *(cell_text(plan, cell, name) for cell in both for name in ("bleu", "loss"))])
-        rows[-1].insert(1, f"{rate:g}" if rate else "")
+        scores = [cell_text(plan, cell, name) for cell in both for name in ("bleu", "loss")]
+        rows.append([f"r = {r}", f"{rate:g}" if rate and {*scores} != {NOT_YET} else "", *scores])
     at = f"at {shared:g}" if shared else "at r = 4's rate"
     return filled(["", "its own rate", "BLEU", "loss", f"BLEU {at}", f"loss {at}"], rows)
 

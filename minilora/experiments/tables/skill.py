@@ -1,8 +1,8 @@
 """Why a small rank is not enough here: the smallest sufficient rank against what the base can do already.
 
-One task, three bases. The task is sql, its queries written with other keywords. The bases are the shipped one, and
-copies of it that were taught ordinary sql, all of their parameters, for 60 or 240 steps. They get the same data, the
-same methods and the same seeds, so only the skill they start with differs.
+One task, two bases. The task is sql, its queries written with other keywords. The bases are the shipped one, and a
+copy of it that was taught ordinary sql, all of its parameters, for 60 steps. They get the same data, the same methods
+and the same seeds, so only the skill they start with differs.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from minilora.experiments.engine.plan import Scale, lora
 from minilora.experiments.engine.run import Store, load_task, write_text
 from minilora.machine.blas import single_threaded_blas
 
-TAUGHT = {"the shipped base": 0, "taught sql for 60 steps": 60, "taught sql for 240 steps": 240}  # steps
+TAUGHT = {"the shipped base": 0, "taught sql": 60}  # steps
 RANKS = (1, 2, 4, 16, 64)  # on W_q and W_v
 RATES = {True: (1e-2, 3e-2), False: (3e-4, 1e-3)}  # of LoRA, of full fine-tuning: tried with seed 0
 KEYWORDS = {"SELECT ": "get ", " FROM ": " of ", " WHERE ": " if ", " AND ": " and "}
@@ -117,12 +117,11 @@ def finding(results: Results) -> str:
     """The course's main finding, in one sentence with its numbers."""
     unskilled, *_, skilled = TAUGHT
     return (
-        "A small rank is enough to adapt a skill, not to learn one from nothing. "
-        f"On one task, with the same data, rank 1 ends at {cost_of_rank_one(results, unskilled):.1f} times the loss of "
-        f"rank {RANKS[-1]} on a base that has never seen SQL, and at {cost_of_rank_one(results, skilled):.1f} times on "
-        "one that knows it in other words. The paper adapts models that can nearly do its tasks; our small base can do "
-        "none of sql, e2e, nli or summ, so where this page wants a higher rank or a longer training than the paper, "
-        "this is the first reason to think of."
+        "What a small rank costs depends on what the base can do already. On one task, with the same data, rank 1 ends "
+        f"at {cost_of_rank_one(results, unskilled):.1f} times the loss of rank {RANKS[-1]} on a base that never saw "
+        f"SQL, and at {cost_of_rank_one(results, skilled):.1f} times on one that was taught it in other "
+        "words. The paper adapts models that can nearly do its tasks; our small base can do none of sql, e2e, nli or "
+        "summ. So where this page wants a higher rank or a longer training than the paper, think of this first."
     )
 
 
@@ -149,10 +148,12 @@ def claims(results: Results) -> list[Claim]:
             "the more of the task the base knows, the less a small rank costs (rank 1 has "
             f"{', '.join(f'{cost:.1f}' for cost in costs)} times the loss of rank {RANKS[-1]})",
             costs == sorted(costs, reverse=True),
+            "the costs do not fall in the order of the bases' skill",
         ),
         Claim(
             f"and the smaller the rank that is enough ({', '.join(map(str, ranks))})",
             ranks == sorted(ranks, reverse=True) and ranks[-1] < ranks[0],
+            f"rank {RANKS[-1]} stays ahead on both by more than the scatter over seeds, on the taught one by less",
         ),
     ]
 

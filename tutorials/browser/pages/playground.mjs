@@ -5,6 +5,7 @@ import { Figure, unpack } from "./figure.mjs";
 
 const EVERY = 5; // steps from one measurement to the next
 const PATIENCE = 20, LEAST = 0.005; // it stops by itself after so many measurements that bring less than this, in nats
+const REST_MS = 500; // after the last of several steps, the model writes again
 const SLOW_MS = 80; // a step that takes longer is worth a smaller batch
 const LIVE = ["r", "alpha", "lr", "targets"]; // what can change in the middle of a run
 
@@ -76,7 +77,7 @@ showRecorded(Number(scrub.value));
 
 let lab, running = false, merged = false, pending, guess;
 let points = [], ghost = [], drawn = 0;
-let last = Promise.resolve(); // of the steps that were clicked, which come one after the other
+let last = Promise.resolve(), writing; // of the steps that were clicked, which come one after the other
 
 function say(text) {
   byId("message").textContent = text;
@@ -214,7 +215,12 @@ function explain() {
 // ------------------------------------------------------------------------------------------- what a visitor does
 
 byId("run").addEventListener("click", () => { if (running) running = false; else run(); });
-byId("step").addEventListener("click", () => { if (!running) last = last.then(() => step(true)).then(enable); });
+byId("step").addEventListener("click", () => {
+  if (running) return;
+  clearTimeout(writing);
+  last = last.then(() => step(true)).then(enable);
+  last.then(() => { clearTimeout(writing); writing = setTimeout(() => running || write(), REST_MS); });
+});
 byId("reset").addEventListener("click", () => reset());
 byId("seed").addEventListener("click", () => { settings.seed += 1; reset(); });
 byId("predict")?.addEventListener("change", ({ target }) => { guess = target.value; byId("predict").hidden = true; run(); });
