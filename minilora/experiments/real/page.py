@@ -31,7 +31,8 @@ LEFT_OUT = """### What was not run
 
 - BitFit: this model has no biases. METEOR: its synonyms need WordNet. Beam search: answers here are greedy.
 - The intrinsic dimension on this model, and the smallest sufficient rank on a second real task.
-- WikiSQL, SAMSum and MNLI: their files are not here, and nothing is claimed about them. `minilora data` reads them."""
+- WikiSQL, SAMSum and MNLI: their files are not here, and nothing is claimed about them. Your copy of one is read by
+  `minilora data nli --folder FOLDER --out nli.jsonl` (or `sql`, `summ`)."""
 
 
 def stored(out: Path, scale: Scale | None = None) -> Plan | None:
@@ -271,8 +272,9 @@ UPDATE_LABELS = (
 
 def updates_table(plan: Plan) -> str:
     rows = []
-    for cell in (*plan.sections()["headline"], *plan.sections()["ranks"][-1:]):
-        label, made = WAYS[cell.way].label, runs(plan, cell)[:1]
+    sections = plan.sections()
+    for cell in (*sections["headline"], *sections["sizes"], *sections["ranks"][-1:]):
+        label, made = f"{WAYS[cell.way].label}, {cell.train:,} pairs", runs(plan, cell)[:1]
         for kind, numbers in made[0]["updates"].items() if made else ():
             found = [f"{numbers['norm']:.2%}", *(f"{numbers[name]:.4g}" for name in UPDATES[1:])]
             rows.append([label, kind.removesuffix("_proj"), *found])
