@@ -83,7 +83,8 @@ assert trained[q, 16] == trained[qkvo, 4]
 # **Code.** All combinations above, and full fine-tuning, for 20 steps on Python source with three seeds. Every LoRA
 # gets the same learning rate, 0.01, and the same $\alpha = 8$: the scaling $\alpha/r$ is meant to make that fair
 # (lesson 6). Full fine-tuning gets 0.001. None of these was tuned; section 5 reads results in which each cell had its
-# own search.
+# own search. (The base's loss on source is 1.80 here and 1.57 in lesson 4: windows of 32 bytes give less context than
+# 64, and the held-out files are others.)
 
 # %%
 code = tokenizer.encode(ml.python_source(400_000))

@@ -67,7 +67,7 @@ for r, row in PAPER.items():
 # %% [markdown]
 # ## 2. The same table here
 # **Code.** LoRA on $W_q$ and $W_v$, at rank 4 and rank 64 as in the paper, with three seeds each; the task is Python
-# source.
+# source. (The base's loss on it is 1.71 in lessons 9, 10, 12 and 14, and 1.57 in lesson 4: other held-out files.)
 
 # %%
 base, tokenizer = ml.load_base()

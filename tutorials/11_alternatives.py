@@ -110,7 +110,8 @@ assert all(row.agrees for row in rows if row.model == "GPT-3" and row.name == "l
 #
 # **Code.** The task is Python source. For each method we try three neighbouring rates on seed 0 and judge them on a
 # validation text. As long as the best rate is the lowest or the highest of those tried, we try the next one out. Then
-# we run the best rate with three seeds and report the loss on a test text, which played no part in the choice.
+# we run the best rate with three seeds and report the loss on a test text, which played no part in the choice. (The
+# base's loss on source is 1.78 here and 1.57 in lesson 4: windows of 32 bytes, and other held-out files.)
 
 # %%
 code = tokenizer.encode(ml.python_source(400_000))
