@@ -16,37 +16,6 @@ from minilora.nn import Decoder, Module, check_type, whole_number
 from minilora.optim import Adam
 from minilora.train import loss_and_grads
 
-
-def _matrix(name: str, value: Any) -> Array:
-    """The array.  ValueError unless it is a matrix of finite real numbers, not empty."""
-    array = value if hasattr(value, "ndim") else np.asarray(value, dtype=object)
-    if array.ndim != 2 or not array.size or array.dtype.kind not in "fiu" or not np.isfinite(to_host(array)).all():
-        raise ValueError(f"{name} is {value!r:.80}: give a matrix of finite numbers")
-    return array
-
-
-def _check_share(name: str, value: Any) -> None:
-    """ValueError unless it is a number above 0, up to 1."""
-    if not isinstance(value, Real) or not 0 < float(value) <= 1:
-        raise ValueError(f"{name} is {value!r}: give a number above 0, up to 1")
-
-
-def _numbers(name: str, values: Any) -> np.ndarray:
-    """A row of numbers.  ValueError if they are something else, or not finite."""
-    array = np.asarray(values) if isinstance(values, (list, tuple, np.ndarray)) else np.zeros((0, 0))
-    if array.ndim != 1 or array.dtype.kind not in "fiu" or not np.isfinite(array).all():
-        raise ValueError(f"{name} is {values!r:.80}: give a row of finite numbers")
-    return array
-
-
-def _spectrum(sigma: Any) -> np.ndarray:
-    """The singular values.  ValueError unless one of them is positive."""
-    sigma = _numbers("sigma", sigma)
-    if not sigma.any():
-        raise ValueError(f"sigma is {sigma!r:.80}: give singular values that are not all 0")
-    return sigma
-
-
 # ---------------------------------------------------------------------------------------------- spectra
 
 
@@ -63,17 +32,17 @@ def singular_values(dW: Array) -> np.ndarray:
 def energy_share(sigma: np.ndarray, r: int) -> float:
     """The share of ||dW||_F^2 = sum of sigma_i^2 that is in the r largest singular values, in [0, 1].
 
-    The best approximation of rank r keeps exactly this share (Eckart and Young 1936).
+    The best approximation of rank r keeps exactly this share (Eckart and Young 1936). It keeps all of dW = 0.
     """
-    energy = _spectrum(sigma) ** 2
-    return float(energy[: whole_number("r", r, 0)].sum() / energy.sum())
+    energy = _numbers("sigma", sigma) ** 2
+    return float(energy[: whole_number("r", r, 0)].sum() / energy.sum()) if energy.any() else 1.0
 
 
 def rank_for_energy(sigma: np.ndarray, share: float = 0.9) -> int:
-    """The smallest r whose `energy_share` is at least `share`: how many directions matter."""
-    energy = np.cumsum(_spectrum(sigma) ** 2)
+    """The smallest r whose `energy_share` is at least `share`: how many directions matter; 0 for dW = 0."""
     _check_share("share", share)
-    return int(np.searchsorted(energy, share * energy[-1])) + 1
+    energy = np.cumsum(_numbers("sigma", sigma) ** 2)
+    return int(np.searchsorted(energy, share * energy[-1])) + 1 if energy.any() else 0
 
 
 def gaussian_control(dW: Array, rng: np.random.Generator) -> np.ndarray:
@@ -252,3 +221,28 @@ def reduced_bytes_line(model: Module, processes: int) -> str:
         f"processes: {processes}, each reduces {trainable:,} bytes of gradients a step; "
         f"full fine-tuning would reduce {full:,}, {full / trainable:.0f} times as many"
     )
+
+
+# --------------------------------------------------------------------------------------------- arguments
+
+
+def _matrix(name: str, value: Any) -> Array:
+    """The array.  ValueError unless it is a matrix of finite real numbers, not empty."""
+    array = value if hasattr(value, "ndim") else np.asarray(value, dtype=object)
+    if array.ndim != 2 or not array.size or array.dtype.kind not in "fiu" or not np.isfinite(to_host(array)).all():
+        raise ValueError(f"{name} is {value!r:.80}: give a matrix of finite numbers")
+    return array
+
+
+def _check_share(name: str, value: Any) -> None:
+    """ValueError unless it is a number above 0, up to 1."""
+    if not isinstance(value, Real) or not 0 < float(value) <= 1:
+        raise ValueError(f"{name} is {value!r}: give a number above 0, up to 1")
+
+
+def _numbers(name: str, values: Any) -> np.ndarray:
+    """A row of numbers.  ValueError if they are something else, or not finite."""
+    array = np.asarray(values) if isinstance(values, (list, tuple, np.ndarray)) else np.zeros((0, 0))
+    if array.ndim != 1 or array.dtype.kind not in "fiu" or not np.isfinite(array).all():
+        raise ValueError(f"{name} is {values!r:.80}: give a row of finite numbers")
+    return array

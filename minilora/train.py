@@ -75,9 +75,7 @@ def loss_and_grads(
         positions, y, w = _counted(targets[rows], weights[rows], model.xp)
         logits, cache = model.forward(tokens[rows], rng, positions=positions)
         scores, nll = logits.reshape(-1, model.vocab_size), model.xp.empty_like(w)
-        for part in slices_of_rows(
-            scores
-        ):  # with a vocabulary of 50,000 a step's largest array: its gradient goes there
+        for part in slices_of_rows(scores):  # a step's largest array: its gradient is written over it
             nll[part], P = ops.cross_entropy(scores[part], y[part])
             scores[part] = ops.cross_entropy_dlogits(P, y[part], w[part])
         model.backward(scores.reshape(logits.shape), cache, grads)
@@ -214,9 +212,9 @@ def fit(
 
     NonFiniteLossError names the step and leaves the last good weights in the model; an update that was small against
     the weights stays, since it is not to blame (see `Watch`). Every `checkpoint_every` steps and at the end, before
-    anything is written, the latest batch's loss is computed again, to see what the update did. On a
-    GPU losses are looked at only then, for the progress line and for a validation, since that makes the host wait; the
-    error's step and weights are the same.
+    anything is written, the latest batch's loss is computed again, to see what the update did. On a GPU losses are
+    looked at only then, for the progress line and for a validation, since that makes the host wait; the error's step
+    and weights are the same.
     ValueError for a setting out of range. FileExistsError if there is a checkpoint and `resume` is False,
     FileNotFoundError if there is none and it is True, CheckpointError if it is from a run with a different seed, batch
     size, weight decay, `lr_factor` or data.

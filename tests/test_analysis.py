@@ -54,6 +54,10 @@ def test_counting_bytes_leaves_the_model_alone():
     assert bits(model) == before
 
 
+def test_an_update_of_zero_has_no_directions_and_lacks_none():
+    assert analysis.rank_for_energy(np.zeros(3)) == 0 and analysis.energy_share(np.zeros(3), 1) == 1
+
+
 # ------------------------------------------------------------------------------------- subspace similarity
 
 

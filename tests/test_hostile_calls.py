@@ -88,6 +88,7 @@ def right_calls(folder: Path) -> dict[str, tuple[Any, list[Any], dict[str, Any]]
         "clip_grad_norm": (ml.clip_grad_norm, [grads, 1.0], {}),
         "warmup_cosine": (ml.warmup_cosine, [1, 10, 1e-3], {"warmup": 2, "min_lr": 0.0}),
         "TextData": (ml.TextData, [ROW, 4], {}),
+        "source_windows": (ml.source_windows, [64], {}),
         "generate": (ml.generate, [plain, [1, 2]], {"max_new_tokens": 2, **sampling}),
         "save_model": (ml.save_model, [plain, folder / "out.npz"], {}),
         "load_model": (ml.load_model, [folder / "m.npz"], {"allow_nonfinite": False}),

@@ -73,7 +73,7 @@ def test_every_lesson_runs_to_its_last_cell_and_trains_as_it_does_here(open_page
     assert len(there) == len(here)
     off = np.abs(there - here)
     if len(here):
-        rounding = max(np.abs(here - exact)[:FIRST].max(), np.finfo(np.float32).eps * exact.max())
+        rounding = max(np.abs(here[:FIRST] - exact).max(), np.finfo(np.float32).eps * exact.max())
         print(f"{file}: {len(here)} losses, rounding {rounding:.1e}, off by {off[:FIRST].max():.1e}, ", end="")
         print(f"later by up to {(off / here).max():.1e} of the loss")
         assert (off[:FIRST] <= 4 * rounding).all()

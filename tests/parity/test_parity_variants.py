@@ -224,6 +224,17 @@ def test_starts_from_w0(tmp_path, compare, name, kind):
     compare(f"{name}, {dtype}: we load PEFT's, converted", again(TOKENS), logits(theirs, TOKENS), 10 * limit)
 
 
+@each_dtype
+def test_lora_xs_leaves_as_the_lora_that_it_is(tmp_path, compare, dtype):
+    """PEFT has no LoRA-XS: it loads s B R A as factors R A and B."""
+    random_model("llama", dtype).save_pretrained(tmp_path / "base")
+    ours = ml.add_lora(load_llama(tmp_path / "base", dtype)[0], ml.LoraXsConfig(**SETTINGS))
+    ml.fit(ours, TOKENS.ravel(), steps=3, lr=0.1, batch_size=2, progress=False)
+    save_peft_adapter(ours, tmp_path / "ours")
+    loaded = quietly(peft.PeftModel.from_pretrained, random_model("llama", dtype), tmp_path / "ours")
+    compare(f"LoRA-XS, {dtype}: PEFT loads ours", logits(loaded.eval(), TOKENS), ours(TOKENS), LIMITS[dtype])
+
+
 # ------------------------------------------------------------------------------------------------- LoRA+
 
 

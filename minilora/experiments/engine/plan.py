@@ -58,7 +58,14 @@ FAMILIES = {
     "all_olora": Family("olora", lora(4, (*ATTENTION, *MLP)), HIGH),
     "all_loraplus": Family("loraplus", lora(4, (*ATTENTION, *MLP)) | {"ratio": 16.0}, HIGH),
     "all_vera": Family("vera", {"r": 64, "target_modules": [*ATTENTION, *MLP]}, HIGH),
+    "all_lora_xs": Family("lora_xs", lora(32, (*ATTENTION, *MLP)), HIGH),
     "attention_lora": Family("lora", lora(9, ATTENTION), HIGH),  # as many parameters as all_lora
+}
+RANKED = ("all_lora", "all_dora", "all_pissa", "all_loraplus")  # variants that are compared at other ranks too
+FAMILIES |= {
+    f"{name}_r{r}": FAMILIES[name]._replace(options=FAMILIES[name].options | {"r": r})
+    for name in RANKED
+    for r in (1, 16)
 }
 AFTER_LORA = tuple(family for family in FAMILIES if family.startswith(("all_", "attention_")))
 LOSS_ONLY = ("everywhere", "subspace", *AFTER_LORA)  # families whose answers are not scored
@@ -95,16 +102,18 @@ QUICK = Scale(seeds=1, steps=12, batch_size=4, train=200, valid=12, test=6, sear
 
 
 class Group(NamedTuple):
-    """Settings that share a learning rate: a task, a key of FAMILIES, and the number of examples."""
+    """Settings that share a learning rate: a task, a key of FAMILIES, the number of examples, and the batch size."""
 
     task: str
     family: str
     train: int | None = None
+    batch_size: int | None = None
 
     @property
     def data(self) -> str:
-        """The task, with the number of examples if it is not the scale's: "sql-100"."""
-        return self.task if self.train is None else f"{self.task}-{self.train}"
+        """The task, with the numbers that are not the scale's: "sql-100", "sql-in-32s"."""
+        examples = "" if self.train is None else f"-{self.train}"
+        return f"{self.task}{examples}" + ("" if self.batch_size is None else f"-in-{self.batch_size}s")
 
 
 @dataclass(frozen=True)
@@ -114,6 +123,7 @@ class Setting:
     family     a key of FAMILIES: settings of one family share a learning rate (None: the method's name)
     train      examples to train on (None: the scale's)
     longer     multiplies the scale's steps
+    batch_size (None: the scale's) another one gets as many steps as make as many examples
     lr         a fixed learning rate (None: the searched one)
     seeds      how many (None: the scale's, which are also the most)
     untrained  make no step: the base itself
@@ -126,6 +136,7 @@ class Setting:
     family: str | None = None
     train: int | None = None
     longer: int = 1
+    batch_size: int | None = None
     lr: float | None = None
     seeds: int | None = None
     untrained: bool = False
@@ -134,7 +145,7 @@ class Setting:
     @property
     def group(self) -> Group:
         """The settings it shares its learning rate with."""
-        return Group(self.task, self.family or self.method, self.train)
+        return Group(self.task, self.family or self.method, self.train, self.batch_size)
 
     def same_runs(self, other: Setting) -> bool:
         """Whether both make the same run from the same seed."""
@@ -144,14 +155,16 @@ class Setting:
         return range(scale.seeds if self.seeds is None else min(self.seeds, scale.seeds))
 
     def config(self, scale: Scale, lr: float, seed: int) -> RunConfig:
+        batch_size = self.batch_size or scale.batch_size
+        steps = max(1, self.longer * scale.task_steps(self.task) * scale.batch_size // batch_size)
         return RunConfig(
             task=self.task,
             method=self.method,
             lr=lr,
             options=self.options,
             seed=seed,
-            steps=0 if self.untrained else self.longer * scale.task_steps(self.task),
-            batch_size=scale.batch_size,
+            steps=0 if self.untrained else steps,
+            batch_size=batch_size,
             train=scale.train if self.train is None else min(self.train, scale.train),
             valid=scale.valid,
             test=scale.test,
@@ -159,11 +172,11 @@ class Setting:
         )
 
 
-def reference(task: str, family: str, train: int | None = None) -> Setting:
+def reference(task: str, family: str, train: int | None = None, batch_size: int | None = None) -> Setting:
     """The setting that a family's learning rate is searched with, and that represents the family in tables."""
     method, options, _ = FAMILIES[family]
     own_family = None if family == method else family
-    return Setting(task, method, options, own_family, train, answers=family not in LOSS_ONLY)
+    return Setting(task, method, options, own_family, train, batch_size=batch_size, answers=family not in LOSS_ONLY)
 
 
 def untrained(task: str) -> Setting:

@@ -31,7 +31,8 @@ LEFT_OUT = """### What was not run
 
 - BitFit: this model has no biases. METEOR: its synonyms need WordNet. Beam search: answers here are greedy.
 - The intrinsic dimension on this model, and the smallest sufficient rank on a second real task.
-- WikiSQL, SAMSum and MNLI: their files are not here, and nothing is claimed about them. `minilora data` reads them."""
+- WikiSQL, SAMSum and MNLI: their files are not here, and nothing is claimed about them. Your copy of one is read by
+  `minilora data nli --folder FOLDER --out nli.jsonl` (or `sql`, `summ`)."""
 
 
 def stored(out: Path, scale: Scale | None = None) -> Plan | None:

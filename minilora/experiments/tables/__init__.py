@@ -11,7 +11,7 @@ from minilora.experiments.engine.experiment import Experiment
 
 # The most telling first: the order in which `minilora reproduce all` runs them.
 ORDER = """counts skill lora_vs_full table6 figure3_4 table7 table5 table4 figure2 table16 table15 intrinsic_dimension
-full_rank_limit longer_training table18 lr_transfer variants table3 three_tasks table1"""
+full_rank_limit longer_training table18 lr_transfer variants variants_by_size table3 three_tasks table1"""
 
 
 def _found() -> Iterator[Experiment]:

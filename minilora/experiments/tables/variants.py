@@ -2,7 +2,7 @@
 
 "Learning Rate Matters: Vanilla LoRA May Suffice" (2026, arXiv 2602.04998) finds that most of the variants' gains go
 when LoRA's own rate is searched as theirs is. "LoRA Without Regret" (Schulman et al. 2025) adapts every matrix, not
-only attention. (That one rate serves every rank is the experiment `lr_transfer`.)
+only attention. Other batch sizes and ranks are the experiment `variants_by_size`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ TASK = "sql"
 WITHIN = "the 95 % interval over the seeds includes zero, once LoRA's own rate is searched as well"
 LORA, ATTENTION_ONLY = "all_lora", "attention_lora"
 VARIANTS = {"all_dora": "DoRA", "all_pissa": "PiSSA", "all_olora": "OLoRA", "all_loraplus": "LoRA+", "all_vera": "VeRA"}
+VARIANTS |= {"all_lora_xs": "LoRA-XS, r = 32"}
 LABELS = {LORA: "LoRA", **VARIANTS, ATTENTION_ONLY: "LoRA, attention only, r = 9"}
 T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}  # Student's t for n seeds: n - 1 degrees of freedom, 95 %, two sides
 
@@ -31,7 +32,7 @@ def settings(scale: Scale) -> list[Setting]:
 
 
 class Gain(NamedTuple):
-    """LoRA's test loss minus another's, seed by seed: the mean and the half width of its 95 % interval, in nats."""
+    """One's test loss minus another's, seed by seed: the mean and the half width of its 95 % interval, in nats."""
 
     mean: float
     half: float
@@ -41,8 +42,13 @@ class Gain(NamedTuple):
 
 
 def gain(results: Results, family: str) -> Gain:
+    """Of a family over LoRA."""
+    return gain_over(results, setting(LORA), setting(family))
+
+
+def gain_over(results: Results, one: Setting, other: Setting) -> Gain:
     """Pairs of runs with the same seed, and so the same batches; nan if some run diverged."""
-    pairs = zip(results.runs(setting(LORA)), results.runs(setting(family)), strict=True)
+    pairs = zip(results.runs(one), results.runs(other), strict=True)
     losses = [(a["test_loss"], b["test_loss"]) for a, b in pairs]
     if any(None in pair for pair in losses):
         return Gain(math.nan, math.nan)
