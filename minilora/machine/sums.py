@@ -39,8 +39,9 @@ class OrderedSums:
     """The sums over the pieces of a batch, of which each of `workers` threads computes one at a time.
 
     Floating-point sums depend on their order, so each piece adds in turn: what piece i adds to a parameter comes after
-    what piece i - 1 adds to it, for which its thread waits, if it is ahead. Only what a piece adds to a parameter a
-    second time, or to scattered rows, is held back until all pieces that are computed side by side have finished.
+    what piece i - 1 adds to it. For a large array, of which not every thread should keep one, a thread that is ahead
+    waits. What is small, is added to a parameter a second time, or goes to scattered rows is held back until all pieces
+    that are computed side by side have finished.
     """
 
     def __init__(self, pieces: int, workers: int) -> None:
@@ -56,7 +57,7 @@ class OrderedSums:
     def add(self, piece: int, name: str, shape: tuple[int, ...], x: Array, rows: Any) -> None:
         """Add to `sums`, as `add_rows`, when it is the piece's turn."""
         place = name, rows.start if isinstance(rows, slice) else None
-        if isinstance(rows, np.ndarray) or place in self.added[piece]:
+        if x.size <= CACHED or isinstance(rows, np.ndarray) or place in self.added[piece]:
             self.held_back[piece].append((name, shape, x, rows))
             return
         with self.changed:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import minilora.machine.sums as sums_module
 from minilora.machine.backend import Array
 from minilora.machine.pieces import share_out
 from minilora.machine.sums import OrderedSums, add_rows, slices_of_rows
@@ -17,6 +18,13 @@ from minilora.testing.bounds import gamma
 
 TABLE, MATRIX, OTHER = Parameter(np.zeros((6, 2))), Parameter(np.zeros((3, 4))), Parameter(np.zeros(2))
 TABLE.name, MATRIX.name, OTHER.name = "table", "matrix", "other"
+
+
+@pytest.fixture(autouse=True, params=["nothing", "small arrays"])
+def held_back(request, monkeypatch) -> None:
+    """What waits until all pieces that are computed side by side have finished."""
+    if request.param == "nothing":
+        monkeypatch.setattr(sums_module, "CACHED", 0)
 
 
 def contributions(piece: int) -> list[tuple[Parameter, Array, object]]:
