@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from operator import add
 from types import ModuleType
 
 import numpy as np
@@ -56,7 +57,8 @@ def sum_over_pieces(
             losses[i] = piece(pieces[mine[i]], piece_rng, grads)
 
     share_out(len(mine), workers, work)
-    total, grads = sum(losses, 0.0), sums.sums
+    total = functools.reduce(add, losses, 0.0)  # not by sum(), which is another sum from Python 3.12 on: see `evaluate`
+    grads = sums.sums
     return (total, grads) if comm is None else all_reduce(comm, total, grads, trained)
 
 

@@ -17,7 +17,7 @@ CACHED = 2**16  # numbers of which a few arrays fit a core's cache
 
 
 def slices_of_rows(x: Array, numbers: int = CACHED) -> list[slice]:
-    """The rows of `x` in slices of about so many numbers; on a GPU, which has no use for small arrays, all in one."""
+    """The rows of `x` in slices of about this many numbers; on a GPU, where small arrays gain nothing, in one slice."""
     rows = max(1, numbers // max(1, math.prod(x.shape[1:])))
     return [slice(i, i + rows) for i in range(0, len(x), rows)] if on_host(x) else [slice(None)]
 
@@ -36,12 +36,12 @@ def add_rows(sums: dict[str, Array], name: str, shape: tuple[int, ...], x: Array
 
 
 class OrderedSums:
-    """The sums over the pieces of a batch, of which each of `workers` threads computes one at a time.
+    """The sums over a batch's pieces, while each of `workers` threads computes one piece at a time.
 
     Floating-point sums depend on their order, so each piece adds in turn: what piece i adds to a parameter comes after
     what piece i - 1 adds to it. For a large array, of which not every thread should keep one, a thread that is ahead
-    waits. What is small, is added to a parameter a second time, or goes to scattered rows is held back until all pieces
-    that are computed side by side have finished.
+    waits. Three things are held back until all pieces that are computed side by side have finished: small arrays, what
+    a piece adds to a parameter a second time, and scattered rows.
     """
 
     def __init__(self, pieces: int, workers: int) -> None:

@@ -119,7 +119,7 @@ class BankMachine(RuleBasedStateMachine):
                 self.bank.add_adapter(name, config, seed, parent)
             return
         self.bank.add_adapter(name, config, seed, parent)
-        alone = ml.add_lora(gpt(seed=7), config, seed)  # B = 0, and the very A that a plain LoRA would have
+        alone = ml.add_lora(gpt(seed=7), config, seed)  # B = 0, and the same A as a plain LoRA
         self.tensors[name] = {n: p.data for n, p in alone.named_parameters().items() if ".lora_" in n}
         self.parents[name], self.configs[name] = parent, config
         self.optimizers[name] = ml.Adam(self.bank.view(name), lr=0.05)

@@ -70,7 +70,7 @@ def losses_in(book: dict[str, Any]) -> list[float]:
 
 
 class Enough(BaseException):
-    """So many steps were asked for."""
+    """Enough steps have been recorded."""
 
 
 def run_here(file: str, first: int, wide: bool) -> list[float]:
